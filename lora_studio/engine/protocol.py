@@ -1,0 +1,55 @@
+"""The engine's boundary: whoever implements this class is an engine.
+
+Nothing but JSON values crosses it; pictures and adapter files are named by sha256 and lie in the store. It does
+not know threads, devices or tensors. Pattern: httpx transports (one small class, many backends).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from lora_studio.types import EngineInfo, Event, Job, JobSpec, Tag
+
+
+class Engine(Protocol):
+    """Runs jobs on one shared base."""
+
+    def submit(self, spec: JobSpec) -> str:
+        """Queue a job and return its id; the same id twice is the same job, not a second one.
+
+        Raises:
+            InvalidInput: the payload is not allowed; nothing was queued.
+        """
+
+    def events(self, job_id: str, since: int = 0, timeout: float | None = None) -> Iterator[Event]:
+        """Yield the job's events from `seq >= since` on, waiting for new ones until a final one was yielded.
+
+        Args:
+            timeout: seconds to wait for the next event before the iterator ends quietly; None waits for ever,
+                0 yields what is there.
+
+        Raises:
+            NotFound: there is no such job.
+        """
+
+    def glimpse(self, job_id: str) -> Event | None:
+        """The newest glimpse of a running job; never stored, None when there is none."""
+
+    def job(self, job_id: str) -> Job:
+        """The job as it stands; raises `NotFound`."""
+
+    def cancel(self, job_id: str) -> None:
+        """Stop a job after its present turn; a job that has ended stays as it is. Raises `NotFound`."""
+
+    def finish(self, job_id: str) -> None:
+        """End a training early and keep what it has learnt; other jobs are left alone. Raises `NotFound`."""
+
+    def info(self) -> EngineInfo:
+        """The base, the device, and which jobs run and wait."""
+
+    def vocabulary(self) -> tuple[Tag, ...]:
+        """The words that the loaded base was trained on; empty where the base brings no list."""
+
+    def close(self) -> None:
+        """Stop after the present turn; trainings become *interrupted* and can be continued later."""

@@ -1,0 +1,54 @@
+"""The words of the domain as frozen dataclasses; no torch, no files, no widgets.
+
+`fields` holds the machinery (a field carries its own doc line and check), `generate` what a picture is asked
+for, `train` what a training is asked for, `jobs` what the engine's boundary speaks, `library` what is kept.
+"""
+
+from lora_studio.types.fields import FieldSpec, describe, from_json, to_json
+from lora_studio.types.generate import SAMPLERS, AdapterWeight, GenerateRequest, parse_sampler
+from lora_studio.types.jobs import (
+    BaseDefaults,
+    BaseInfo,
+    DeviceInfo,
+    EngineInfo,
+    Event,
+    EventType,
+    Job,
+    JobKind,
+    JobSpec,
+    JobState,
+    Tag,
+)
+from lora_studio.types.library import AdapterEntry, Cell, DatasetItem, DatasetManifest, Notebook, RefusedPicture
+from lora_studio.types.train import RECIPES, TrainConfig, recipe
+
+__all__ = [
+    "RECIPES",
+    "SAMPLERS",
+    "AdapterEntry",
+    "AdapterWeight",
+    "BaseDefaults",
+    "BaseInfo",
+    "Cell",
+    "DatasetItem",
+    "DatasetManifest",
+    "DeviceInfo",
+    "EngineInfo",
+    "Event",
+    "EventType",
+    "FieldSpec",
+    "GenerateRequest",
+    "Job",
+    "JobKind",
+    "JobSpec",
+    "JobState",
+    "Notebook",
+    "RefusedPicture",
+    "Tag",
+    "TrainConfig",
+    "describe",
+    "from_json",
+    "parse_sampler",
+    "recipe",
+    "to_json",
+]

@@ -1,0 +1,107 @@
+"""What a picture is asked for. Names are diffusers' argument names; the request is always complete.
+
+Defaults come from the base (`BaseInfo.defaults`), never from habit: whoever builds a request fills it from
+there, so that the same request gives the same pixels after any change of defaults.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lora_studio.errors import InvalidInput
+from lora_studio.types.fields import check, spec
+
+SAMPLERS = ("dpmpp_2m", "dpmpp_2m_karras", "euler", "euler_a", "ddim")
+"""Names of the samplers; `parse_sampler` reads A1111's names for them too."""
+
+_A1111_NAMES = {
+    "dpmpp_2m": ("DPM++ 2M", None),
+    "dpmpp_2m_karras": ("DPM++ 2M", "Karras"),
+    "euler": ("Euler", None),
+    "euler_a": ("Euler a", None),
+    "ddim": ("DDIM", None),
+}
+
+MAX_PROMPT = 10_000
+
+
+def parse_sampler(name: str) -> str:
+    """Our name of a sampler written in any case, in our words or A1111's.
+
+    `DPM++ 2M Karras`, `dpm++_2m`, `Euler A`, `k_euler` are understood; anything else raises `InvalidInput`.
+    """
+    key = "".join(c for c in name.casefold().replace("++", "pp") if c.isalnum())
+    known = {"".join(c for c in ours if c.isalnum()): ours for ours in SAMPLERS}
+    known |= {"eulerancestral": "euler_a", "keuler": "euler", "keulera": "euler_a", "dpmsolvermultistep": "dpmpp_2m"}
+    if key not in known:
+        raise InvalidInput(
+            f"The sampler {name!r} is not known; allowed are {', '.join(SAMPLERS)} and A1111's names for them; "
+            "choose one of these.",
+            code="sampler_unknown",
+            given=name,
+            allowed=", ".join(SAMPLERS),
+        )
+    return known[key]
+
+
+def a1111_sampler(name: str) -> tuple[str, str | None]:
+    """A1111's `Sampler` and `Schedule type` (None where it is Automatic) for one of `SAMPLERS`."""
+    return _A1111_NAMES[name]
+
+
+@dataclass(frozen=True)
+class AdapterWeight:
+    """One adapter in a mix: its file's sha256, the name it was chosen by, and the weight `s` of `W + s·ΔW`."""
+
+    sha256: str
+    name: str
+    weight: float = spec(1.0, doc="How strongly this LoRA acts; 0 is not at all, 1 as trained.", minimum=-10, maximum=10)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True)
+class GenerateRequest:
+    """Everything that decides the pixels.
+
+    Picture i of `num_images` is made from `seed + i`. `init_image` and `mask` are sha256 of stored pictures;
+    with `strength` they make image-to-image and inpainting; None means pure noise.
+    """
+
+    prompt: str = spec(doc="What you want to see.")
+    width: int = spec(doc="Width of the picture.", minimum=16, maximum=4096, unit="pixels")
+    height: int = spec(doc="Height of the picture.", minimum=16, maximum=4096, unit="pixels")
+    num_inference_steps: int = spec(doc="Denoising steps: more is slower and a little finer.", minimum=1, maximum=1000)
+    guidance_scale: float = spec(
+        doc="How closely the picture follows the words (CFG); 1 turns guidance off.", minimum=1, maximum=100
+    )
+    sampler: str = spec(doc="The rule by which noise becomes a picture.", choices=SAMPLERS, advanced=True)
+    seed: int = spec(doc="The number the noise grows from; the same seed gives the same picture.", minimum=0,
+                     maximum=2**53 - 1)
+    negative_prompt: str = spec("", doc="Things to avoid.")
+    num_images: int = spec(1, doc="How many pictures; picture i uses seed + i.", minimum=1, maximum=1000)
+    adapters: tuple[AdapterWeight, ...] = ()
+    base: str = ""
+    """sha256 of the base's weights that the request was made for; empty means whichever is loaded."""
+    init_image: str | None = None
+    mask: str | None = None
+    strength: float = spec(1.0, doc="How much of the first picture is redrawn.", minimum=0, maximum=1, advanced=True)
+
+    def __post_init__(self) -> None:
+        check(self)
+        for label, text in (("prompt", self.prompt), ("negative_prompt", self.negative_prompt)):
+            if len(text) > MAX_PROMPT:
+                raise InvalidInput(
+                    f"{label} has {len(text)} characters; at most {MAX_PROMPT} are allowed; shorten it.",
+                    code="prompt_too_long",
+                    field=label,
+                    given=str(len(text)),
+                    allowed=str(MAX_PROMPT),
+                )
+        if not self.prompt.strip():
+            raise InvalidInput(
+                f"The prompt was given as {self.prompt!r}; write at least one word of what you want to see.",
+                code="prompt_empty",
+                given=self.prompt,
+            )

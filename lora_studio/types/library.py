@@ -1,0 +1,97 @@
+"""What is kept: adapters, datasets, notebooks and their cells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class AdapterEntry:
+    """One LoRA file in the library; `sha256` is its identity, the name a free label."""
+
+    sha256: str
+    name: str
+    owner: str
+    created: float
+    size: int
+    base_sha256: str = ""
+    """The base it was trained on; empty when the file does not say."""
+    family: str = ""
+    rank: int | None = None
+    alpha: float | None = None
+    trigger_words: tuple[str, ...] = ()
+    cover: str | None = None
+    """sha256 of a picture."""
+    run: str | None = None
+    """Job id of the training that made it here."""
+    recommended_weight: float = 1.0
+    notes: str = ""
+    sample: bool = False
+    """True for the ones that come with the app."""
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DatasetItem:
+    """One picture of a set: `sha256` of the normalised PNG, its size in pixels, caption, and the name it came with."""
+
+    sha256: str
+    width: int
+    height: int
+    caption: str = ""
+    source: str = ""
+    warnings: tuple[str, ...] = ()
+    """codes of remarks: small, blurry, twin (see dataset.intake)."""
+
+
+@dataclass(frozen=True)
+class RefusedPicture:
+    """A file that is not used, and the sentence that says why."""
+
+    source: str
+    code: str
+    message: str
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DatasetManifest:
+    """A set of pictures with captions."""
+
+    id: str
+    name: str
+    owner: str
+    items: tuple[DatasetItem, ...] = ()
+    refused: tuple[RefusedPicture, ...] = ()
+
+
+CellKind = Literal["picture", "compare", "training", "note"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One entry of a notebook: a request and its result."""
+
+    id: str
+    notebook: str
+    kind: CellKind
+    position: float
+    created: float
+    request: dict[str, Any]
+    """A `GenerateRequest` as JSON (for compare: {"with": ..., "without": ...})."""
+    job: str | None = None
+    result: dict[str, Any] | None = None
+    note: str = ""
+    deleted: float | None = None
+    sample: bool = False
+
+
+@dataclass(frozen=True)
+class Notebook:
+    """A named list of cells of one owner."""
+
+    id: str
+    name: str
+    owner: str
+    created: float
