@@ -1,0 +1,171 @@
+"""Environment, file and command line become one `Settings` object.
+
+Order, strongest first: what a caller gives (the command line), environment variables `LORA_STUDIO_*`, the file
+`lora-studio.toml` in the current folder, the defaults below. Every setting carries its own doc line; the tables in
+the README are generated from them. An unknown name in the file or the environment is refused, never ignored.
+
+It does not know the engine, the store or the screens, and it touches no folder: whoever uses a path makes it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from lora_studio.errors import InvalidInput, NotAllowed
+
+PREFIX = "LORA_STUDIO_"
+FILE = "lora-studio.toml"
+
+
+def default_workspace() -> Path:
+    """Where everything that must survive lies when nobody says otherwise.
+
+    Linux: `$XDG_DATA_HOME/lora-studio` or `~/.local/share/lora-studio`; macOS: `~/Library/Application
+    Support/lora-studio`; Windows: `%LOCALAPPDATA%\\lora-studio`; a Hugging Face Space: `/data/lora-studio` when its
+    persistent disk can be written to.
+    """
+    if os.environ.get("SPACE_ID") and os.access("/data", os.W_OK):
+        return Path("/data/lora-studio")
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "lora-studio"
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "lora-studio"
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "lora-studio"
+
+
+def default_assets() -> Path:
+    """The folder `assets` beside the package: the embedded base and the examples."""
+    return Path(__file__).resolve().parent.parent / "assets"
+
+
+class Settings(BaseSettings):
+    """What a process is told when it starts; frozen from then on."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, toml_file=FILE, frozen=True, extra="forbid", validate_default=True
+    )
+
+    workspace: Path = Field(
+        default_factory=default_workspace, description="Folder of everything that is kept: pictures, LoRAs, notebooks."
+    )
+    host: str = Field("127.0.0.1", description="Address the page is served on; only this machine's own are allowed.")
+    port: int = Field(7860, ge=1, le=65535, description="Port the page is served on.")
+    base: str = Field("embedded", description="The base model: embedded, a folder, or a Hugging Face id.")
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="Where the base runs; auto probes.")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="Number format of the base's weights; auto probes what the device is fast at."
+    )
+    threads: int = Field(0, ge=0, le=1024, description="Processor threads for the base; 0 chooses.")
+    offline: bool = Field(False, description="Never ask the network for anything.")
+    open_browser: bool = Field(True, description="Open the page in a browser when the app starts.")
+    assets: Path = Field(default_factory=default_assets, description="Folder of the embedded base and the examples.")
+
+    @field_validator("workspace", "assets")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        """`~` and relative paths as absolute ones, so that a later change of folder changes nothing."""
+        return Path(os.path.abspath(value.expanduser()))
+
+    @field_validator("host")
+    @classmethod
+    def _loopback(cls, value: str) -> str:
+        """Refuse every address that others could reach."""
+        if not is_loopback(value):
+            raise NotAllowed(
+                f"The host {value!r} could be reached from other machines, and there are no accounts yet that would "
+                "keep people's pictures apart; allowed are 127.0.0.1, localhost and ::1; use one of these.",
+                code="host_not_loopback",
+                given=value,
+                allowed="127.0.0.1, localhost, ::1",
+            )
+        return value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Given values, then the environment, then the file (pydantic-settings' hook)."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+def is_loopback(host: str) -> bool:
+    """True for `localhost` and for addresses of this machine's loopback interface."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def load_settings(**given: Any) -> Settings:
+    """`Settings` from what is given, the environment and the file; None means "not given".
+
+    Raises:
+        InvalidInput: a value or a name that is not allowed, with the value in the sentence.
+        NotAllowed: a host that other machines could reach.
+    """
+    unknown = sorted(
+        name
+        for name in os.environ
+        if name.startswith(PREFIX) and name[len(PREFIX) :].lower() not in Settings.model_fields
+    )
+    if unknown:
+        raise _unknown(unknown[0], "the environment", [PREFIX + name.upper() for name in Settings.model_fields])
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as problem:
+        raise _sentence(problem, given) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+        raise InvalidInput(
+            f"The file {FILE!r} is not readable as TOML ({problem}); mend or remove it.",
+            code="settings_file",
+            given=FILE,
+            reason=str(problem),
+        ) from None
+
+
+def _sentence(problem: ValidationError, given: dict[str, Any]) -> InvalidInput:
+    """The first complaint of pydantic in our words."""
+    first = problem.errors()[0]
+    name = str(first["loc"][0]) if first["loc"] else "settings"
+    if first["type"] == "extra_forbidden":
+        return _unknown(name, f"the file {FILE}", list(Settings.model_fields))
+    allowed = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+    where = name
+    if given.get(name) is None:
+        where = f"{PREFIX}{name.upper()}" if f"{PREFIX}{name.upper()}" in os.environ else f"{name} in {FILE}"
+    return InvalidInput(
+        f"The setting {where} was given as {first['input']!r}; it must be {allowed}; change it and try again.",
+        code="setting_value",
+        field=name,
+        given=str(first["input"]),
+        allowed=allowed,
+    )
+
+
+def _unknown(name: str, source: str, known: list[str]) -> InvalidInput:
+    return InvalidInput(
+        f"There is no setting {name!r} (found in {source}); allowed are {', '.join(known)}; remove or rename it.",
+        code="setting_unknown",
+        given=name,
+        allowed=", ".join(known),
+    )

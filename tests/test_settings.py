@@ -1,0 +1,112 @@
+"""`lora_studio.settings`: order of sources, sentences for bad values, the loopback rule."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lora_studio.errors import InvalidInput, NotAllowed
+from lora_studio.settings import Settings, default_workspace, is_loopback, load_settings
+
+
+@pytest.fixture(autouse=True)
+def _empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No settings of the person who runs the tests: an empty folder and no variables."""
+    import os
+
+    monkeypatch.chdir(tmp_path)
+    for name in list(os.environ):
+        if name.startswith("LORA_STUDIO_"):
+            monkeypatch.delenv(name)
+
+
+def test_defaults_are_for_one_person_on_their_own_machine() -> None:
+    settings = load_settings()
+    assert (settings.host, settings.port, settings.base) == ("127.0.0.1", 7860, "embedded")
+    assert (settings.device, settings.dtype, settings.threads) == ("auto", "auto", 0)
+    assert settings.open_browser
+    assert not settings.offline
+    assert settings.workspace.is_absolute()
+
+
+def test_given_beats_environment_beats_file_beats_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "lora-studio.toml").write_text('port = 8001\nbase = "from-file"\ndevice = "cpu"\n', encoding="utf-8")
+    monkeypatch.setenv("LORA_STUDIO_PORT", "8002")
+    monkeypatch.setenv("LORA_STUDIO_BASE", "from-env")
+    settings = load_settings(port=8003, base=None)
+    assert (settings.port, settings.base, settings.device, settings.dtype) == (8003, "from-env", "cpu", "auto")
+
+
+def test_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert load_settings(workspace="here").workspace == tmp_path / "here"
+    assert load_settings(workspace="~/there").workspace == tmp_path / "home" / "there"
+
+
+def test_default_workspace_follows_the_platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SPACE_ID", raising=False)
+    monkeypatch.setattr("lora_studio.settings.sys.platform", "linux")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    assert default_workspace() == tmp_path / "lora-studio"
+    monkeypatch.setattr("lora_studio.settings.sys.platform", "win32")
+    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "local"))
+    assert default_workspace() == tmp_path / "local" / "lora-studio"
+    monkeypatch.setattr("lora_studio.settings.sys.platform", "darwin")
+    assert default_workspace().parts[-3:] == ("Library", "Application Support", "lora-studio")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "localhost", "::1", "[::1]"])
+def test_loopback_is_allowed(host: str) -> None:
+    assert is_loopback(host)
+    assert load_settings(host=host).host == host
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.7", "example.org", "", "127.0.0.1.evil.example"])
+def test_other_hosts_are_refused_and_told_why(host: str) -> None:
+    with pytest.raises(NotAllowed) as caught:
+        load_settings(host=host)
+    assert repr(host) in caught.value.message
+    assert "no accounts yet" in caught.value.message
+    assert caught.value.code == "host_not_loopback"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("port", "abc"), ("port", 0), ("port", 70000), ("device", "tpu"), ("dtype", "int4"), ("threads", -1)],
+)
+def test_a_bad_value_is_named(name: str, value: object) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        load_settings(**{name: value})
+    assert name in caught.value.message
+    assert repr(value) in caught.value.message
+    assert "\n" not in caught.value.message
+
+
+def test_a_bad_value_names_where_it_came_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "lora-studio.toml").write_text("threads = -3\n", encoding="utf-8")
+    with pytest.raises(InvalidInput, match=r"threads in lora-studio.toml was given as -3"):
+        load_settings()
+    monkeypatch.setenv("LORA_STUDIO_THREADS", "many")
+    with pytest.raises(InvalidInput, match=r"LORA_STUDIO_THREADS was given as 'many'"):
+        load_settings()
+
+
+def test_unknown_names_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "lora-studio.toml").write_text("devise = 'cpu'\n", encoding="utf-8")
+    with pytest.raises(InvalidInput, match="no setting 'devise'"):
+        load_settings()
+    (tmp_path / "lora-studio.toml").unlink()
+    monkeypatch.setenv("LORA_STUDIO_DEVISE", "cpu")
+    with pytest.raises(InvalidInput, match="no setting 'LORA_STUDIO_DEVISE'"):
+        load_settings()
+
+
+def test_a_file_that_is_no_toml_is_named(tmp_path: Path) -> None:
+    (tmp_path / "lora-studio.toml").write_text("port = = 1\n", encoding="utf-8")
+    with pytest.raises(InvalidInput, match=r"lora-studio.toml.*TOML"):
+        load_settings()
+
+
+def test_every_setting_has_a_doc_line() -> None:
+    assert [name for name, field in Settings.model_fields.items() if not field.description] == []
