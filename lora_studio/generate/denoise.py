@@ -1,0 +1,145 @@
+"""The denoising loop as a generator: one model call per step, for a batch of pictures of any prompts and mixes.
+
+Equal to `StableDiffusionPipeline.__call__` for the same latents and embeddings (tested to 1e-5). It never calls
+the UNet: it yields a `ModelCall` and is sent the prediction.
+
+Source: Ho & Salimans 2022 (classifier-free guidance, arXiv 2207.12598, equation 6); Liu et al. 2022 (composition of
+several texts, arXiv 2206.01714).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lora_studio.pipeline.base import SharedBase
+from lora_studio.pipeline.calls import Mix, ModelCall
+from lora_studio.pipeline.conditioning import Conditioning, TextCondition, at_step, batch
+from lora_studio.types import GenerateRequest
+
+
+@dataclass(frozen=True, eq=False)
+class PictureTask:
+    """One picture of a batch.
+
+    Attributes:
+        seed: of its noise, made on the CPU so that every device makes the same picture.
+        positive, negative: what the prompts say.
+        guidance: CFG scale; 1 leaves the negative side out.
+        mix: its adapters.
+        latents: (C, h, w) noise to start from instead of the seed's own, or None.
+    """
+
+    seed: int
+    positive: Conditioning
+    negative: Conditioning
+    guidance: float
+    mix: Mix = ()
+    latents: Tensor | None = None
+
+
+def tasks_of(request: GenerateRequest, positive: Conditioning, negative: Conditioning, mix: Mix) -> list[PictureTask]:
+    """The pictures of a request: picture i uses seed + i."""
+    return [
+        PictureTask(request.seed + i, positive, negative, request.guidance_scale, mix) for i in range(request.num_images)
+    ]
+
+
+def denoise(
+    base: SharedBase, tasks: Sequence[PictureTask], scheduler: Any, steps: int, size: tuple[int, int]
+) -> Generator[ModelCall | Tensor, Tensor | None, Tensor]:
+    """Denoise a batch, step by step.
+
+    Args:
+        base: the shared base.
+        tasks: the pictures, all of one `size`.
+        scheduler: a fresh one of `make_scheduler`.
+        steps: denoising steps.
+        size: (height, width) in pixels.
+
+    Yields:
+        A `ModelCall`, to be sent the prediction (rows, C, h, w); after it the latents as they look now.
+
+    Returns:
+        Latents (pictures, C, h, w), float32.
+    """
+    device = base.precision.device
+    generators = [torch.Generator().manual_seed(task.seed) for task in tasks]
+    scheduler.set_timesteps(steps, device=device)
+    latents = _noise(base, tasks, generators, size).to(device) * scheduler.init_noise_sigma
+    extra: dict[str, Any] = {}
+    if type(scheduler).__name__.startswith("EulerAncestral"):
+        extra["generator"] = generators
+    for index, timestep in enumerate(scheduler.timesteps):
+        rows = _rows(tasks, index + 1)
+        picture_of = torch.tensor([row.picture for row in rows])
+        model_input = scheduler.scale_model_input(latents, timestep)[picture_of.to(device)]
+        embeddings, mask = batch([row.condition for row in rows])
+        prediction = yield ModelCall(
+            latents=model_input,
+            timesteps=timestep.expand(len(rows)),
+            embeddings=embeddings,
+            mask=mask,
+            mixes=tuple(tasks[row.picture].mix for row in rows),
+        )
+        assert prediction is not None
+        combined = _combine(prediction, rows, len(tasks))
+        latents = scheduler.step(combined, timestep, latents, **extra, return_dict=False)[0]
+        yield latents
+    return latents
+
+
+@dataclass(frozen=True, eq=False)
+class _Row:
+    """One row of a model call: of which picture, which text, and how it counts in the sum."""
+
+    picture: int
+    condition: TextCondition
+    factor: float
+    is_base: bool
+
+
+def _rows(tasks: Sequence[PictureTask], step: int) -> list[_Row]:
+    """Base rows of all guided pictures first, then the texts: the order that diffusers' pipeline has."""
+    bases = [
+        _Row(i, at_step(task.negative, step)[0], 1.0, True) for i, task in enumerate(tasks) if task.guidance > 1.0
+    ]
+    texts = [
+        _Row(i, part, task.guidance * part.weight, False)
+        for i, task in enumerate(tasks)
+        for part in at_step(task.positive, step)
+    ]
+    return bases + texts
+
+
+def _combine(prediction: Tensor, rows: Sequence[_Row], pictures: int) -> Tensor:
+    """base + sum of factor · (text - base) for each picture; the first text alone where there is no guidance."""
+    out: list[Tensor] = []
+    for picture in range(pictures):
+        base = next((prediction[i] for i, row in enumerate(rows) if row.picture == picture and row.is_base), None)
+        texts = [(i, row) for i, row in enumerate(rows) if row.picture == picture and not row.is_base]
+        if base is None:
+            out.append(prediction[texts[0][0]])
+            continue
+        total = base
+        for i, row in texts:
+            total = total + row.factor * (prediction[i] - base)
+        out.append(total)
+    return torch.stack(out)
+
+
+def _noise(
+    base: SharedBase, tasks: Sequence[PictureTask], generators: Sequence[torch.Generator], size: tuple[int, int]
+) -> Tensor:
+    """Starting noise (pictures, C, h, w), each picture from its own generator on the CPU."""
+    shape = (base.latent_channels, size[0] // base.autoencoder.factor, size[1] // base.autoencoder.factor)
+    return torch.stack(
+        [
+            torch.randn(shape, generator=generator) if task.latents is None else task.latents.float()
+            for task, generator in zip(tasks, generators, strict=True)
+        ]
+    )
