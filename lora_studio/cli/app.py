@@ -1,0 +1,108 @@
+"""Arguments become calls, errors become one sentence and an exit code.
+
+Exit codes: 0 done; 2 with one sentence on standard error; 130 after Ctrl-C. With `--json` the error stands on standard
+output too, as `{"error": {...}}`. It does not know what the commands do.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+import typer
+
+from lora_studio import __version__
+from lora_studio.cli import generate, serve, train
+from lora_studio.cli.follow import EngineFactory
+from lora_studio.cli.options import GenerateOptions, ServeOptions, TrainOptions, command
+from lora_studio.errors import InvalidInput, StorageError, StudioError
+from lora_studio.settings import Settings
+
+PROGRAM = "python -m lora_studio"
+
+TRAIN_HELP = """Teach the base model something new from a folder of pictures.
+
+    python -m lora_studio train assets/examples/cat-ears --name "cat ears" --out cat-ears.safetensors
+
+Each picture's caption stands in a .txt file of the same name; pictures without one are trained on the --trigger word.
+After Ctrl-C or a crash the run is kept: train --continue RUN --out F.safetensors goes on from its last checkpoint.
+"""
+
+GENERATE_HELP = """Make pictures from words and any number of LoRAs with weights.
+
+    python -m lora_studio generate --prompt "1girl, red hair, cat ears" --lora "cat ears:0.8" --out pictures
+
+Steps, guidance, sampler and size come from the base unless they are given; without --seed one is drawn and told.
+X:W is split at the last colon.
+"""
+
+SERVE_HELP = """Open the studio in a browser (the same as python app.py). Ctrl-C ends it."""
+
+
+def build(engine: EngineFactory, page: Callable[[Settings], None]) -> typer.Typer:
+    """The typer application; `engine` builds an engine, `page` serves the browser's side until it is stopped."""
+    app = typer.Typer(
+        help=f"LoRA Studio {__version__}: train LoRA adapters and mix them by their weights.",
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    )
+    app.command("train", help=_verbatim(TRAIN_HELP))(command(TrainOptions, lambda o: train.run(o, engine)))
+    app.command("generate", help=_verbatim(GENERATE_HELP))(command(GenerateOptions, lambda o: generate.run(o, engine)))
+    app.command("serve", help=_verbatim(SERVE_HELP))(command(ServeOptions, lambda o: serve.run(o, page)))
+    return app
+
+
+def main(argv: Sequence[str], engine: EngineFactory, page: Callable[[Settings], None]) -> int:
+    """Run one command and return its exit code; see the module's docstring."""
+    arguments = list(argv) or ["--help"]
+    try:
+        _readable(arguments)
+        code = typer.main.get_command(build(engine, page)).main(arguments, prog_name=PROGRAM, standalone_mode=False)
+    except StudioError as problem:
+        _tell(problem.message, problem, arguments)
+        return 2
+    except typer.TyperException as problem:
+        sentence = _usage(problem, arguments)
+        _tell(sentence, InvalidInput(sentence, code="usage", given=" ".join(arguments)), arguments)
+        return 2
+    except (typer.Abort, KeyboardInterrupt):
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads any more: end quietly
+        return 2
+    except OSError as problem:  # a file that the checks above could not foresee
+        sentence = f"{problem.filename or 'A file'!r} cannot be used ({problem.strerror}); mend that and try again."
+        _tell(sentence, StorageError(sentence, code="file_unusable", given=str(problem.filename or "")), arguments)
+        return 2
+    return code if isinstance(code, int) else 0
+
+
+def _verbatim(text: str) -> str:
+    """Keep the line breaks of help texts: click rewraps every paragraph that does not open with \\b."""
+    return "\n\n".join("\b\n" + part for part in text.strip().split("\n\n"))
+
+
+def _readable(arguments: list[str]) -> None:
+    """Refuse bytes that are no UTF-8: they reach Python as lone surrogates and could not be stored later."""
+    for text in arguments:
+        if any("\ud800" <= c <= "\udfff" for c in text):
+            raise InvalidInput(
+                f"The argument {text!r} is not UTF-8 text; type it again in UTF-8.", code="not_utf8", given=ascii(text)
+            )
+
+
+def _usage(problem: typer.TyperException, arguments: list[str]) -> str:
+    """A complaint of the argument parser as one sentence that says where help is."""
+    words = " ".join(problem.format_message().split()).rstrip(".")
+    name = f"{arguments[0]} " if arguments[0] in ("train", "generate", "serve") else ""
+    return f"{words}; {PROGRAM} {name}--help shows what is allowed."
+
+
+def _tell(sentence: str, problem: StudioError, arguments: list[str]) -> None:
+    print(" ".join(sentence.split()), file=sys.stderr)
+    if "--json" in arguments:
+        print(json.dumps({"error": problem.as_json()}))

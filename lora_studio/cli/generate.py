@@ -1,0 +1,303 @@
+"""`generate`: prompts and LoRAs with weights become PNG files.
+
+Everything that can be checked without the base is checked before an engine is built. It does not know how pictures
+are made; the PNGs are copied byte for byte, so that the text inside them stays.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lora_studio.cli.files import copy_atomically, target_folder
+from lora_studio.cli.follow import EngineFactory, Teller, follow, loaded_base, opened, running, spec
+from lora_studio.cli.options import GenerateOptions
+from lora_studio.engine.protocol import Engine
+from lora_studio.errors import InvalidInput, NotFound
+from lora_studio.settings import Settings, load_settings
+from lora_studio.store import Workspace
+from lora_studio.types import AdapterWeight, BaseDefaults, GenerateRequest, parse_sampler, to_json
+
+FILE_SUFFIXES = (".safetensors", ".pt", ".bin", ".ckpt")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What was asked for, read and checked as far as it can be without the base."""
+
+    prompts: tuple[str, ...]
+    negative: str
+    sampler: str | None
+    size: tuple[int, int] | None
+    seed: int
+    options: GenerateOptions
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One `--lora`: a file, or the sha256 and name of a library entry; and its weight."""
+
+    weight: float
+    file: Path | None = None
+    sha256: str = ""
+    name: str = ""
+
+
+def run(options: GenerateOptions, build: EngineFactory) -> None:
+    """Make the pictures, write them, print the answer."""
+    if options.out is None:
+        raise InvalidInput("--out is missing; give the folder for the pictures.", code="missing", given="--out")
+    plan = plan_of(options)
+    settings = load_settings(workspace=options.workspace, base=options.base)
+    for given in options.lora:
+        check_weight(given)
+    out = target_folder(options.out)
+    teller = Teller()
+    with opened(settings) as workspace:
+        asked = [find_adapter(workspace, given) for given in options.lora]
+        requests, made = _generate(plan, asked, build, settings, workspace, teller)
+        images = _write(workspace, out, requests, made)
+    if options.json:
+        print(json.dumps({"images": images}))
+    else:
+        print("\n".join(image["file"] for image in images))
+
+
+def plan_of(options: GenerateOptions) -> Plan:
+    """Read and check what does not need the base.
+
+    Raises:
+        InvalidInput: prompt, file of prompts, size or sampler is missing or not allowed.
+    """
+    if (options.prompt is None) == (options.prompts_from is None):
+        both = options.prompt is not None
+        raise InvalidInput(
+            f"--prompt and --prompts-from were {'both' if both else 'not'} given; give one of the two.",
+            code="prompt_or_file",
+            given=options.prompt or "",
+        )
+    prompts = (options.prompt or "",) if options.prompts_from is None else read_prompts(options.prompts_from)
+    seed = secrets.randbelow(2**32) if options.seed is None else options.seed
+    plan = Plan(
+        prompts=prompts,
+        negative=options.negative,
+        sampler=None if options.sampler is None else parse_sampler(options.sampler),
+        size=None if options.size is None else parse_size(options.size),
+        seed=seed,
+        options=options,
+    )
+    requests_of(plan, (), BaseDefaults(512, 512, 20, 5.0, "ddim", 1))  # any base's defaults: finds bad values now
+    return plan
+
+
+def read_prompts(path: Path) -> tuple[str, ...]:
+    """The prompts of a UTF-8 file, one a line; empty lines may stand at the end only.
+
+    Raises:
+        InvalidInput: the file cannot be read, is not UTF-8, or holds an empty line or none at all.
+    """
+    try:
+        text = path.expanduser().read_text(encoding="utf-8-sig")
+    except OSError as problem:
+        raise InvalidInput(
+            f"--prompts-from was given as {str(path)!r}, which cannot be read ({problem.strerror}); give a text file.",
+            code="prompts_unreadable",
+            given=str(path),
+        ) from None
+    except UnicodeDecodeError as problem:
+        raise InvalidInput(
+            f"--prompts-from was given as {str(path)!r}, which is not UTF-8 (byte {problem.start}); save it as UTF-8.",
+            code="prompts_not_utf8",
+            given=str(path),
+        ) from None
+    lines = [line.strip() for line in text.rstrip().split("\n")]
+    empty = [number for number, line in enumerate(lines, 1) if not line]
+    if empty:
+        raise InvalidInput(
+            f"Line {empty[0]} of {str(path)!r} is empty; write one prompt on every line.",
+            code="prompts_empty_line",
+            given=str(path),
+            line=empty[0],
+        )
+    return tuple(lines)
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """`512x768` as (512, 768); raises `InvalidInput`."""
+    found = re.fullmatch(r"\s*([0-9]{1,6})\s*[xX×*]\s*([0-9]{1,6})\s*", text)
+    if found is None:
+        raise InvalidInput(
+            f"--size was given as {text!r}; it must be width and height in pixels, like 128x192; change it.",
+            code="size_unreadable",
+            given=text,
+        )
+    return int(found[1]), int(found[2])
+
+
+def split_weight(text: str) -> tuple[str, float | None]:
+    """`X:W` split at the last colon; W is None where what stands there is no number (or there is no colon)."""
+    left, colon, right = text.rpartition(":")
+    try:
+        weight = float(right)
+    except ValueError:
+        return text, None
+    return (left, weight) if colon and left and math.isfinite(weight) else (text, None)
+
+
+def check_weight(text: str) -> None:
+    """Refuse a weight that is out of its range, before anything is looked up; raises `InvalidInput`."""
+    left, weight = split_weight(text)
+    if weight is not None:
+        try:
+            AdapterWeight("0" * 64, left, weight)
+        except InvalidInput as problem:
+            raise InvalidInput(f"--lora {text!r}: {problem.message}", code=problem.code, **problem.values) from None
+
+
+def find_adapter(workspace: Workspace, text: str) -> Asked:
+    """The file or library entry that one `--lora` names.
+
+    A name may hold colons and a path a drive letter: where the part before the last colon names nothing, or the part
+    behind it is no number, the whole text is tried as a name before anything is refused.
+
+    Raises:
+        InvalidInput: the part behind the last colon was meant as a weight and is no number.
+        NotFound: there is no such file or entry.
+    """
+    left, weight = split_weight(text)
+    tries = [(left, weight), (text, 1.0)] if weight is not None else [(text, 1.0)]
+    missing: NotFound | None = None
+    for name, factor in tries:
+        try:
+            return _named(workspace, name, 1.0 if factor is None else factor)
+        except NotFound as problem:
+            missing = missing or problem
+    head, colon, tail = text.rpartition(":")
+    if weight is None and colon and not _is_path_tail(head, tail):
+        raise InvalidInput(
+            f"--lora was given as {text!r}; the weight {tail!r} behind the last colon must be a number, like 0.8.",
+            code="weight_no_number",
+            given=tail,
+        )
+    raise missing or NotFound(f"There is no LoRA {text!r}.", code="adapter_unknown", given=text)
+
+
+def _named(workspace: Workspace, name: str, weight: float) -> Asked:
+    path = Path(name).expanduser()
+    if os.path.isfile(path) and (path.suffix.lower() in FILE_SUFFIXES or len(path.parts) > 1):
+        return Asked(weight, file=path)
+    if path.suffix.lower() in FILE_SUFFIXES or any(mark in name for mark in "/\\"):
+        why = "is a folder" if os.path.isdir(path) else "does not exist"
+        raise NotFound(
+            f"The LoRA file {name!r} {why}; give a file that is there or a name from the library.",
+            code="adapter_file_missing",
+            given=name,
+        )
+    entry = workspace.adapters.find(name)
+    return Asked(weight, sha256=entry.sha256, name=entry.name)
+
+
+def _is_path_tail(head: str, tail: str) -> bool:
+    """True where the last colon belongs to a drive letter (`C:\\...`) or stands before a folder."""
+    return (len(head) == 1 and head.isalpha()) or any(mark in tail for mark in "/\\")
+
+
+def requests_of(plan: Plan, adapters: tuple[AdapterWeight, ...], defaults: BaseDefaults) -> list[GenerateRequest]:
+    """One complete request per prompt; picture i of all has the seed `plan.seed + i`."""
+    options, count = plan.options, plan.options.count or 1
+    width, height = plan.size or (defaults.width, defaults.height)
+    return [
+        GenerateRequest(
+            prompt=prompt,
+            negative_prompt=plan.negative,
+            width=width,
+            height=height,
+            num_inference_steps=defaults.num_inference_steps if options.steps is None else options.steps,
+            guidance_scale=defaults.guidance_scale if options.cfg is None else options.cfg,
+            sampler=plan.sampler or defaults.sampler,
+            seed=plan.seed + index * count,
+            num_images=count,
+            adapters=adapters,
+        )
+        for index, prompt in enumerate(plan.prompts)
+    ]
+
+
+def payload_of(requests: list[GenerateRequest]) -> dict[str, Any]:
+    """The requests as the engine takes them: one alone, or a list that may share batches."""
+    return {"request": to_json(requests[0])} if len(requests) == 1 else {"requests": to_json(requests)}
+
+
+def _import(engine: Engine, workspace: Workspace, asked: Asked, teller: Teller) -> AdapterWeight:
+    """The adapter with its weight; a file is taken into the library first."""
+    if asked.file is None:
+        return AdapterWeight(asked.sha256, asked.name, asked.weight)
+    stored = workspace.files.put_file(asked.file)
+    job = engine.submit(spec("import_adapter", {"file": stored, "name": asked.file.stem}))
+    result = follow(engine, job, teller)
+    return AdapterWeight(result["adapter"], result["name"], asked.weight)
+
+
+def _generate(
+    plan: Plan, asked: list[Asked], build: EngineFactory, settings: Settings, workspace: Workspace, teller: Teller
+) -> tuple[list[GenerateRequest], list[dict[str, Any]]]:
+    """Make all pictures in one job, so that they can share batches: the requests, and each picture as the engine
+    tells it."""
+    try:
+        with running(build, settings, workspace) as engine:
+            base = loaded_base(engine, settings, teller)
+            adapters = tuple(_import(engine, workspace, one, teller) for one in asked)
+            requests = requests_of(plan, adapters, base.defaults)
+            payload = (
+                {"requests": [to_json(r) for r in requests]} if len(requests) > 1 else {"request": to_json(requests[0])}
+            )
+            job = engine.submit(spec("generate", payload))
+            try:
+                result = follow(engine, job, teller)
+            except KeyboardInterrupt:
+                engine.cancel(job)
+                raise
+    finally:
+        teller.done()
+    return requests, result["images"]
+
+
+def _write(
+    workspace: Workspace, out: Path, requests: list[GenerateRequest], made: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Copy the pictures to `out` under names that sort in their order; what the answer says of each."""
+    asked = [request for request in requests for _ in range(request.num_images)]
+    first = next_number(out)
+    images = []
+    for index, (request, image) in enumerate(zip(asked, made, strict=True)):
+        path = out / f"{first + index:05d}-{image['seed']}.png"
+        copy_atomically(workspace.files.path(image["sha256"]), path)
+        images.append(
+            {
+                "file": str(path),
+                "prompt": request.prompt,
+                "negative": request.negative_prompt,
+                "seed": image["seed"],
+                "width": image["width"],
+                "height": image["height"],
+                "steps": request.num_inference_steps,
+                "sampler": request.sampler,
+                "guidance_scale": request.guidance_scale,
+                "adapters": to_json(request.adapters),
+            }
+        )
+    return images
+
+
+def next_number(out: Path) -> int:
+    """The number after the highest `NNNNN-seed.png` in the folder `out`, so that no picture is overwritten."""
+    numbers = [
+        int(found[1]) for path in out.iterdir() if (found := re.fullmatch(r"([0-9]{5,})-[0-9]+\.png", path.name))
+    ]
+    return max(numbers, default=-1) + 1

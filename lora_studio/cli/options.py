@@ -1,0 +1,162 @@
+"""What can be given on the command line: one frozen dataclass per command, each field with its flag and its help.
+
+`command` makes a typer command of such a dataclass, so that no function takes a row of twenty parameters. Help and
+ranges come from the `FieldSpec` of the field that an option fills; numbers are read here, so that a value that is no
+number is answered by the same sentence as one out of range, with the flag that was typed.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from lora_studio.errors import InvalidInput
+from lora_studio.settings import Settings
+from lora_studio.types import RECIPES, SAMPLERS, FieldSpec, GenerateRequest, TrainConfig, describe
+
+Options = TypeVar("Options")
+
+
+def spec_of(cls: type, name: str) -> FieldSpec:
+    """The `FieldSpec` of one field of a dataclass of `lora_studio.types`."""
+    return next(field for field in describe(cls) if field.name == name)
+
+
+def number_reader(flag: str, spec: FieldSpec, kind: type[int] | type[float]) -> Callable[[str], Any]:
+    """A function that reads one number for `flag` and refuses what `spec` does not allow."""
+
+    def read(given: str) -> Any:
+        try:
+            value = kind(given)
+        except (ValueError, OverflowError):
+            value = math.nan
+        low = spec.minimum is None or value >= spec.minimum
+        high = spec.maximum is None or value <= spec.maximum
+        if not (math.isfinite(value) and low and high):
+            word = "a whole number" if kind is int else "a number"
+            span = "" if spec.allowed == "any value" else f" from {spec.allowed}"
+            raise InvalidInput(
+                f"{flag} was given as {given!r}; it must be {word}{span}; change it and try again.",
+                code="field_number",
+                field=flag,
+                given=given,
+                allowed=spec.allowed,
+            )
+        return value
+
+    return read
+
+
+def text(flag: str, metavar: str, doc: str) -> Any:
+    """An option that is given as text, a path or several texts after `flag`."""
+    return typer.Option(flag, metavar=metavar, help=doc, show_default=False)
+
+
+def number(flag: str, metavar: str, spec: FieldSpec, kind: type[int] | type[float] = int) -> Any:
+    """An option that is given as a number after `flag`."""
+    doc = f"{spec.doc} ({spec.allowed})"
+    return typer.Option(flag, metavar=metavar, help=doc, parser=number_reader(flag, spec, kind))
+
+
+def switch(flag: str, doc: str) -> Any:
+    """An option that is True when `flag` is given."""
+    return typer.Option(flag, help=doc)
+
+
+def setting(name: str, metavar: str) -> Any:
+    """An option that overrides the setting `name`."""
+    return text(f"--{name}", metavar, Settings.model_fields[name].description or "")
+
+
+FOLDER = typer.Argument(metavar="DIR", help="Folder of pictures, each with its caption in a .txt beside it.")
+NAME = text("--name", "N", "What the new LoRA is called in the library.")
+RECIPE = text("--recipe", "|".join(RECIPES), "Where the settings start from; balanced if left out.")
+OUT_FILE = text("--out", "F.safetensors", "The file to write; an older one of that name is replaced.")
+CONTINUE = text("--continue", "RUN", "Go on with an interrupted run instead of starting one.")
+PROMPTS = text("--prompts-from", "FILE", "UTF-8 file with one prompt a line, instead of --prompt.")
+LORA = text("--lora", "NAME_OR_FILE[:W]", "A LoRA of the library or a file, and its weight, 1 if left out; repeatable.")
+SAMPLER = text("--sampler", "NAME", f"One of {', '.join(SAMPLERS)}, or A1111's name for it.")
+OUT_FOLDER = text("--out", "DIR", "Folder for the PNGs; they are numbered after those that are there.")
+JSON = switch("--json", "Print one JSON object on standard output; everything else goes to standard error.")
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """`train`: pictures in, a LoRA file out."""
+
+    folder: Annotated[Path | None, FOLDER] = None
+    name: Annotated[str | None, NAME] = None
+    recipe: Annotated[str, RECIPE] = "balanced"
+    steps: Annotated[int | None, number("--steps", "K", spec_of(TrainConfig, "steps"))] = None
+    rank: Annotated[int | None, number("--rank", "R", spec_of(TrainConfig, "rank"))] = None
+    alpha: Annotated[float | None, number("--alpha", "A", spec_of(TrainConfig, "alpha"), float)] = None
+    lr: Annotated[float | None, number("--lr", "X", spec_of(TrainConfig, "learning_rate"), float)] = None
+    trigger: Annotated[str | None, text("--trigger", "T", spec_of(TrainConfig, "trigger").doc)] = None
+    seed: Annotated[int | None, number("--seed", "S", spec_of(TrainConfig, "seed"))] = None
+    base: Annotated[str | None, setting("base", "B")] = None
+    out: Annotated[Path | None, OUT_FILE] = None
+    resume: Annotated[str | None, CONTINUE] = None
+    workspace: Annotated[Path | None, setting("workspace", "DIR")] = None
+    json: Annotated[bool, JSON] = False
+
+
+@dataclass(frozen=True)
+class GenerateOptions:
+    """`generate`: words and LoRAs in, pictures out."""
+
+    prompt: Annotated[str | None, text("--prompt", "P", spec_of(GenerateRequest, "prompt").doc)] = None
+    prompts_from: Annotated[Path | None, PROMPTS] = None
+    negative: Annotated[str, text("--negative", "P", spec_of(GenerateRequest, "negative_prompt").doc)] = ""
+    lora: Annotated[tuple[str, ...], LORA] = ()
+    seed: Annotated[int | None, number("--seed", "S", spec_of(GenerateRequest, "seed"))] = None
+    steps: Annotated[int | None, number("--steps", "K", spec_of(GenerateRequest, "num_inference_steps"))] = None
+    cfg: Annotated[float | None, number("--cfg", "C", spec_of(GenerateRequest, "guidance_scale"), float)] = None
+    sampler: Annotated[str | None, SAMPLER] = None
+    size: Annotated[str | None, text("--size", "WxH", "Width and height in pixels, like 128x192.")] = None
+    count: Annotated[int | None, number("--count", "N", spec_of(GenerateRequest, "num_images"))] = None
+    base: Annotated[str | None, setting("base", "B")] = None
+    out: Annotated[Path | None, OUT_FOLDER] = None
+    workspace: Annotated[Path | None, setting("workspace", "DIR")] = None
+    json: Annotated[bool, JSON] = False
+
+
+@dataclass(frozen=True)
+class ServeOptions:
+    """`serve`: the page in a browser."""
+
+    host: Annotated[str | None, setting("host", "ADDRESS")] = None
+    port: Annotated[str | None, setting("port", "N")] = None
+    base: Annotated[str | None, setting("base", "B")] = None
+    device: Annotated[str | None, setting("device", "NAME")] = None
+    dtype: Annotated[str | None, setting("dtype", "NAME")] = None
+    workspace: Annotated[Path | None, setting("workspace", "DIR")] = None
+    offline: Annotated[bool, switch("--offline", Settings.model_fields["offline"].description or "")] = False
+    no_browser: Annotated[bool, switch("--no-browser", "Do not open the page in a browser.")] = False
+
+
+def command(options: type[Options], run: Callable[[Options], None]) -> Callable[..., None]:
+    """A function whose signature typer can read, and that calls `run` with the filled `options`."""
+
+    def call(**given: Any) -> None:
+        run(options(**{name: tuple(v) if isinstance(v, list) else v for name, v in given.items()}))
+
+    parameters = []
+    for name, annotation in typing.get_type_hints(options, include_extras=True).items():
+        info = typing.get_args(annotation)[1]
+        default = getattr(options, name)
+        if isinstance(default, tuple):  # typer knows lists only
+            annotation, default = Annotated[list[str], info], list(default)
+        parameters.append(
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+        )
+    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    call.__annotations__ = {p.name: p.annotation for p in parameters}
+    call.__doc__ = options.__doc__
+    return call

@@ -1,0 +1,193 @@
+"""`train`: a folder of pictures becomes a LoRA file and an entry of the library.
+
+Everything that can be checked without the base is checked before an engine is built. It does not know how training
+works, nor how pictures are read.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from lora_studio.cli.files import copy_atomically, target_file
+from lora_studio.cli.follow import OWNER, EngineFactory, Teller, duration, follow, loaded_base, opened, running, spec
+from lora_studio.cli.options import TrainOptions
+from lora_studio.errors import DatasetError, InvalidInput, NotFound, StorageError
+from lora_studio.settings import Settings, load_settings
+from lora_studio.store import Workspace
+from lora_studio.types import JobSpec, TrainConfig, recipe, to_json
+
+REPORTED = ("steps", "seconds", "final_loss", "trainable_parameters", "base_parameters")
+"""What of the engine's result stands in the answer, beside the file and its sha256."""
+
+
+def run(options: TrainOptions, build: EngineFactory) -> None:
+    """Train or go on with a training, write the file, print the answer."""
+    if options.out is None:
+        raise InvalidInput("--out is missing; give the .safetensors file to write.", code="missing", given="--out")
+    config = None if options.resume else config_of(options)
+    settings = load_settings(workspace=options.workspace, base=options.base)
+    folder = None if options.resume else _folder(options.folder)
+    if options.resume:
+        _nothing_else(options)
+    out = target_file(options.out, ".safetensors")
+    teller = Teller()
+    with opened(settings) as workspace:
+        if config is not None and folder is not None:
+            job = spec("train", {"config": to_json(intake(workspace, folder, config, teller))})
+        else:
+            job = spec("train", {"resume": find_run(workspace, str(options.resume))})
+        result = _train(job, build, settings, workspace, teller)
+        _export(workspace, result, out, config, teller)
+    answer = {"file": str(out), "sha256": result["adapter"]} | {key: result[key] for key in REPORTED}
+    if options.json:
+        print(json.dumps(answer))
+    else:
+        told = f"{result['steps']} steps in {duration(result['seconds'])}, loss {result['final_loss']:.4f}"
+        print(f"{out}\n{result['name']}: {told}")
+
+
+def config_of(options: TrainOptions) -> TrainConfig:
+    """The settings that were asked for, checked; the dataset is not known yet.
+
+    Raises:
+        InvalidInput: a value is missing or not allowed.
+    """
+    if options.folder is None:
+        raise InvalidInput("DIR is missing; give the folder of pictures to learn from.", code="missing", given="DIR")
+    if options.name is None:
+        raise InvalidInput("--name is missing; say what the new LoRA is called.", code="missing", given="--name")
+    return recipe(
+        options.recipe,
+        name=options.name,
+        dataset="",
+        steps=options.steps,
+        rank=options.rank,
+        alpha=options.alpha,
+        learning_rate=options.lr,
+        trigger=options.trigger,
+        seed=options.seed,
+    )
+
+
+def _folder(folder: Path | None) -> Path:
+    """`folder` as it is when it is one."""
+    path = Path(folder or "").expanduser()
+    if not os.path.isdir(path):
+        kind = "is a file" if os.path.exists(path) else "does not exist"
+        raise InvalidInput(
+            f"DIR was given as {str(folder)!r}, which {kind}; give the folder that holds the pictures.",
+            code="folder_missing",
+            given=str(folder),
+        )
+    return path
+
+
+def _nothing_else(options: TrainOptions) -> None:
+    """Refuse options that a run which goes on cannot take any more."""
+    free = {"resume", "out", "workspace", "json", "base"}
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        if field.name not in free and value != field.default:
+            shown = "DIR" if field.name == "folder" else f"--{field.name}"
+            raise InvalidInput(
+                f"{shown} was given as {str(value)!r} beside --continue, but a run goes on with the settings it began "
+                "with; leave it out.",
+                code="continue_changes",
+                field=shown,
+                given=str(value),
+            )
+
+
+def intake(workspace: Workspace, folder: Path, config: TrainConfig, teller: Teller) -> TrainConfig:
+    """Take the pictures of `folder` into the workspace; the config with the new dataset's id.
+
+    Raises:
+        DatasetError: there is no usable picture, or pictures without caption and no trigger word.
+    """
+    dataset = workspace.datasets.create(folder.resolve().name or str(folder), OWNER)
+    dataset = workspace.datasets.add_folder(dataset.id, folder)
+    for refused in dataset.refused:
+        teller.say(f"note: {refused.message}")
+    if not dataset.items:
+        workspace.datasets.delete(dataset.id)
+        raise DatasetError(
+            f"The folder {str(folder)!r} holds no picture that can be used ({len(dataset.refused)} were refused); put "
+            "PNG, JPEG or WebP pictures there.",
+            code="no_pictures",
+            given=str(folder),
+            refused=len(dataset.refused),
+        )
+    bare = [item for item in dataset.items if not item.caption.strip()]
+    if bare and not config.trigger.strip():
+        workspace.datasets.delete(dataset.id)
+        raise DatasetError(
+            f"{len(bare)} of {len(dataset.items)} pictures in {str(folder)!r} have no caption (the first is "
+            f"{bare[0].source!r}); write captions into .txt files beside them or give a word by --trigger.",
+            code="no_captions",
+            given=bare[0].source,
+            missing=len(bare),
+        )
+    return recipe(config.recipe, **(to_json(config) | {"dataset": dataset.id}))
+
+
+def find_run(workspace: Workspace, given: str) -> str:
+    """The job id of the training that `given` is, or begins (at least 4 characters).
+
+    Raises:
+        NotFound: none or several begin so.
+    """
+    runs = workspace.jobs.list(kinds=["train"], limit=10_000)
+    found = [job for job in runs if len(given) >= 4 and job.id.startswith(given)]
+    if len(found) == 1:
+        return found[0].id
+    open_runs = [job.id[:12] for job in runs if job.state == "interrupted"][:5]
+    known = f"runs that can go on are {', '.join(open_runs)}" if open_runs else "there is none that could go on"
+    raise NotFound(
+        f"The run {given!r} {'is not known' if not found else 'is not the only one'}; {known}.",
+        code="run_unknown",
+        given=given,
+        allowed=", ".join(open_runs),
+    )
+
+
+def _train(
+    job: JobSpec, build: EngineFactory, settings: Settings, workspace: Workspace, teller: Teller
+) -> dict[str, Any]:
+    """The result of the training; after Ctrl-C the run is left interrupted and the way on is told."""
+    run_id = str(job.payload.get("resume", job.id))
+    try:
+        with running(build, settings, workspace) as engine:
+            loaded_base(engine, settings, teller)
+            before = len(workspace.jobs.events(run_id)) if "resume" in job.payload else 0
+            job_id = engine.submit(job)
+            return follow(engine, job_id, teller, since=before if job_id == run_id else 0)
+    except KeyboardInterrupt:
+        left = [found.id for found in workspace.jobs.list(kinds=["train"], states=["interrupted"], limit=10_000)]
+        left = [name for name in (job.id, run_id) if name in left]
+        if left:
+            teller.say(f"Stopped; go on by: python -m lora_studio train --continue {left[0][:12]} --out F.safetensors")
+        raise
+    finally:
+        teller.done()
+
+
+def _export(
+    workspace: Workspace, result: dict[str, Any], out: Path, config: TrainConfig | None, teller: Teller
+) -> None:
+    """Copy the adapter to `out`; where that fails it is still in the library, and the sentence says so."""
+    name = result["name"]
+    if config is not None and name != config.name:
+        teller.say(f"note: the library has a LoRA called {config.name!r} already; this one is called {name!r}")
+    try:
+        copy_atomically(workspace.files.path(result["adapter"]), out)
+    except StorageError as problem:
+        raise StorageError(
+            f"{problem.message.rstrip('.')}; the LoRA itself is safe in the library as {name!r}.",
+            code=f"{problem.code}_kept",
+            name=name,
+            **problem.values,
+        ) from None
