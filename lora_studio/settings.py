@@ -30,6 +30,10 @@ PREFIX = "LORA_STUDIO_"
 FILE = "lora-studio.toml"
 
 
+_KINDS = {"int_parsing": "a whole number", "int_from_float": "a whole number", "bool_parsing": "true or false"}
+"""Our words for what pydantic says of values of the wrong kind."""
+
+
 def default_workspace() -> Path:
     """Where everything that must survive lies when nobody says otherwise.
 
@@ -149,7 +153,7 @@ def _sentence(problem: ValidationError, given: dict[str, Any]) -> InvalidInput:
     name = str(first["loc"][0]) if first["loc"] else "settings"
     if first["type"] == "extra_forbidden":
         return _unknown(name, f"the file {FILE}", list(Settings.model_fields))
-    allowed = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+    allowed = _KINDS.get(first["type"], first["msg"].removeprefix("Input should be "))
     where = name
     if given.get(name) is None:
         where = f"{PREFIX}{name.upper()}" if f"{PREFIX}{name.upper()}" in os.environ else f"{name} in {FILE}"

@@ -49,8 +49,8 @@ def environment_python() -> Path:
         if made.returncode != 0:
             name = f"python{sys.version_info[0]}.{sys.version_info[1]}-venv"
             raise Stop(
-                f"A virtual environment could not be made in {str(folder)!r}; check that the folder can be written and that "
-                f"Python's venv module is installed (on Debian and Ubuntu: apt-get install {name}), then try again."
+                f"A virtual environment could not be made in {str(folder)!r}; check that the folder can be written and "
+                f"that Python's venv module is installed (on Debian and Ubuntu: apt-get install {name}), then try again."
             )
     return python
 
@@ -76,8 +76,8 @@ def install(python: Path, requirements: str) -> None:
     command = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--quiet", "-r", requirements]
     if subprocess.run(command, cwd=ROOT).returncode != 0:
         raise Stop(
-            f"pip could not install {requirements} (its words stand above); check the network connection and the space on "
-            "the disk, then run the same command again."
+            f"pip could not install {requirements} (its words stand above); check the network connection and the space "
+            "on the disk, then run the same command again."
         )
     stamp.write_text(wanted, encoding="utf-8")
 

@@ -6,6 +6,5 @@ its protocol only: the composition root hands in the functions that build an eng
 """
 
 from lora_studio.cli.app import main
-from lora_studio.cli.follow import EngineFactory
 
-__all__ = ["EngineFactory", "main"]
+__all__ = ["main"]

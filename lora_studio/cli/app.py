@@ -10,15 +10,17 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lora_studio import __version__
-from lora_studio.cli import generate, serve, train
-from lora_studio.cli.follow import EngineFactory
 from lora_studio.cli.options import GenerateOptions, ServeOptions, TrainOptions, command
 from lora_studio.errors import InvalidInput, StorageError, StudioError
 from lora_studio.settings import Settings
+
+if TYPE_CHECKING:
+    from lora_studio.cli.follow import EngineFactory
 
 PROGRAM = "python -m lora_studio"
 
@@ -42,17 +44,45 @@ SERVE_HELP = """Open the studio in a browser (the same as python app.py). Ctrl-C
 
 
 def build(engine: EngineFactory, page: Callable[[Settings], None]) -> typer.Typer:
-    """The typer application; `engine` builds an engine, `page` serves the browser's side until it is stopped."""
+    """The typer application; `engine` builds an engine, `page` serves the browser's side until it is stopped.
+
+    A command's module, and the database behind it, is imported when the command runs: help answers at once.
+    """
     app = typer.Typer(
         help=f"LoRA Studio {__version__}: train LoRA adapters and mix them by their weights.",
         add_completion=False,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
+        invoke_without_command=True,
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     )
-    app.command("train", help=_verbatim(TRAIN_HELP))(command(TrainOptions, lambda o: train.run(o, engine)))
-    app.command("generate", help=_verbatim(GENERATE_HELP))(command(GenerateOptions, lambda o: generate.run(o, engine)))
-    app.command("serve", help=_verbatim(SERVE_HELP))(command(ServeOptions, lambda o: serve.run(o, page)))
+
+    @app.callback()
+    def studio(
+        version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+    ) -> None:
+        if version:
+            print(__version__)
+            raise typer.Exit
+
+    def train(options: TrainOptions) -> None:
+        from lora_studio.cli.train import run
+
+        run(options, engine)
+
+    def generate(options: GenerateOptions) -> None:
+        from lora_studio.cli.generate import run
+
+        run(options, engine)
+
+    def serve(options: ServeOptions) -> None:
+        from lora_studio.cli.serve import run
+
+        run(options, page)
+
+    app.command("train", help=_verbatim(TRAIN_HELP))(command(TrainOptions, train))
+    app.command("generate", help=_verbatim(GENERATE_HELP))(command(GenerateOptions, generate))
+    app.command("serve", help=_verbatim(SERVE_HELP))(command(ServeOptions, serve))
     return app
 
 

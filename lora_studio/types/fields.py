@@ -38,10 +38,15 @@ class FieldSpec:
         if self.choices:
             return "one of " + ", ".join(self.choices)
         if self.minimum is not None and self.maximum is not None:
-            return f"{self.minimum:g} to {self.maximum:g}"
+            return f"{_digits(self.minimum)} to {_digits(self.maximum)}"
         if self.minimum is not None:
-            return f"{self.minimum:g} or more"
+            return f"{_digits(self.minimum)} or more"
         return "any value"
+
+
+def _digits(value: float) -> str:
+    """A bound of a range in full: 9007199254740991 and not 9.0072e+15."""
+    return str(int(value)) if float(value).is_integer() else f"{value:g}"
 
 
 def spec(
