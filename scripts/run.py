@@ -28,7 +28,7 @@ CHECKS = (
     ("ruff format", ["-m", "ruff", "format", "--check", "."]),
     ("mypy", ["-m", "mypy"]),
     ("import rules", ["-c", "from importlinter.cli import lint_imports_command as run; run()", "--no-cache"]),
-    ("tables in the docs", ["scripts/docs.py", "--check"]),
+    ("tables in the docs", ["-m", "scripts.docs", "--check"]),
 )
 """What runs before the tests: a name, and the arguments of Python."""
 
@@ -50,7 +50,7 @@ def environment_python() -> Path:
             name = f"python{sys.version_info[0]}.{sys.version_info[1]}-venv"
             raise Stop(
                 f"A virtual environment could not be made in {str(folder)!r}; check that the folder can be written and "
-                f"that Python's venv module is installed (on Debian and Ubuntu: apt-get install {name}), then try again."
+                f"that Python's venv module is there (on Debian and Ubuntu: apt-get install {name}), then try again."
             )
     return python
 

@@ -1,0 +1,131 @@
+"""Writes `docs/reference.md`: every option, setting and field, from the doc lines that the code carries.
+
+    python -m scripts.docs            write the file
+    python -m scripts.docs --check    exit with 1 when the file is not what would be written
+
+It knows where the doc lines are, and nothing of what they mean.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import typing
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+from lora_studio.cli.options import GenerateOptions, ServeOptions, TrainOptions
+from lora_studio.settings import FILE, PREFIX, Settings
+from lora_studio.types import RECIPES, GenerateRequest, TrainConfig, describe
+
+ROOT = Path(__file__).resolve().parent.parent
+TARGET = ROOT / "docs" / "reference.md"
+
+PLAIN = {
+    "preview_prompts": "What the previews show; empty means the base's own choice.",
+    "adapters": "The LoRAs of the mix: sha256, name and weight (-10 to 10) of each.",
+    "base": "sha256 of the base's weights this was made for; empty means whichever is loaded.",
+    "init_image": "sha256 of a stored picture to start from; empty means noise.",
+    "mask": "sha256 of a stored picture: white is redrawn.",
+}
+"""Fields that are no numbers or texts for a form, and therefore carry no doc line of their own."""
+
+HEAD = f"""# Reference
+
+Written by `python -m scripts.docs` from the code's own doc lines; change those, not this page.
+
+## Settings
+
+Strongest first: an option of the command line, an environment variable, a line in `{FILE}` in the current folder
+(`port = 7861`), the default.
+
+"""
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
+
+
+def settings_table() -> str:
+    """Every field of `Settings`."""
+    rows = []
+    for name, field in Settings.model_fields.items():
+        default = "see below" if field.default_factory is not None else f"`{field.default}`"
+        rows.append([f"`{name}`", f"`{PREFIX}{name.upper()}`", default, field.description or ""])
+    note = (
+        "\n`workspace` is by default `~/.local/share/lora-studio` on Linux (or below `$XDG_DATA_HOME`), "
+        "`~/Library/Application Support/lora-studio` on macOS, `%LOCALAPPDATA%\\lora-studio` on Windows, and "
+        "`/data/lora-studio` on a Hugging Face Space with a disk. `assets` is the folder beside the package.\n"
+    )
+    return table(["Setting", "Environment", "Default", "What it is"], rows) + note
+
+
+def options_table(options: type) -> str:
+    """Every option of one command."""
+    rows = []
+    for annotation in typing.get_type_hints(options, include_extras=True).values():
+        info = annotation.__metadata__[0]
+        flag = " ".join(part for part in (*(info.param_decls or ()), info.metavar or "") if part)
+        if not info.param_decls and str(getattr(info, "default", "")).startswith("--"):
+            flag = " ".join(part for part in (info.default, info.metavar or "") if part)
+        rows.append([f"`{flag}`", info.help or ""])
+    return table(["Option", "What it does"], rows)
+
+
+def fields_table(cls: type) -> str:
+    """Every field of a dataclass of `lora_studio.types`."""
+    rows = []
+    specs = {spec.name: spec for spec in describe(cls)}
+    for field in dataclasses.fields(cls):
+        spec = specs.get(field.name)
+        if spec is None:
+            rows.append([f"`{field.name}`", "", "", PLAIN[field.name]])
+            continue
+        default = "" if spec.default in (None, "") else f"`{spec.default}`"
+        allowed = "True or False" if isinstance(spec.default, bool) else spec.allowed
+        rows.append([f"`{spec.name}`", default, allowed, spec.doc])
+    return table(["Field", "Default", "Allowed", "What it is"], rows)
+
+
+def page() -> str:
+    """The whole page."""
+    recipes = [
+        [f"`{name}`", ", ".join(f"`{key}` {value}" for key, value in changes.items()) or "the defaults above"]
+        for name, changes in RECIPES.items()
+    ]
+    return "\n".join(
+        [
+            HEAD + settings_table(),
+            "## `python -m lora_studio train`\n",
+            options_table(TrainOptions),
+            "## `python -m lora_studio generate`\n",
+            options_table(GenerateOptions),
+            "## `python -m lora_studio serve`, `python app.py`\n",
+            options_table(ServeOptions),
+            "## Training: the fields of a recipe\n",
+            fields_table(TrainConfig),
+            table(["Recipe", "What it changes"], recipes),
+            "## Pictures: the fields of a request\n",
+            "A base brings its own default for what has none here.\n",
+            fields_table(GenerateRequest),
+        ]
+    )
+
+
+def main(argv: list[str]) -> int:
+    """Write the page, or compare."""
+    wanted = page()
+    if argv == ["--check"]:
+        if TARGET.exists() and TARGET.read_text(encoding="utf-8") == wanted:
+            return 0
+        print(f"{TARGET.relative_to(ROOT)} is out of date; run: python -m scripts.docs", file=sys.stderr)
+        return 1
+    TARGET.parent.mkdir(exist_ok=True)
+    TARGET.write_text(wanted, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
