@@ -13,7 +13,6 @@ import sys
 import typing
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
 from lora_studio.cli.options import GenerateOptions, ServeOptions, TrainOptions
 from lora_studio.settings import FILE, PREFIX, Settings
 from lora_studio.types import RECIPES, GenerateRequest, TrainConfig, describe
@@ -26,7 +25,7 @@ PLAIN = {
     "adapters": "The LoRAs of the mix: sha256, name and weight (-10 to 10) of each.",
     "base": "sha256 of the base's weights this was made for; empty means whichever is loaded.",
     "init_image": "sha256 of a stored picture to start from; empty means noise.",
-    "mask": "sha256 of a stored picture: white is redrawn.",
+    "mask": "sha256 of a stored picture that says where to redraw.",
 }
 """Fields that are no numbers or texts for a form, and therefore carry no doc line of their own."""
 
