@@ -40,7 +40,9 @@ class AdapterReport:
     metadata: Mapping[str, str]
 
 
-def admit(path: Path, sha256: str, layers: Mapping[str, LayerShape], base_sha256: str = "") -> tuple[CanonicalAdapter, AdapterReport]:
+def admit(
+    path: Path, sha256: str, layers: Mapping[str, LayerShape], base_sha256: str = "", label: str = ""
+) -> tuple[CanonicalAdapter, AdapterReport]:
     """Read the LoRA file at `path` for a base with these `layers`.
 
     Args:
@@ -48,29 +50,31 @@ def admit(path: Path, sha256: str, layers: Mapping[str, LayerShape], base_sha256
         sha256: of the file, the adapter's identity.
         layers: layer key to shape, of the base it shall fit.
         base_sha256: of the base, compared with the one that the file names.
+        label: how sentences name the file; its own name when empty.
 
     Raises:
         AdapterRefused: one sentence that says what is wrong with the file.
     """
-    header = read_header(path)
+    given = label or path.name
+    header = read_header(path, given)
     metadata = header.pop("__metadata__", {})
-    _check_layout(path, header)
+    _check_layout(given, header)
     names = kohya.layer_names(layers)
     modules = kohya.modules_in(header)
     matched = {m: parts for m, parts in modules.items() if m in names}
     ignored = tuple(sorted(set(modules) - set(matched)))
     if not matched:
         raise AdapterRefused(
-            f"{path.name} holds {len(modules)} layers of which the loaded base has none (the first is "
+            f"{given} holds {len(modules)} layers of which the loaded base has none (the first is "
             f"{next(iter(sorted(modules)))!r}); it was made for another family of models; load its base or choose "
             "another LoRA.",
             code="adapter_other_family",
-            given=path.name,
+            given=given,
             layers=len(modules),
         )
-    tensors = _read_tensors(path, [f"{module}.{part}" for module, parts in matched.items() for part in parts])
+    tensors = _read_tensors(path, given, [f"{module}.{part}" for module, parts in matched.items() for part in parts])
     changes = {
-        names[module]: _layer(path, module, {f"{module}.{p}": tensors[f"{module}.{p}"] for p in parts}, layers[names[module]])
+        names[module]: _layer(given, module, {f"{module}.{p}": tensors[f"{module}.{p}"] for p in parts}, layers[names[module]])
         for module, parts in sorted(matched.items())
     }
     adapter = CanonicalAdapter(key=sha256, layers=changes, metadata=metadata)
@@ -87,7 +91,7 @@ def admit(path: Path, sha256: str, layers: Mapping[str, LayerShape], base_sha256
     return adapter, report
 
 
-def read_header(path: Path) -> dict[str, Any]:
+def read_header(path: Path, given: str) -> dict[str, Any]:
     """The JSON header of a safetensors file, checked for size, count, dimensions and repeated names.
 
     Raises:
@@ -98,7 +102,7 @@ def read_header(path: Path) -> dict[str, Any]:
         start = file.read(8)
         length = int.from_bytes(start, "little") if len(start) == 8 else 0
         if not 2 <= length <= min(MAX_HEADER, size - 8):
-            raise _damaged(path, "its header does not fit into the file")
+            raise _damaged(given, "its header does not fit into the file")
         raw = file.read(length)
     repeated: list[str] = []
 
@@ -111,69 +115,69 @@ def read_header(path: Path) -> dict[str, Any]:
     try:
         header = json.loads(raw.decode("utf-8"), object_pairs_hook=pairs)
     except (UnicodeDecodeError, ValueError, RecursionError):
-        raise _damaged(path, "its header is not JSON") from None
+        raise _damaged(given, "its header is not JSON") from None
     if repeated or not isinstance(header, dict):
-        raise _damaged(path, repeated[0] if repeated else "its header is not a table")
+        raise _damaged(given, repeated[0] if repeated else "its header is not a table")
     metadata = header.get("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
-        raise _damaged(path, "its metadata is not text")
+        raise _damaged(given, "its metadata is not text")
     if len(header) > MAX_TENSORS:
-        raise _damaged(path, f"it names {len(header)} tensors, at most {MAX_TENSORS} are allowed")
+        raise _damaged(given, f"it names {len(header)} tensors, at most {MAX_TENSORS} are allowed")
     for name, entry in header.items():
         shape = entry.get("shape") if isinstance(entry, dict) else None
         if name != "__metadata__" and (not isinstance(shape, list) or len(shape) > 4):
-            raise _damaged(path, f"the tensor {name[:80]!r} has no shape of at most 4 dimensions")
+            raise _damaged(given, f"the tensor {name[:80]!r} has no shape of at most 4 dimensions")
     return header
 
 
-def _check_layout(path: Path, header: Mapping[str, Any]) -> None:
+def _check_layout(given: str, header: Mapping[str, Any]) -> None:
     if not header:
         raise AdapterRefused(
-            f"{path.name} holds no tensors; choose a file of a trained LoRA.", code="adapter_empty", given=path.name
+            f"{given} holds no tensors; choose a file of a trained LoRA.", code="adapter_empty", given=given
         )
     if not kohya.is_kohya(header):
         raise AdapterRefused(
-            f"{path.name} is not in the LoRA layout that is read here (kohya's lora_unet_*.lora_down.weight; its first "
+            f"{given} is not in the LoRA layout that is read here (kohya's lora_unet_*.lora_down.weight; its first "
             f"tensor is {min(header)[:80]!r}); convert it to that layout or choose another LoRA.",
             code="adapter_layout",
-            given=path.name,
+            given=given,
             first=min(header)[:80],
         )
 
 
-def _layer(path: Path, module: str, tensors: Mapping[str, Tensor], base: LayerShape) -> LowRank:
+def _layer(given: str, module: str, tensors: Mapping[str, Tensor], base: LayerShape) -> LowRank:
     """The factors of one module, checked against the base's weight."""
     parts = {name.partition(".")[2] for name in tensors}
     if not {"lora_down.weight", "lora_up.weight"} <= parts:
-        raise _damaged(path, f"the layer {module} lacks lora_down or lora_up")
+        raise _damaged(given, f"the layer {module} lacks lora_down or lora_up")
     foreign = parts - {"lora_down.weight", "lora_up.weight", "alpha"}
     if foreign:
         raise AdapterRefused(
-            f"{path.name} has {sorted(foreign)[0]!r} in {module}, a kind of adapter that is not read here yet; plain "
+            f"{given} has {sorted(foreign)[0]!r} in {module}, a kind of adapter that is not read here yet; plain "
             "LoRA is; choose another file.",
             code="adapter_kind",
-            given=path.name,
+            given=given,
             part=sorted(foreign)[0],
         )
     for name, tensor in tensors.items():
         if not tensor.is_floating_point():
-            raise _damaged(path, f"{name} holds {tensor.dtype}, not floating-point numbers")
+            raise _damaged(given, f"{name} holds {tensor.dtype}, not floating-point numbers")
         value = float(tensor.float().abs().max()) if tensor.numel() else math.nan
         if not math.isfinite(value) or (value > LARGEST_VALUE):
-            raise _damaged(path, f"{name} holds {value:g}")
+            raise _damaged(given, f"{name} holds {value:g}")
     alpha = tensors.get(f"{module}.alpha")
     if alpha is not None and (alpha.numel() != 1 or float(alpha) < 0):
-        raise _damaged(path, f"the alpha of {module} is not one number of 0 or more")
+        raise _damaged(given, f"the alpha of {module} is not one number of 0 or more")
     change = kohya.read_layer(tensors, module)
     want_down = tuple(base.shape[1:])
     fits = tuple(change.down.shape[1:]) == want_down and tuple(change.up.shape[:2]) == (base.shape[0], change.rank)
     if not fits:
         raise AdapterRefused(
-            f"{path.name} was made for another family of models: {module} has in- and outputs "
+            f"{given} was made for another family of models: {module} has in- and outputs "
             f"{tuple(change.down.shape[1:])} and {change.up.shape[0]}, the loaded base has {want_down} and "
             f"{base.shape[0]}; load its base or choose another LoRA.",
             code="adapter_shape",
-            given=path.name,
+            given=given,
             layer=module,
         )
     return change
@@ -207,19 +211,19 @@ def _warnings(
     return found
 
 
-def _damaged(path: Path, why: str) -> AdapterRefused:
+def _damaged(given: str, why: str) -> AdapterRefused:
     return AdapterRefused(
-        f"{path.name} is no usable LoRA file: {why}; choose another file.",
+        f"{given} is no usable LoRA file: {why}; choose another file.",
         code="adapter_damaged",
-        given=path.name,
+        given=given,
         why=why,
     )
 
 
-def _read_tensors(path: Path, names: list[str]) -> dict[str, Tensor]:
+def _read_tensors(path: Path, given: str, names: list[str]) -> dict[str, Tensor]:
     """The named tensors as copies, so that nobody who changes the file later can change a picture."""
     try:
         with safe_open(str(path), framework="pt") as file:
             return {name: file.get_tensor(name).clone() for name in names}
     except (SafetensorError, OSError, ValueError) as error:
-        raise _damaged(path, str(error).splitlines()[0]) from error
+        raise _damaged(given, str(error).splitlines()[0]) from error

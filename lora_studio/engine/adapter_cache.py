@@ -1,0 +1,37 @@
+"""Adapters that were read, by sha256: reading one is checking it, and that is done once per base.
+
+Host memory holds them; what is joined for a call lies in the base's slots.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any
+
+from lora_studio.adapters import CanonicalAdapter, admit
+from lora_studio.pipeline import SharedBase
+from lora_studio.store import Workspace
+
+_REMEMBERED = 64
+
+
+class AdapterCache:
+    """The most recently used adapters for one base."""
+
+    def __init__(self, workspace: Workspace, base: SharedBase) -> None:
+        self._workspace = workspace
+        self._base = base
+        self._items: OrderedDict[str, tuple[CanonicalAdapter, tuple[dict[str, Any], ...]]] = OrderedDict()
+
+    def get(self, sha256: str) -> tuple[CanonicalAdapter, tuple[dict[str, Any], ...]]:
+        """The adapter and what a person should know of it; raises `NotFound` or `AdapterRefused`."""
+        if sha256 in self._items:
+            self._items.move_to_end(sha256)
+            return self._items[sha256]
+        adapter, report = admit(self._workspace.files.path(sha256), sha256, self._base.layers, self._base.info.sha256)
+        found = (adapter, report.warnings)
+        self._items[sha256] = found
+        while len(self._items) > _REMEMBERED:
+            forgotten, _ = self._items.popitem(last=False)
+            self._base.slots.forget(forgotten)
+        return found

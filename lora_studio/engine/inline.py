@@ -1,0 +1,222 @@
+"""The inline engine: the worker in a thread of this very process. Every spec and event passes through JSON all the same."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from diffusers.utils import logging as diffusers_logging
+from transformers.utils import logging as transformers_logging
+
+from lora_studio.engine.jobs import check
+from lora_studio.engine.protocol import Engine
+from lora_studio.engine.worker import LoadBase, Worker
+from lora_studio.errors import EngineStopped, InvalidInput
+from lora_studio.pipeline import load_base, probe
+from lora_studio.pipeline.device import describe
+from lora_studio.pipeline.source import find_base
+from lora_studio.settings import Settings
+from lora_studio.store import Workspace
+from lora_studio.types import DeviceInfo, EngineInfo, Event, Job, JobSpec, Tag, from_json, to_json
+from lora_studio.types.jobs import FINAL
+
+_PATIENCE = 30.0
+"""Seconds that trainings get to save a checkpoint when the engine is closed."""
+
+
+class InlineEngine:
+    """See `Engine`."""
+
+    def __init__(
+        self, workspace: Workspace, load: LoadBase, base: str, device: Callable[[], DeviceInfo]
+    ) -> None:
+        """Load `base`, take up what a crash left, and start.
+
+        Raises:
+            BaseUnavailable: the base cannot be loaded; nothing was started.
+        """
+        self._workspace = workspace
+        self._device = device
+        self._changed = threading.Condition()
+        self._commands: list[Callable[[], None]] = []
+        self._closing = False
+        self._lost: dict[str, Event] = {}
+        self._worker = Worker(workspace, load, self._told)
+        self._ready = threading.Event()
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, args=(base,), name="lora-studio-worker", daemon=True)
+        self._thread.start()
+        self._ready.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    # ------------------------------------------------------------ the boundary
+    def submit(self, spec: JobSpec) -> str:
+        """See `Engine.submit`."""
+        spec = from_json(JobSpec, _through_json(to_json(spec)))
+        if self._closing:
+            raise EngineStopped("The engine is stopping; start the app again and try again.", code="engine_stopped")
+        if self._known(spec.id):
+            return spec.id
+        check(spec, self._workspace, None if self._worker.loading else self._worker.base)
+        if spec.kind == "train" and "resume" in spec.payload:
+            return self._resume(str(spec.payload["resume"]), spec.owner)
+        self._workspace.jobs.create(spec)
+        self._workspace.jobs.append(spec.id, "queued", {"ahead": len(self.info().running) + len(self.info().queued) - 1})
+        self._post(lambda: self._worker.enqueue(spec))
+        return spec.id
+
+    def events(self, job_id: str, since: int = 0, timeout: float | None = None) -> Iterator[Event]:
+        """See `Engine.events`."""
+        self._workspace.jobs.get(job_id)
+        while True:
+            with self._changed:
+                found = self._workspace.jobs.events(job_id, since)
+                if not found and job_id not in self._lost:
+                    if self._workspace.jobs.get(job_id).state in FINAL or not self._changed.wait(timeout):
+                        return
+                    continue
+            for event in found:
+                since = event.seq + 1
+                yield from_json(Event, _through_json(to_json(event)))
+            if not found:
+                yield self._lost.pop(job_id)
+                return
+            if found[-1].type in ("done", "error", "cancelled", "interrupted"):
+                return
+
+    def glimpse(self, job_id: str) -> Event | None:
+        """See `Engine.glimpse`."""
+        return self._worker.glimpses.get(job_id)
+
+    def job(self, job_id: str) -> Job:
+        """See `Engine.job`."""
+        return self._workspace.jobs.get(job_id)
+
+    def cancel(self, job_id: str) -> None:
+        """See `Engine.cancel`."""
+        if self._workspace.jobs.get(job_id).state in ("queued", "running"):
+            if self._workspace.jobs.get(job_id).state == "running":
+                self._workspace.jobs.set_state(job_id, "stopping")
+            self._post(lambda: self._worker.cancel(job_id))
+
+    def finish(self, job_id: str) -> None:
+        """See `Engine.finish`."""
+        job = self._workspace.jobs.get(job_id)
+        if job.kind != "train":
+            raise InvalidInput(
+                f"The job {job_id!r} is a {job.kind}; only a training can end early and keep its result; cancel it instead.",
+                code="finish_not_training",
+                given=job_id,
+            )
+        self._post(lambda: self._worker.finish(job_id))
+
+    def info(self) -> EngineInfo:
+        """See `Engine.info`."""
+        jobs = self._workspace.jobs
+        base = self._worker.base
+        return EngineInfo(
+            base=None if base is None else base.info,
+            device=self._device(),
+            running=tuple(jobs.list(states=("running", "stopping"))),
+            queued=tuple(jobs.list(states=("queued",))),
+            loading=self._worker.loading,
+        )
+
+    def vocabulary(self) -> tuple[Tag, ...]:
+        """See `Engine.vocabulary`."""
+        base = self._worker.base
+        return () if base is None else base.vocabulary
+
+    def close(self) -> None:
+        """See `Engine.close`."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self._thread.join()
+
+    # ------------------------------------------------------------ the worker's thread
+    def _run(self, base: str) -> None:
+        try:
+            self._worker.use(base)
+            for job in self._workspace.jobs.recover():
+                self._worker.enqueue(JobSpec(job.id, job.kind, job.owner, job.payload))
+        except Exception as error:
+            # Whatever stops the start is raised where the engine is made, in the other thread.
+            self._failure = error
+            return
+        finally:
+            self._ready.set()
+        while not self._closing:
+            with self._changed:
+                if not self._commands and not self._worker.busy:
+                    self._changed.wait(1.0)
+                commands, self._commands = self._commands, []
+            for command in commands:
+                command()
+            if self._worker.busy:
+                self._worker.turn()
+        self._worker.pause(_PATIENCE)
+
+    def _post(self, command: Callable[[], None]) -> None:
+        """Have `command` done in the worker's thread between two turns."""
+        with self._changed:
+            self._commands.append(command)
+            self._changed.notify_all()
+
+    def _told(self, event: Event) -> None:
+        """Wake whoever waits for events."""
+        with self._changed:
+            if event.seq < 0 and event.type == "error":
+                self._lost[event.job_id] = event
+            self._changed.notify_all()
+
+    # ------------------------------------------------------------ helpers
+    def _known(self, job_id: str) -> bool:
+        return any(job.id == job_id for job in self._workspace.jobs.list(limit=10_000))
+
+    def _resume(self, job_id: str, owner: str) -> str:
+        """Queue an interrupted training again under its own id."""
+        job = self._workspace.jobs.get(job_id)
+        if job.kind != "train" or job.state != "interrupted" or job.owner != owner:
+            raise InvalidInput(
+                f"The run {job_id!r} is {job.state}; only an interrupted training of your own can be continued; choose "
+                "such a run.",
+                code="resume_state",
+                given=job_id,
+                state=job.state,
+            )
+        self._workspace.jobs.set_state(job_id, "queued")
+        spec = JobSpec(job.id, job.kind, job.owner, job.payload)
+        self._post(lambda: self._worker.enqueue(spec))
+        return job_id
+
+
+def _through_json(value: Any) -> Any:
+    """What is left of a value after it crossed the boundary."""
+    return json.loads(json.dumps(value, allow_nan=False))
+
+
+def build_engine(settings: Settings, workspace: Workspace) -> Engine:
+    """The inline engine that `settings` ask for.
+
+    Raises:
+        BaseUnavailable: the base is not there or cannot be loaded.
+        InvalidInput: device or dtype are not there.
+    """
+    transformers_logging.disable_progress_bar()
+    diffusers_logging.disable_progress_bar()
+    diffusers_logging.set_verbosity_error()
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    precision = probe(settings.device, settings.dtype)
+    embedded = settings.assets / "base"
+    return InlineEngine(
+        workspace,
+        load=lambda ref: load_base(find_base(ref, embedded, settings.offline), precision),
+        base=settings.base,
+        device=lambda: describe(precision),
+    )

@@ -1,0 +1,201 @@
+"""From specs to generators: what each kind of job does, between the store and the model rooms.
+
+Checks of a payload stand here too, so that a bad one is refused when it is submitted. It does not know turns.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from lora_studio.adapters import CanonicalAdapter, admit
+from lora_studio.dataset.examples import Example, examples_for
+from lora_studio.engine.adapter_cache import AdapterCache
+from lora_studio.engine.folder_cache import FolderCache
+from lora_studio.errors import InvalidInput, NotAllowed
+from lora_studio.generate import Picture, generate
+from lora_studio.generate.job import check_fits
+from lora_studio.pipeline import JobGenerator, Report, SharedBase
+from lora_studio.store import Workspace
+from lora_studio.train import Controls, train
+from lora_studio.types import AdapterEntry, GenerateRequest, JobSpec, TrainConfig, from_json, to_json
+
+
+def requests_of(payload: dict[str, Any]) -> tuple[GenerateRequest, ...]:
+    """The requests of a generate payload: `request`, or `requests` for several."""
+    raw = payload.get("requests", [payload["request"]] if "request" in payload else [])
+    if not isinstance(raw, list) or not raw:
+        raise InvalidInput(
+            "The payload of generate holds no request; give 'request' or a list 'requests'.", code="payload", given="generate"
+        )
+    return tuple(from_json(GenerateRequest, item) for item in raw)
+
+
+def config_of(payload: dict[str, Any]) -> TrainConfig:
+    """The settings of a train payload."""
+    if "config" not in payload:
+        raise InvalidInput(
+            "The payload of train holds no settings; give 'config' or 'resume'.", code="payload", given="train"
+        )
+    return from_json(TrainConfig, payload["config"])
+
+
+def examples_of(workspace: Workspace, config: TrainConfig, owner: str) -> list[Example]:
+    """The pictures and captions that a run learns from.
+
+    Raises:
+        NotFound: there is no such dataset.
+        NotAllowed: it is somebody else's.
+        DatasetError: no pictures, or one with neither caption nor trigger word.
+    """
+    manifest = workspace.datasets.get(config.dataset)
+    if manifest.owner != owner:
+        raise NotAllowed(
+            f"The set of pictures {config.dataset!r} is somebody else's; choose one of your own.",
+            code="dataset_not_yours",
+            given=config.dataset,
+        )
+    return examples_for(manifest.items, config.trigger, workspace.files.path)
+
+
+def check(spec: JobSpec, workspace: Workspace, base: SharedBase | None) -> None:
+    """Raise one sentence for a payload that could not be done; `base` None when another is about to be loaded."""
+    if spec.kind == "generate":
+        for request in requests_of(spec.payload):
+            for adapter in request.adapters:
+                workspace.files.path(adapter.sha256)
+            if base is not None:
+                check_fits(base, request)
+    elif spec.kind == "train":
+        if "resume" in spec.payload:
+            workspace.jobs.get(str(spec.payload["resume"]))
+        else:
+            examples_of(workspace, config_of(spec.payload), spec.owner)
+    elif spec.kind == "load_base" and not str(spec.payload.get("base", "")).strip():
+        raise InvalidInput(
+            "The base was given as ''; give 'embedded', a folder, or a Hugging Face id.", code="base_empty", given=""
+        )
+    elif spec.kind == "import_adapter":
+        workspace.files.path(str(spec.payload.get("file", "")))
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What every kind of job may use."""
+
+    workspace: Workspace
+    base: SharedBase
+    adapters: AdapterCache
+    latents: FolderCache
+
+
+def open_generate(spec: JobSpec, tools: Tools) -> JobGenerator:
+    """Pictures, each told of as it is finished; returns the result of a generate job."""
+    requests = requests_of(spec.payload)
+    began = time.monotonic()
+    told: set[str] = set()
+    for adapter in (a for request in requests for a in request.adapters if a.weight != 0.0):
+        _, warnings = tools.adapters.get(adapter.sha256)
+        if adapter.sha256 not in told:
+            told.add(adapter.sha256)
+            for warning in warnings:
+                yield Report("warning", warning | {"adapter": adapter.sha256, "name": adapter.name})
+    pictures: list[Picture] = yield from generate(tools.base, requests, lambda sha256: tools.adapters.get(sha256)[0])
+    sizes = [{"seed": p.seed, "width": p.request.width, "height": p.request.height} for p in pictures]
+    return {"images": sizes, "seconds": round(time.monotonic() - began, 3)}
+
+
+def open_train(
+    spec: JobSpec, tools: Tools, checkpoint: bytes | None, ask: Callable[[], Literal["go", "finish", "pause"]]
+) -> JobGenerator:
+    """A training; its adapter enters the library before the job is done."""
+    workspace = tools.workspace
+    config = config_of(spec.payload)
+    examples = examples_of(workspace, config, spec.owner)
+    controls = Controls(
+        cache=tools.latents,
+        checkpoint=checkpoint,
+        ask=ask,
+        admit=lambda data: _admit_bytes(data, tools.base),
+    )
+    result = yield from train(tools.base, examples, config, controls)
+    cover = None if result.cover is None else workspace.files.put_bytes(result.cover, ".png")
+    sha256 = workspace.files.put_bytes(result.file, ".safetensors")
+    entry = workspace.adapters.add(
+        AdapterEntry(
+            sha256=sha256,
+            name=config.name,
+            owner=spec.owner,
+            created=time.time(),
+            size=len(result.file),
+            base_sha256=tools.base.info.sha256,
+            family=tools.base.info.family,
+            rank=config.rank,
+            alpha=float(config.rank if config.alpha is None else config.alpha),
+            trigger_words=trigger_words(config.trigger, [example.caption for example in examples]),
+            cover=cover,
+            run=spec.id,
+            metadata=result.metadata,
+        )
+    )
+    return {
+        "adapter": sha256,
+        "name": entry.name,
+        "steps": result.steps,
+        "seconds": round(result.seconds, 3),
+        "final_loss": result.final_loss,
+        "trainable_parameters": result.trainable_parameters,
+        "base_parameters": result.base_parameters,
+    }
+
+
+def trigger_words(trigger: str, captions: Sequence[str]) -> tuple[str, ...]:
+    """The trigger word, or without one the tags that every caption of the set has (at most four)."""
+    if trigger.strip():
+        return (trigger.strip(),)
+    sets = [[tag.strip() for tag in caption.split(",") if tag.strip()] for caption in captions]
+    common = [tag for tag in (sets[0] if sets else []) if all(tag in tags for tags in sets)]
+    generic = {"1girl", "1boy", "no humans", "solo"}
+    return tuple(dict.fromkeys(tag for tag in common if tag not in generic))[:4]
+
+
+def open_import(spec: JobSpec, tools: Tools) -> JobGenerator:
+    """Check a LoRA file against the base and enter it into the library."""
+    sha256 = str(spec.payload["file"])
+    workspace = tools.workspace
+    path = workspace.files.path(sha256)
+    name = str(spec.payload.get("name") or "").strip()
+    adapter, report = admit(path, sha256, tools.base.layers, tools.base.info.sha256, label=name)
+    yield Report("progress", {"phase": "load", "step": 1, "steps": 1})
+    meta = adapter.metadata
+    words = meta.get("modelspec.trigger_phrase", "")
+    entry = workspace.adapters.add(
+        AdapterEntry(
+            sha256=sha256,
+            name=name or meta.get("modelspec.title") or meta.get("ss_output_name") or sha256[:12],
+            owner=spec.owner,
+            created=time.time(),
+            size=path.stat().st_size,
+            base_sha256=meta.get("lora_studio_base_sha256", ""),
+            family=tools.base.info.family,
+            rank=report.rank,
+            trigger_words=tuple(word.strip() for word in words.split(",") if word.strip()),
+            metadata=dict(meta),
+        )
+    )
+    return {"adapter": entry.sha256, "name": entry.name, "warnings": to_json(report.warnings)}
+
+
+def _admit_bytes(data: bytes, base: SharedBase) -> CanonicalAdapter:
+    """Read a finished file by our own reader, as if it had come from somebody else."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "adapter.safetensors"
+        path.write_bytes(data)
+        return admit(path, hashlib.sha256(data).hexdigest(), base.layers, base.info.sha256)[0]
+
+

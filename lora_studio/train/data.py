@@ -1,0 +1,135 @@
+"""What a training learns from, encoded once: latents of every picture (and its mirror image), texts of every caption.
+
+Latents are kept by content (picture, bucket, autoencoder), so that a second run of the same pictures encodes
+nothing. Captions vary over the steps (shuffled, shortened, left out); each variation is chosen by (seed, picture,
+number) and encoded here too, so that no step has to. It does not know the optimizer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import load, save
+from torch import Tensor
+
+from lora_studio.dataset.batches import Plan, plan
+from lora_studio.dataset.buckets import Bucket, assign, fit
+from lora_studio.dataset.captions import variant
+from lora_studio.dataset.examples import Example
+from lora_studio.pipeline.base import SharedBase
+from lora_studio.pipeline.calls import Report, Turn
+from lora_studio.train.noise import seed_of
+from lora_studio.train.state import Cache
+from lora_studio.types import TrainConfig
+
+_VARIANTS_IN_ALL = 512
+_VARIANTS_EACH = 16
+_TEXTS_AT_ONCE = 32
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """One step's pictures: latents (B, C, h, w) float32 on the CPU, embeddings (B, length, width), size in pixels."""
+
+    latents: Tensor
+    embeddings: Tensor
+    size: tuple[int, int]
+    """(height, width)."""
+
+
+class TrainingData:
+    """Encoded examples and the order in which they are used, a function of (seed, step)."""
+
+    def __init__(self, config: TrainConfig, latents: list[Tensor], texts: list[list[Tensor]], buckets: list[Bucket]) -> None:
+        """Latents per picture: (1 or 2, C, h, w), the second its mirror image; texts per picture: its variants."""
+        self._config = config
+        self._latents = latents
+        self._texts = texts
+        self._buckets = buckets
+        self._plan: Plan = plan([(b.width, b.height) for b in buckets], config.batch_size, config.seed)
+
+    def batch(self, step: int) -> Batch:
+        """The batch of `step` (from 0)."""
+        rng = random.Random(seed_of(self._config.seed, "batch", step))
+        items = self._plan.batch(step)
+        latents = torch.stack([self._latents[i][rng.randrange(len(self._latents[i]))] for i in items])
+        texts = torch.stack([self._texts[i][rng.randrange(len(self._texts[i]))] for i in items])
+        bucket = self._buckets[items[0]]
+        return Batch(latents, texts, (bucket.height, bucket.width))
+
+
+def prepare(
+    base: SharedBase, examples: Sequence[Example], config: TrainConfig, cache: Cache
+) -> Generator[Any, Any, TrainingData]:
+    """Encode everything, one model call per turn.
+
+    Raises:
+        DatasetError: a picture cannot be used, named with the reason.
+    """
+    side = config.resolution or round((base.info.defaults.width * base.info.defaults.height) ** 0.5)
+    sizes = []
+    for example in examples:
+        with Image.open(example.image) as image:
+            sizes.append(image.size)
+    buckets = assign(sizes, side, base.info.bucket_step, names=[example.image.name for example in examples])
+    latents = []
+    for number, (example, bucket) in enumerate(zip(examples, buckets, strict=True)):
+        yield Report("progress", {"phase": "encode", "step": number, "steps": len(examples)})
+        latents.append((yield from _latents(base, example, bucket, config.flip, cache)))
+    texts = yield from _texts(base, examples, config)
+    return TrainingData(config, latents, texts, buckets)
+
+
+def _latents(
+    base: SharedBase, example: Example, bucket: Bucket, flip: bool, cache: Cache
+) -> Generator[Any, Any, Tensor]:
+    """Latents (1 or 2, C, h, w) of one picture, from the cache where it has them."""
+    parts = (example.sha256, bucket.width, bucket.height, flip, base.info.sha256, base.precision.name)
+    key = hashlib.sha256(":".join(map(str, parts)).encode()).hexdigest()
+    kept = cache.get(key)
+    if kept is not None:
+        return load(kept)["latents"]
+    with Image.open(example.image) as image:
+        pixels = torch.from_numpy(np.array(fit(image.convert("RGB"), bucket))).permute(2, 0, 1).float() / 127.5 - 1
+    both = [pixels, pixels.flip(-1)] if flip else [pixels]
+    latents = base.autoencoder.encode(torch.stack(both)).cpu().contiguous()
+    cache.put(key, save({"latents": latents}))
+    yield Turn()
+    return latents
+
+
+def _texts(base: SharedBase, examples: Sequence[Example], config: TrainConfig) -> Generator[Any, Any, list[list[Tensor]]]:
+    """Embeddings (length, width) of every variant of every caption."""
+    each = max(1, min(_VARIANTS_EACH, _VARIANTS_IN_ALL // len(examples)))
+    if config.caption_dropout == 0 and config.caption_shuffle == 0:
+        each = 1
+    variants = [
+        [_variant(example.caption, config, index, number, each) for number in range(each)]
+        for index, example in enumerate(examples)
+    ]
+    distinct = sorted({text for own in variants for text in own})
+    encoded: dict[str, Tensor] = {}
+    for start in range(0, len(distinct), _TEXTS_AT_ONCE):
+        part = distinct[start : start + _TEXTS_AT_ONCE]
+        conditions = base.family.encode_text(part, [()] * len(part))
+        encoded |= {text: condition.embeddings.cpu() for text, condition in zip(part, conditions, strict=True)}
+        yield Turn()
+    return [[encoded[text] for text in own] for own in variants]
+
+
+def _variant(caption: str, config: TrainConfig, index: int, number: int, each: int) -> str:
+    """Variant `number` of `each` of a caption: the shares of dropped and shuffled ones are kept exactly, not by chance."""
+    rng = random.Random(seed_of(config.seed, "caption", index, number))
+    place = (number + rng.random()) / each
+    if place < config.caption_dropout:
+        return ""
+    if place < config.caption_dropout + config.caption_shuffle:
+        return variant(caption, rng, shuffle=1.0, keep_tokens=1 if config.trigger else 0)
+    return caption

@@ -1,0 +1,144 @@
+"""From the student to a file that A1111, ComfyUI, kohya's tools and diffusers read, and the proof that they can.
+
+The metadata keys are kohya's (`ss_*`, sd-scripts train_network.py) and Stability AI's (`modelspec.*`, version 1.0.1).
+No file names and no captions are written unless somebody asked for it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from diffusers import StableDiffusionPipeline
+from safetensors.torch import load, save
+from torch import Tensor
+
+from lora_studio import __version__
+from lora_studio.adapters.canonical import CanonicalAdapter
+from lora_studio.adapters.kohya import to_kohya
+from lora_studio.dataset.examples import Example
+from lora_studio.errors import TrainingDiverged
+from lora_studio.pipeline.base import SharedBase
+from lora_studio.pipeline.calls import ModelCall
+from lora_studio.train.noise import seed_of
+from lora_studio.types import TrainConfig
+
+FILE_DTYPE = torch.float16
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What a finished run knows of itself beside its settings: steps made, seconds since 1970, mean of the last losses."""
+
+    steps: int
+    started: float
+    final_loss: float
+
+
+def to_file(adapter: CanonicalAdapter, config: TrainConfig, metadata: dict[str, str]) -> bytes:
+    """The adapter as a safetensors file in kohya's layout."""
+    return save(to_kohya(adapter, alpha=config.alpha, dtype=FILE_DTYPE), metadata=metadata)
+
+
+def metadata_of(
+    base: SharedBase, config: TrainConfig, examples: Sequence[Example], facts: RunFacts
+) -> dict[str, str]:
+    """`ss_*` and `modelspec.*` of a run."""
+    alpha = config.rank if config.alpha is None else config.alpha
+    side = config.resolution or base.info.defaults.width
+    found = {
+        "ss_output_name": config.name,
+        "ss_network_module": "networks.lora",
+        "ss_network_dim": str(config.rank),
+        "ss_network_alpha": f"{alpha:g}",
+        "ss_network_args": json.dumps({"conv_dim": str(config.rank), "conv_alpha": f"{alpha:g}"} if config.layers == "all" else {}),
+        "ss_base_model_version": _base_version(base),
+        "ss_sd_model_name": base.info.title,
+        "ss_sd_model_hash": base.info.unet_file_sha256[:10],
+        "ss_new_sd_model_hash": base.info.unet_file_sha256,
+        "ss_v2": str(base.info.family == "sd2"),
+        "ss_seed": str(config.seed),
+        "ss_steps": str(facts.steps),
+        "ss_max_train_steps": str(config.steps),
+        "ss_num_train_images": str(len(examples)),
+        "ss_total_batch_size": str(config.batch_size),
+        "ss_learning_rate": f"{config.learning_rate:g}",
+        "ss_unet_lr": f"{config.learning_rate:g}",
+        "ss_lr_scheduler": config.lr_scheduler,
+        "ss_lr_warmup_steps": str(config.warmup_steps),
+        "ss_optimizer": "torch.optim.adamw.AdamW",
+        "ss_max_grad_norm": f"{config.max_grad_norm:g}",
+        "ss_min_snr_gamma": f"{config.min_snr_gamma:g}",
+        "ss_caption_dropout_rate": f"{config.caption_dropout:g}",
+        "ss_shuffle_caption": str(config.caption_shuffle > 0),
+        "ss_flip_aug": str(config.flip),
+        "ss_cache_latents": "True",
+        "ss_enable_bucket": "True",
+        "ss_resolution": f"({side}, {side})",
+        "ss_training_started_at": f"{facts.started:.0f}",
+        "ss_training_finished_at": f"{time.time():.0f}",
+        "modelspec.sai_model_spec": "1.0.1",
+        "modelspec.architecture": f"{base.family.architecture}/lora",
+        "modelspec.implementation": f"lora-studio {__version__}",
+        "modelspec.title": config.name,
+        "modelspec.resolution": f"{side}x{side}",
+        "modelspec.date": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime()),
+        "modelspec.prediction_type": "v" if base.info.prediction_type == "v_prediction" else base.info.prediction_type,
+        "modelspec.usage_hint": "Weights of 0.6 to 1 are usual.",
+        "lora_studio_base_sha256": base.info.sha256,
+        "lora_studio_final_loss": f"{facts.final_loss:.6f}",
+    }
+    if config.trigger:
+        found["modelspec.trigger_phrase"] = config.trigger
+    if config.publish_captions:
+        tags = Counter(tag.strip() for example in examples for tag in example.caption.split(",") if tag.strip())
+        found["ss_tag_frequency"] = json.dumps({config.name: dict(tags.most_common())}, ensure_ascii=False)
+    return found
+
+
+def _base_version(base: SharedBase) -> str:
+    return {"sd1": "sd_v1", "sd2": "sd_v2"}.get(base.info.family, base.family.architecture)
+
+
+def check_change(adapter: CanonicalAdapter) -> None:
+    """Raise `TrainingDiverged` when the adapter holds something that is no number, or does nothing."""
+    for key, change in adapter.layers.items():
+        if not bool(torch.isfinite(change.delta()).all()):
+            raise TrainingDiverged(
+                f"The layer {key} holds values that are no numbers; train again with a lower learning rate.",
+                code="adapter_not_finite",
+                given=key,
+            )
+    if adapter.norm() == 0:
+        raise TrainingDiverged(
+            "The adapter changes nothing (its differences are 0); train longer or with a higher learning rate.",
+            code="adapter_does_nothing",
+        )
+
+
+def check_readers(base: SharedBase, data: bytes, adapter: CanonicalAdapter) -> float:
+    """Let diffusers and peft read the file into a tree of their own and compare it with the live weights.
+
+    Returns:
+        The largest difference of a prediction, relative to the prediction's own largest value.
+    """
+    state, alphas = StableDiffusionPipeline.lora_state_dict(load(data))
+    tree = base.training_tree().eval()
+    tree.load_lora_adapter(state, network_alphas=alphas, prefix="unet", low_cpu_mem_usage=False)
+    factor = base.autoencoder.factor
+    size = (base.info.defaults.height, base.info.defaults.width)
+    generator = torch.Generator().manual_seed(seed_of(0, "check readers"))
+    latents = torch.randn(1, base.latent_channels, size[0] // factor, size[1] // factor, generator=generator)
+    text = base.family.encode_text([""], [()])[0]
+    timesteps = torch.tensor([500])
+    ours = base.predict(ModelCall(latents, timesteps, text.embeddings[None], None, (((adapter, 1.0),),)))
+    arguments = base.family.unet_arguments(text.embeddings[None].to(base.unet.device, base.unet.dtype), None, size)
+    with base.precision.inference():
+        theirs: Tensor = tree(
+            latents.to(base.unet.device, base.unet.dtype), timesteps.to(base.unet.device), **arguments, return_dict=False
+        )[0].float()
+    return float((ours - theirs).abs().max() / ours.abs().max())

@@ -1,0 +1,293 @@
+"""The train job: settings and examples in, an adapter file out, as a generator of wants.
+
+One optimizer step per turn; pictures are asked for by `NeedPreview`; checkpoints are bytes in a report. A run that
+is given a checkpoint goes on from it and ends with the very weights of a run that never stopped.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from PIL import Image
+
+from lora_studio.adapters.canonical import CanonicalAdapter
+from lora_studio.dataset.examples import Example
+from lora_studio.errors import DatasetError, InvalidInput, TrainingDiverged
+from lora_studio.pipeline.base import SharedBase
+from lora_studio.pipeline.calls import Blob, LiveAdapter, NeedPreview, Report, Turn
+from lora_studio.train.data import TrainingData, prepare
+from lora_studio.train.export import FILE_DTYPE, RunFacts, check_change, check_readers, metadata_of, to_file
+from lora_studio.train.noise import NoiseSchedule, learning_rate
+from lora_studio.train.state import Cache, Checkpoint
+from lora_studio.train.student import Student
+from lora_studio.types import GenerateRequest, TrainConfig
+
+READERS_TOLERANCE = 1e-2
+"""diffusers' and peft's own products round otherwise than ours where a device computes in 16 bits."""
+
+_PREVIEWS = 2
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a training came to: the file's bytes, its metadata, and figures; `seconds` is wall-clock time of the run."""
+
+    file: bytes
+    metadata: dict[str, str]
+    cover: bytes | None
+    steps: int
+    seconds: float
+    final_loss: float
+    trainable_parameters: int
+    base_parameters: int
+
+
+class Paused(Exception):  # noqa: N818 - no fault, a wish that was met
+    """The run was asked to pause and has saved its checkpoint."""
+
+
+@dataclass(frozen=True)
+class Controls:
+    """What a run is handed beside its settings.
+
+    Attributes:
+        cache: of encoded pictures.
+        checkpoint: bytes to go on from, or None.
+        ask: asked before each step. `finish` ends the run early and keeps what it has learnt; `pause` saves a
+            checkpoint and raises `Paused`.
+        admit: reads a finished file back by our own reader (raises when it is refused).
+    """
+
+    cache: Cache
+    checkpoint: bytes | None = None
+    ask: Callable[[], Literal["go", "finish", "pause"]] = lambda: "go"
+    admit: Callable[[bytes], CanonicalAdapter] | None = None
+
+
+def train(
+    base: SharedBase, examples: Sequence[Example], config: TrainConfig, controls: Controls
+) -> Generator[Any, Any, TrainingResult]:
+    """Train one adapter.
+
+    Args:
+        base: the shared base; nothing of it is changed.
+        examples: pictures with captions.
+        config: the settings.
+        controls: see `Controls`.
+
+    Raises:
+        DatasetError: the pictures cannot be trained on.
+        InvalidInput: the settings do not fit this base.
+        TrainingDiverged: a loss is no number, or the result does nothing.
+    """
+    if not examples:
+        raise DatasetError("The set holds 0 pictures; add at least one picture to train on.", code="no_pictures", given="0")
+    if config.base and config.base != base.info.sha256:
+        raise InvalidInput(
+            f"The training was set up for the base {config.base[:10]}, and {base.info.title} ({base.info.sha256[:10]}) is "
+            "loaded; load that base, or start a new training.",
+            code="train_base_changed",
+            given=config.base[:10],
+            loaded=base.info.sha256[:10],
+            title=base.info.title,
+        )
+    data = yield from prepare(base, examples, config, controls.cache)
+    run = _Run(base, examples, config, data)
+    if controls.checkpoint is not None:
+        run.restore(Checkpoint.from_bytes(controls.checkpoint))
+        yield Report("resumed", {"step": run.step})
+    yield from run.steps(controls.ask)
+    return (yield from run.result(controls.admit))
+
+
+class _Run:
+    """A run in progress."""
+
+    def __init__(self, base: SharedBase, examples: Sequence[Example], config: TrainConfig, data: TrainingData) -> None:
+        self._base = base
+        self._examples = examples
+        self._config = config
+        self._data = data
+        self._student = Student(base, config)
+        self._schedule = NoiseSchedule(base.scheduler_config)
+        self._losses: list[float] = []
+        self._started = time.time()
+        self._clock = time.monotonic()
+        self._before = 0.0
+        self._pace: deque[float] = deque(maxlen=20)
+        self.step = 0
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on from a checkpoint."""
+        self._student.load_state_dict(checkpoint.tensors)
+        self._losses = list(checkpoint.losses)
+        self._before = checkpoint.seconds
+        self.step = checkpoint.step
+
+    def steps(self, ask: Callable[[], Literal["go", "finish", "pause"]]) -> Generator[Any, Any, None]:
+        """Optimizer steps with previews and checkpoints, until the last one or until `ask` says so."""
+        config = self._config
+        if self.step == 0 and config.preview_every:
+            yield from self._preview()
+        while self.step < config.steps:
+            wish = ask()
+            if wish == "pause":
+                yield self._checkpoint_report()
+                raise Paused
+            if wish == "finish" and self.step > 0:
+                return
+            loss, rate = self._one_step()
+            yield Turn()
+            yield Report("step", self._figures(loss, rate))
+            last = self.step == config.steps
+            if config.checkpoint_every and self.step % config.checkpoint_every == 0 and not last:
+                yield self._checkpoint_report()
+            if config.preview_every and self.step % config.preview_every == 0 and not last:
+                yield from self._preview()
+
+    def result(
+        self, admit: Callable[[bytes], CanonicalAdapter] | None
+    ) -> Generator[Any, Any, TrainingResult]:
+        """Round, show, write, and prove the file."""
+        yield self._checkpoint_report()
+        yield Report("progress", {"phase": "export", "step": 0, "steps": 3})
+        self._student.round_to(FILE_DTYPE)
+        live = self._live()
+        check_change(live)
+        tail = self._losses[-max(1, math.ceil(len(self._losses) / 10)) :]
+        facts = RunFacts(self.step, self._started, sum(tail) / len(tail))
+        metadata = metadata_of(self._base, self._config, self._examples, facts)
+        file = to_file(live, self._config, metadata)
+        yield Report("progress", {"phase": "export", "step": 1, "steps": 3})
+        yield from self._prove(file, live)
+        cover = yield from self._last_preview(file, live, admit)
+        return TrainingResult(
+            file=file,
+            metadata=metadata,
+            cover=cover,
+            steps=self.step,
+            seconds=self._before + time.monotonic() - self._clock,
+            final_loss=facts.final_loss,
+            trainable_parameters=self._student.parameter_count,
+            base_parameters=self._base.info.parameters,
+        )
+
+    def _one_step(self) -> tuple[float, float]:
+        """One optimizer step; returns the loss and the rate it was made with."""
+        config, began = self._config, time.monotonic()
+        batch = self._data.batch(self.step)
+        draw = self._schedule.draw(config.seed, self.step, tuple(batch.latents.shape))
+        prediction = self._student.predict(
+            self._schedule.noisy(batch.latents, draw), draw.timesteps, batch.embeddings, batch.size
+        )
+        target = self._schedule.target(batch.latents, draw).to(prediction.device)
+        weights = self._schedule.weights(draw.timesteps, config.min_snr_gamma, config.snr_floor).to(prediction.device)
+        losses = (prediction - target).pow(2).mean(dim=(1, 2, 3)) * weights
+        if not bool(torch.isfinite(losses).all()):
+            raise TrainingDiverged(
+                f"The loss of step {self.step + 1} is no number; continue from the last checkpoint with a lower learning "
+                f"rate than {config.learning_rate:g}.",
+                code="loss_not_finite",
+                given=str(self.step + 1),
+                rate=f"{config.learning_rate:g}",
+            )
+        rate = learning_rate(self.step, config.steps, config.learning_rate, config.warmup_steps, config.lr_scheduler)
+        loss = self._student.step(losses, rate)
+        self._losses.append(loss)
+        self.step += 1
+        self._pace.append(began)
+        return loss, rate
+
+    def _figures(self, loss: float, rate: float) -> dict[str, Any]:
+        """What a step event tells; the pace is wall-clock, so that others' turns count too."""
+        pace = (time.monotonic() - self._pace[0]) / len(self._pace)
+        return {
+            "step": self.step,
+            "steps": self._config.steps,
+            "loss": round(loss, 6),
+            "learning_rate": rate,
+            "seconds_left": round(pace * (self._config.steps - self.step), 1),
+            "seconds": round(self._before + time.monotonic() - self._clock, 2),
+        }
+
+    def _checkpoint_report(self) -> Report:
+        seconds = self._before + time.monotonic() - self._clock
+        data = Checkpoint(self.step, tuple(self._losses), seconds, self._student.state_dict()).to_bytes()
+        return Report("checkpoint", {"step": self.step, "sha256": Blob(data, ".safetensors")})
+
+    def _live(self) -> CanonicalAdapter:
+        return self._student.adapter(f"live:{id(self)}:{self.step}")
+
+    def _requests(self) -> tuple[GenerateRequest, ...]:
+        """What previews show: the prompts that were asked for, else the first captions; always the same seeds."""
+        defaults = self._base.info.defaults
+        prompts = self._config.preview_prompts or tuple(
+            dict.fromkeys(example.caption for example in self._examples if example.caption)
+        )
+        return tuple(
+            GenerateRequest(
+                prompt=prompt,
+                width=defaults.width,
+                height=defaults.height,
+                num_inference_steps=defaults.num_inference_steps,
+                guidance_scale=defaults.guidance_scale,
+                sampler=defaults.sampler,
+                seed=self._config.seed % 2**32 + index,
+            )
+            for index, prompt in enumerate(prompts[:_PREVIEWS])
+        )
+
+    def _preview(self) -> Generator[Any, Any, list[Any]]:
+        """Show what it has learnt so far."""
+        requests = self._requests()
+        pictures = yield NeedPreview(requests, LiveAdapter(self._live()))
+        for picture in pictures:
+            told = {"step": self.step, "prompt": picture.request.prompt, "seed": picture.seed}
+            yield Report("preview", told | {"sha256": Blob(picture.png, ".png")})
+        return list(pictures)
+
+    def _prove(self, file: bytes, live: CanonicalAdapter) -> Generator[Any, Any, None]:
+        """Let other readers read the file."""
+        difference = check_readers(self._base, file, live)
+        yield Turn()
+        if not difference <= READERS_TOLERANCE:
+            raise TrainingDiverged(
+                f"The file does not read back as what was trained (difference {difference:.2g}, at most "
+                f"{READERS_TOLERANCE:g} is allowed); continue the run and report this as a fault.",
+                code="readers_differ",
+                given=f"{difference:.2g}",
+            )
+
+    def _last_preview(
+        self, file: bytes, live: CanonicalAdapter, admit: Callable[[bytes], CanonicalAdapter] | None
+    ) -> Generator[Any, Any, bytes | None]:
+        """The last preview, made from the live weights, and the same picture made from the file."""
+        pictures = yield from self._preview()
+        if not pictures:
+            return None
+        if admit is not None:
+            read_back = replace(admit(file), key=f"file:{id(self)}", live=True)
+            request = self._requests()[:1]
+            again = yield NeedPreview(request, LiveAdapter(read_back))
+            if _largest_difference(again[0].png, pictures[0].png) > 1:
+                raise TrainingDiverged(
+                    "The file draws another picture than the weights it was written from; continue the run and report "
+                    "this as a fault.",
+                    code="file_differs",
+                )
+        cover: bytes = pictures[0].png
+        return cover
+
+
+def _largest_difference(a: bytes, b: bytes) -> int:
+    """Largest difference of two PNGs of one size, in 8-bit levels."""
+    one, two = (np.asarray(Image.open(io.BytesIO(data)).convert("RGB"), dtype=np.int16) for data in (a, b))
+    return int(np.abs(one - two).max())
