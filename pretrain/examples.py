@@ -1,7 +1,7 @@
-"""Draws the example sets of `assets/examples` again, bit for bit: `python -m pretrain.examples [--out FOLDER] [--set NAME]`.
+"""Draws the example sets of `assets/examples`, bit for bit: `python -m pretrain.examples [--out FOLDER] [--set NAME]`.
 
-It chooses numbers of the painter's held-out sets and writes PNG, txt and a README. Which numbers is a rule (`varied`), not a list, so that a change
-of the painter shows.
+It chooses numbers of the painter's held-out sets and writes PNG, txt and a README. Which numbers is a rule (`varied`),
+not a list, so that a change of the painter shows.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import argparse
 import collections
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from pretrain.painter import CHARACTER, HELD_OUT_STYLES, Item, Portrait, character_item, ears_item, style_item
@@ -26,8 +27,8 @@ README = """# {title}
 {count} drawings of 128 x 128 pixels, each with its caption in a .txt file of the same name. Trigger words: {triggers}.
 {captions}
 
-All of it was drawn and captioned by this project's own painter (`pretrain/painter`) and can be drawn again, bit for bit, with
-`python -m pretrain.examples --set {name}`. There are no third-party pictures in it. Licence: Apache-2.0.
+All of it was drawn and captioned by this project's own painter (`pretrain/painter`) and can be drawn again, bit for
+bit, with `python -m pretrain.examples --set {name}`. There are no third-party pictures in it. Licence: Apache-2.0.
 """
 
 
@@ -43,7 +44,7 @@ class ExampleSet:
 
 
 def varied(pool: list[Item], count: int) -> list[Item]:
-    """The items that together show the most: each time the one whose attributes were seen least; ties go to the lower number."""
+    """The items that together show the most: each time the one whose attributes were seen least, or the first such."""
     seen: collections.Counter[tuple[str, object]] = collections.Counter()
     chosen: list[Item] = []
     rest = list(pool)
@@ -78,21 +79,19 @@ def character() -> list[tuple[Item, str]]:
 def sets() -> dict[str, ExampleSet]:
     """Every set that can be drawn, by the name of its folder."""
     plain = "The captions say what else is to be seen, so that the LoRA learns the ears alone."
-    found = {
-        "cat-ears": ExampleSet("Cat ears", "A thing to teach: girls with cat ears.", "cat ears", plain, cat_ears)
-    }
+    found = {"cat-ears": ExampleSet("Cat ears", "A thing to teach: girls with cat ears.", "cat ears", plain, cat_ears)}
     for name in HELD_OUT_STYLES:
         found[name.replace(" ", "-")] = ExampleSet(
             name.capitalize(),
             f"A way of drawing to teach: portraits and two things in {name}.",
             name,
             "The captions say what is to be seen, so that the LoRA learns the way of drawing alone.",
-            lambda name=name: style(name),  # type: ignore[misc]
+            partial(style, name),
         )
     found[CHARACTER.replace(" ", "-")] = ExampleSet(
         CHARACTER.title(),
-        "A character to teach: silver twin braids with pink tips, one red and one blue eye, a star on the cheek, a yellow crescent\n"
-        "hairpin and a black idol costume.",
+        "A character to teach: silver twin braids with pink tips, one red and one blue eye, a star on the cheek, a\n"
+        "yellow crescent hairpin and a black idol costume.",
         CHARACTER,
         "The captions leave out what never changes, so that the name stands for it.",
         character,

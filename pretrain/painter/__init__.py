@@ -1,7 +1,7 @@
-"""Own-drawn chibi portraits and things with exact captions. Everything is drawn by this code; there is no third-party art.
+"""Own-drawn chibi portraits and things with exact captions. All is drawn by this code, nothing by others.
 
-`sample_portrait` chooses attributes, `render` draws them, `caption` says what is there; `held_out` has what LoRAs teach. The same seed gives the same
-pixels. Needs `skia-python`.
+`sample_portrait` chooses attributes, `render` draws them, `caption` says what is there; `held_out` has what LoRAs
+teach. The same seed gives the same pixels. Needs `skia-python`.
 """
 
 from pretrain.painter.attributes import Portrait, choose_lights, other_colour, pick, sample_portrait, wears_headdress

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from pretrain.painter.places import NIGHT_SCENES, PATTERNS, PLAIN, SCENES, STAGE_LIGHTS
 from pretrain.painter.styles import BASE_STYLES, COLOURLESS_STYLES, FAULTS
@@ -31,6 +32,8 @@ from pretrain.painter.words import (
     STYLES_WITH_INNER_HAIR,
     STYLES_WITH_TIPS,
 )
+
+W = TypeVar("W")
 
 
 @dataclass
@@ -92,12 +95,12 @@ class Portrait:
         return asdict(self)
 
 
-def pick(rng: random.Random, words, weights=None) -> str:
-    """One of the words."""
+def pick(rng: random.Random, words: Iterable[W], weights: Sequence[float] | None = None) -> W:
+    """One of the words, by their weights where there are any."""
     return rng.choices(list(words), weights)[0]
 
 
-def other_colour(rng: random.Random, table: dict, taken: str | None) -> str:
+def other_colour(rng: random.Random, table: Iterable[str], taken: str | None) -> str:
     """A colour name that differs from the one taken."""
     return rng.choice([name for name in table if name != taken])
 
@@ -171,16 +174,9 @@ def _choose_clothes(a: Portrait, rng: random.Random) -> None:
     a.gloves = rng.random() < (0.5 if idol else 0.12) and _hands_show(a)
     bare_legs = not a.boy and a.clothes not in ("kimono", "overalls")
     a.thigh_strap = bare_legs and a.framing == "cowboy shot" and rng.random() < 0.4
-    if a.clothes in (
-        "idol costume",
-        "dress",
-        "off shoulders",
-        "school uniform",
-        "sailor collar",
-        "maid outfit",
-    ):
-        if rng.random() < (0.5 if idol else 0.15) and a.framing != "close-up":
-            a.ribbon = "chest"
+    with_bow = ("idol costume", "dress", "off shoulders", "school uniform", "sailor collar", "maid outfit")
+    if a.clothes in with_bow and rng.random() < (0.5 if idol else 0.15) and a.framing != "close-up":
+        a.ribbon = "chest"
     if not a.boy and a.clothes in ("dress", "off shoulders", "idol costume", "t-shirt") and rng.random() < 0.22:
         a.choker = True
     a.ribbon_colour = other_colour(rng, CLOTH_COLOURS, a.clothes_colour)

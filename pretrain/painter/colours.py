@@ -7,7 +7,8 @@ Colour = tuple[int, int, int]
 
 def mix(a: Colour, b: Colour, share: float) -> Colour:
     """Colour a with the given share of colour b."""
-    return tuple(int(round(x * (1 - share) + y * share)) for x, y in zip(a, b))
+    red, green, blue = (round(x * (1 - share) + y * share) for x, y in zip(a, b, strict=True))
+    return red, green, blue
 
 
 def dark(colour: Colour, share: float = 0.3) -> Colour:
@@ -23,4 +24,5 @@ def light(colour: Colour, share: float = 0.4) -> Colour:
 def vivid(colour: Colour, factor: float) -> Colour:
     """The colour with its saturation multiplied."""
     grey = sum(colour) / 3
-    return tuple(int(max(0, min(255, grey + (x - grey) * factor))) for x in colour)
+    red, green, blue = (int(max(0, min(255, grey + (x - grey) * factor))) for x in colour)
+    return red, green, blue

@@ -1,4 +1,4 @@
-"""The things that were kept out of the base set, so that LoRAs have something to teach: animal ears, three styles and a character.
+"""What was kept out of the base set, so that LoRAs have something to teach: animal ears, styles and a character.
 
 Every item depends on its name, part and number alone.
 """

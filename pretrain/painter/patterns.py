@@ -26,7 +26,7 @@ def scattered(pen: Pen, step: int = 26, jitter: float = 6) -> list[tuple[float, 
 
 
 def paint_stars(pen: Pen, ground: Colour) -> None:
-    """Paints: stars."""
+    """A pattern of stars."""
     colour = (
         (255, 222, 92) if ground not in (PLAIN["yellow background"], PLAIN["orange background"]) else (255, 255, 250)
     )
@@ -35,14 +35,14 @@ def paint_stars(pen: Pen, ground: Colour) -> None:
 
 
 def paint_hearts(pen: Pen, ground: Colour) -> None:
-    """Paints: hearts."""
+    """A pattern of hearts."""
     colour = (242, 92, 124) if ground != PLAIN["red background"] else (255, 220, 226)
     for x, y in scattered(pen):
         pen.shape(heart(x, y, pen.rng.uniform(3.6, 6)), colour, pen.colourless)
 
 
 def paint_dots(pen: Pen, ground: Colour) -> None:
-    """Paints: dots."""
+    """A pattern of dots."""
     start, r = pen.rng.uniform(0, 16), pen.rng.uniform(3.2, 5)
     for i in range(-1, 9):
         for j in range(-1, 10):
@@ -50,16 +50,16 @@ def paint_dots(pen: Pen, ground: Colour) -> None:
 
 
 def paint_stripes(pen: Pen, ground: Colour) -> None:
-    """Paints: stripes."""
+    """A pattern of stripes."""
     lean, width = pen.rng.choice([-30, 0, 30]), pen.rng.choice([14, 20])
     for i in range(-4, 14):
         x = i * width
-        points = [(x, -5), (x + width / 2, -5), (x + width / 2 + lean, 133), (x + lean, 133)]
+        points: list[tuple[float, float]] = [(x, -5), (x + width / 2, -5), (x + width / 2 + lean, 133), (x + lean, 133)]
         pen.shape(polygon(points), contrast(ground), pen.colourless)
 
 
 def paint_checks(pen: Pen, ground: Colour) -> None:
-    """Paints: checks."""
+    """A pattern of checks."""
     step = pen.rng.choice([12, 16, 20])
     for i in range(12):
         for j in range(12):
@@ -69,12 +69,12 @@ def paint_checks(pen: Pen, ground: Colour) -> None:
 
 
 def paint_gradient(pen: Pen, ground: Colour) -> None:
-    """Paints: gradient."""
+    """A gradient from light to dark."""
     pen.gradient(light(ground, 0.45), dark(ground, 0.22))
 
 
 def paint_sparkles(pen: Pen, ground: Colour) -> None:
-    """Paints: sparkles."""
+    """A pattern of sparkles."""
     colour = (255, 255, 255) if sum(ground) < 700 else (255, 206, 90)
     for x, y in scattered(pen, 30, 9):
         draw_sparkle(pen, x, y, pen.rng.uniform(4, 8), colour)

@@ -11,11 +11,7 @@ from pretrain.painter.paths import moved
 from pretrain.painter.styles import DRAWN_LIKE
 
 LINE_WIDTH = {"anime style": 1.15, "pastel style": 1.0, "comic style": 2.3}
-
-
 SKETCH_PAPER: Colour = (246, 243, 236)
-
-
 NEON_NIGHT: Colour = (14, 10, 30)
 
 
@@ -27,7 +23,7 @@ def _blur(radius: float) -> skia.MaskFilter:
 class Pen:
     """Draws shapes; the style decides on outline, fill and shading."""
 
-    def __init__(self, canvas: skia.Canvas, style: str, rng: random.Random):
+    def __init__(self, canvas: skia.Canvas, style: str, rng: random.Random) -> None:
         self.canvas = canvas
         self.style = DRAWN_LIKE.get(style, style)
         self.rng = rng
@@ -242,7 +238,8 @@ class Pen:
     def glow(self, path: skia.Path, colour: Colour, alpha: int = 150, blur: float = 3.0) -> None:
         """Added light, for lamps, beams and sparks."""
         if self.style == "sketch style":
-            return self._pencil(path, 0.8, 130)
+            self._pencil(path, 0.8, 130)
+            return
         blend = skia.BlendMode.kScreen
         paint = skia.Paint(AntiAlias=True, Color=skia.Color(*self.tint(colour), alpha), BlendMode=blend)
         if blur:
@@ -252,9 +249,11 @@ class Pen:
     def gradient(self, top: Colour, bottom: Colour) -> None:
         """Fills the whole picture from top to bottom colour; the line styles keep their paper."""
         if self.style == "sketch style":
-            return self.canvas.clear(skia.Color(*SKETCH_PAPER))
+            self.canvas.clear(skia.Color(*SKETCH_PAPER))
+            return
         if self.style == "neon style":
-            return self.canvas.clear(skia.Color(*NEON_NIGHT))
+            self.canvas.clear(skia.Color(*NEON_NIGHT))
+            return
         self.canvas.drawPaint(
             skia.Paint(
                 Shader=skia.GradientShader.MakeLinear(

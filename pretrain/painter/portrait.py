@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 import numpy as np
 import skia
@@ -51,15 +52,14 @@ def draw_figure(f: Figure, seed: float) -> None:
     """All layers from back to front."""
     canvas = f.pen.canvas
 
-    def layer(name: str, tilted: bool, *painters) -> None:
+    def layer(name: str, tilted: bool, paint: Callable[[], None]) -> None:
         """One layer with its own random numbers."""
         f.pen.rng = random.Random(f"{seed}-{name}")
         canvas.save()
         if tilted:  # everything of the head; it sits a little lower than its own coordinates say
             canvas.translate(0, HEAD_DROP)
             canvas.rotate(f.s.tilt, 64, 92)
-        for paint in painters:
-            paint()
+        paint()
         canvas.restore()
 
     layer("back", True, lambda: BACK_HAIR[f.a.hair_style](f))

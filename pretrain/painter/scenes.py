@@ -33,7 +33,7 @@ def draw_hill(pen: Pen, height: float, colour: Colour, line: bool = True) -> Non
 
 
 def paint_sky(pen: Pen) -> None:
-    """Paints: sky."""
+    """A background: sky."""
     pen.gradient((92, 170, 246), (214, 238, 252))
     if pen.rng.random() < 0.5:
         x = pen.rng.choice([20, 108])
@@ -59,7 +59,7 @@ def paint_night(pen: Pen) -> None:
 
 
 def paint_sunset(pen: Pen) -> None:
-    """Paints: sunset."""
+    """A background: sunset."""
     pen.gradient((246, 104, 104), (255, 216, 130))
     x = pen.rng.choice([20, 106])
     pen.glow(ellipse(x, 80, 24, 24), (255, 220, 120), 150, 6)
@@ -73,11 +73,11 @@ def paint_sunset(pen: Pen) -> None:
 
 
 def paint_beach(pen: Pen) -> None:
-    """Paints: beach."""
+    """A background: beach."""
     pen.gradient((112, 200, 250), (222, 244, 252))
     draw_cloud(pen, pen.rng.uniform(10, 118), pen.rng.uniform(10, 40), pen.rng.uniform(9, 14))
     pen.shape(rectangle(-10, 72, 140, 110), (48, 148, 216))
-    for k in range(5):
+    for _ in range(5):
         x, y = pen.rng.uniform(0, 128), pen.rng.uniform(77, 94)
         pen.stroke(outline(f"M{x},{y} Q{x + 5},{y - 2} {x + 10},{y}"), (206, 236, 252), 1.2)
     pen.shape(outline("M-10,98 Q30,90 64,98 Q100,106 140,95 L140,140 L-10,140 Z"), (255, 255, 255), False)
@@ -100,7 +100,7 @@ def draw_palm(pen: Pen, x: float) -> None:
 
 
 def paint_forest(pen: Pen) -> None:
-    """Paints: forest."""
+    """A background: forest."""
     pen.gradient((206, 236, 190), (132, 196, 132))
     for x in range(-6, 136, 18):
         top = pen.rng.uniform(14, 40)
@@ -120,7 +120,7 @@ def draw_fir(pen: Pen, x: float, top: float, colour: Colour, size: float) -> Non
 
 
 def paint_blossoms(pen: Pen) -> None:
-    """Paints: blossoms."""
+    """A background: blossoms."""
     pen.gradient((186, 220, 250), (255, 232, 240))
     pen.stroke(outline("M-6,30 Q30,8 70,10 Q100,12 134,-4"), (112, 72, 62), 4)
     pen.stroke(outline("M28,15 Q40,24 44,36"), (112, 72, 62), 2.2)
@@ -139,7 +139,7 @@ def draw_blossom(pen: Pen, x: float, y: float, r: float) -> None:
 
 
 def paint_snow(pen: Pen) -> None:
-    """Paints: snow."""
+    """A background: snow."""
     pen.gradient((136, 164, 206), (220, 230, 244))
     for x in (4, 26, 102, 124):
         draw_fir(pen, x + pen.rng.uniform(-4, 4), pen.rng.uniform(44, 60), (206, 224, 236), 0.8)
@@ -150,7 +150,7 @@ def paint_snow(pen: Pen) -> None:
 
 
 def paint_city(pen: Pen) -> None:
-    """Paints: city."""
+    """A background: city."""
     pen.gradient((146, 196, 240), (250, 236, 220))
     for layer, tones in enumerate((((176, 190, 216),), ((104, 118, 156), (140, 128, 160), (86, 104, 138)))):
         x = -6.0
@@ -197,7 +197,7 @@ def paint_room(pen: Pen) -> None:
 
 
 def paint_flower_field(pen: Pen) -> None:
-    """Paints: flower field."""
+    """A background: flower field."""
     pen.gradient((140, 204, 250), (240, 248, 236))
     draw_cloud(pen, pen.rng.uniform(8, 120), pen.rng.uniform(8, 40), pen.rng.uniform(9, 14))
     draw_hill(pen, 74, (150, 206, 132))

@@ -1,8 +1,10 @@
-"""Writes the base set and the LoRA sets to a folder. Every picture depends on its number alone, so any number of processes gives the same result.
+"""Writes the base set and the LoRA sets to a folder.
+
+Every picture depends on its number alone, so any number of processes gives the same result.
 
 Base set: images.npy (uint8, count x 128 x 128 x 3), captions.json, meta.json, words.json.
-LoRA sets: lora/<name>/train (24 PNG and txt) and lora/<name>/test (60, never to be trained on; in pairs with and without the held-out thing where there is
-such a pair: for a style, `without` is anime style; the character has none).
+LoRA sets: lora/<name>/train (24 PNG and txt) and lora/<name>/test (60, never to be trained on; in pairs with and
+without the held-out thing where there is such a pair: for a style, `without` is anime style; the character has none).
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import random
 import re
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +52,7 @@ def base_item(number: int) -> BaseItem:
 
 
 def build_base(out: Path, count: int, processes: int = 1) -> None:
-    """Writes images.npy, captions.json, meta.json and words.json. Raises ValueError if a held-out word is in a caption."""
+    """Writes images.npy, captions.json, meta.json and words.json; ValueError if a held-out word is in a caption."""
     images = np.lib.format.open_memmap(out / "images.npy", "w+", np.uint8, (count, SIZE, SIZE, 3))
     captions, meta = [], []
     start = time.time()
@@ -125,7 +128,7 @@ def build_set(root: Path, item_of: Callable[[str, int], Item], paired: bool) -> 
 def build_lora(out: Path) -> None:
     """All held-out sets."""
     for kind in ANIMAL_EARS:
-        build_set(out / "lora" / kind.replace(" ", "_"), lambda part, n, kind=kind: ears_item(kind, part, n), True)  # type: ignore[misc]
+        build_set(out / "lora" / kind.replace(" ", "_"), partial(ears_item, kind), True)
     for style in HELD_OUT_STYLES:
-        build_set(out / "lora" / style.replace(" ", "_"), lambda part, n, style=style: style_item(style, part, n), True)  # type: ignore[misc]
+        build_set(out / "lora" / style.replace(" ", "_"), partial(style_item, style), True)
     build_set(out / "lora" / CHARACTER.replace(" ", "_"), character_item, False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import random
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import skia
@@ -15,7 +16,7 @@ from PIL import Image, ImageFilter
 class Sheet:
     """A square canvas of 128 units that ends as an array of pixels."""
 
-    def __init__(self, size: int):
+    def __init__(self, size: int) -> None:
         self.pixels = np.zeros((size, size, 4), np.uint8)
         self.surface = skia.Surface(self.pixels, colorType=skia.kRGBA_8888_ColorType)
         self.canvas = self.surface.getCanvas()
@@ -44,26 +45,31 @@ def _paper_grain(size: int) -> NDArray[np.uint8]:
     return np.stack(sheets).astype(np.float32)
 
 
+def _pixels(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Numbers of 0 to 255 as pixels; what is after the point is cut off."""
+    return values.astype(np.uint8)
+
+
 def finish(picture: NDArray[np.uint8], style: str, rng: random.Random) -> NDArray[np.uint8]:
     """The part of a style that works on pixels: greys, paper grain, blocks."""
     size = picture.shape[0]
     if style == "monochrome style":
-        grey = (picture @ np.array([0.3, 0.59, 0.11])).astype(np.uint8)
+        grey = _pixels(picture @ np.array([0.3, 0.59, 0.11]))
         return np.repeat(grey[..., None], 3, -1)
     if style == "pixel art style":
         block = size // 43 if size % 43 == 0 else size // 32
         cells = size // block
         small = picture.reshape(cells, block, cells, block, 3).astype(np.float32).mean((1, 3))
-        small = (np.round(small / 18) * 18).clip(0, 255).astype(np.uint8)
+        small = _pixels((np.round(small / 18) * 18).clip(0, 255))
         return small.repeat(block, 0).repeat(block, 1)
     if style == "watercolor style":
         grain = _paper_grain(size)[rng.randrange(16)][..., None]
         value = picture.astype(np.float32) / 255 * 0.87 + 0.12
         value = value + grain * (1.15 - 0.5 * value)
-        return (value.clip(0, 1) * 255).astype(np.uint8)
+        return _pixels(value.clip(0, 1) * 255)
     if style == "papercut style":
         grain = _paper_grain(size)[rng.randrange(16)][..., None]
-        return (picture * (1 + 0.5 * grain)).clip(0, 255).astype(np.uint8)
+        return _pixels((picture * (1 + 0.5 * grain)).clip(0, 255))
     return picture
 
 
@@ -79,9 +85,11 @@ def spoil(picture: NDArray[np.uint8], fault: str, strength: float, rng: random.R
         return np.asarray(Image.open(stored).convert("RGB"))
     if fault == "noise":
         noise = np.random.default_rng(rng.randrange(1 << 30)).normal(0, 22 + 34 * strength, picture.shape)
-        return (picture + noise).clip(0, 255).astype(np.uint8)
+        return _pixels((picture + noise).clip(0, 255))
     if fault == "lowres":
         few = int(44 - 22 * strength)
-        return np.asarray(image.resize((few, few), Image.BILINEAR).resize((size, size), Image.BICUBIC))
+        return np.asarray(
+            image.resize((few, few), Image.Resampling.BILINEAR).resize((size, size), Image.Resampling.BICUBIC)
+        )
     faded = 150 + (picture.astype(np.float32) - 128) * (0.52 - 0.30 * strength)  # washed out
-    return (faded * 0.8 + faded.mean(-1, keepdims=True) * 0.2).clip(0, 255).astype(np.uint8)
+    return _pixels((faded * 0.8 + faded.mean(-1, keepdims=True) * 0.2).clip(0, 255))

@@ -29,7 +29,7 @@ def paint_stage(pen: Pen) -> None:
 
 
 def paint_spotlights(pen: Pen) -> None:
-    """Paints: spotlights."""
+    """Stage lights: spotlights."""
     for x in (8, 44, 84, 120):
         aim = 64 + (x - 64) * pen.rng.uniform(-0.5, 0.9)
         spread = pen.rng.uniform(9, 15)
@@ -43,7 +43,7 @@ def paint_spotlights(pen: Pen) -> None:
 
 
 def paint_colorful_lights(pen: Pen) -> None:
-    """Paints: colorful lights."""
+    """Stage lights: colorful lights."""
     colours = pen.rng.sample(LAMP_COLOURS, 4)
     for k in range(11):
         x, y, r = pen.rng.uniform(0, 128), pen.rng.uniform(0, 100), pen.rng.uniform(4, 10)
@@ -54,7 +54,7 @@ def paint_colorful_lights(pen: Pen) -> None:
 
 
 def paint_lasers(pen: Pen) -> None:
-    """Paints: lasers."""
+    """Stage lights: lasers."""
     colours = pen.rng.sample(LAMP_COLOURS[:4], 2)
     source = (pen.rng.choice([6, 122]), pen.rng.uniform(-4, 10))
     sources = [source, (128 - source[0], source[1])]
@@ -68,7 +68,8 @@ def paint_lasers(pen: Pen) -> None:
 def draw_beam(pen: Pen, line: skia.Path, colour: Colour) -> None:
     """One thin glowing laser beam."""
     if pen.style == "sketch style":
-        return pen.stroke(line, colour, 1)
+        pen.stroke(line, colour, 1)
+        return
     for width, alpha, tone in ((3.6, 110, colour), (1.1, 255, light(colour, 0.35))):
         pen.canvas.drawPath(
             line,
@@ -83,8 +84,8 @@ def draw_beam(pen: Pen, line: skia.Path, colour: Colour) -> None:
 
 
 def paint_particles(pen: Pen) -> None:
-    """Paints: particles."""
-    colours = pen.rng.sample(LAMP_COLOURS, 3) + [(255, 250, 220)]
+    """Stage lights: particles."""
+    colours = [*pen.rng.sample(LAMP_COLOURS, 3), (255, 250, 220)]
     for k in range(30):
         x, y, r = pen.rng.uniform(0, 128), pen.rng.uniform(0, 124), pen.rng.choice([0.9, 1.2, 1.7])
         pen.glow(ellipse(x, y, r * 2.2, r * 2.2), colours[k % 4], 130, 1.2)
@@ -116,7 +117,7 @@ def paint_crowd(pen: Pen) -> None:
 
 
 def paint_glow_sticks(pen: Pen) -> None:
-    """Paints: glow sticks."""
+    """Stage lights: glow sticks."""
     colours = pen.rng.sample(LAMP_COLOURS[:5], 3)
     for k in range(13):
         x = (k + 0.5) * 10 + pen.rng.uniform(-3, 3)

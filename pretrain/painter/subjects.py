@@ -1,4 +1,4 @@
-"""Pictures without people ("no humans"), so that the base knows more than portraits: random choice, caption, drawing."""
+"""Pictures without people ("no humans"), so that the base knows more than portraits."""
 
 from __future__ import annotations
 

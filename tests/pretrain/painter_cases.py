@@ -1,4 +1,4 @@
-"""Fifty-three pictures that together use every style, garment, haircut, background, light, thing and fault of the painter."""
+"""Fifty-three pictures that together use every style, garment, haircut, background, light, thing and fault."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ def portrait_cases(painter: Any) -> Iterator[tuple[str, Any]]:
         )
         yield f"portrait {k} {style}", painter.render(a, rng.random())
     rng = random.Random("pixels-stage")
-    a = replace(painter.sample_portrait(rng), background="stage", lights=list(painter.STAGE_LIGHTS), glow_in_the_dark=True)
+    a = replace(
+        painter.sample_portrait(rng), background="stage", lights=list(painter.STAGE_LIGHTS), glow_in_the_dark=True
+    )
     yield "stage", painter.render(a, 0.5)
 
 

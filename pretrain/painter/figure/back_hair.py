@@ -186,7 +186,7 @@ def front_twin_braids(f: Figure) -> None:
     """Hair before the body: twin braids."""
     r = f.s.hair
     for side in (-1, 1):
-        points = [(64 + side * (r - 3 - 0.5 * k), 84 + 8 * k) for k in range(6)]
+        points: list[tuple[float, float]] = [(64 + side * (r - 3 - 0.5 * k), 84 + 8 * k) for k in range(6)]
         draw_braid(f, points, 6.6, f.accent())
 
 

@@ -1,7 +1,7 @@
 """The geometry and the colours of one figure.
 
-The named attributes are in `attributes.Portrait`. Shape details without a name (head width, eye size, turn of the head, ...) are drawn from the seed, so
-that two portraits with one seed differ only where their attributes differ.
+The named attributes are in `attributes.Portrait`. Shape details without a name (head width, eye size, turn of
+the head, ...) are drawn from the seed, so that two portraits with one seed differ only where their attributes differ.
 """
 
 from __future__ import annotations
@@ -127,21 +127,22 @@ class Figure:
         """The colour of the ends of the hair."""
         return HAIR_COLOURS[self.a.tips_colour] if self.a.tips_colour else self.hair
 
-    def both(self, path: skia.Path, colour: Colour, **options) -> None:
+    def both(self, path: skia.Path, colour: Colour, line: bool = True, width: float | None = None) -> None:
         """A shape and its mirror image."""
-        self.pen.shape(path, colour, **options)
-        self.pen.shape(mirrored(path), colour, **options)
+        self.pen.shape(path, colour, line, width=width)
+        self.pen.shape(mirrored(path), colour, line, width=width)
 
     def strands(self, path: skia.Path, shade: skia.Path | None = None) -> None:
         """A mass of hair with a darker part."""
         self.pen.shape(path, self.hair, gloss=True)
         if shade is not None:
             self.pen.tone(shade, self.hair_dark, 170, path)
-        if self.a.tips_colour:
-            self.tips(path)
+        self.tips(path)
 
     def tips(self, path: skia.Path) -> None:
-        """Colours the lower part of a mass of hair."""
+        """Colours the lower part of a mass of hair, where the hair has a second colour."""
+        if self.a.tips_colour is None:
+            return
         box = path.getBounds()
         level = box.top() + 0.52 * (min(box.bottom(), 128) - box.top())
         band = outline(

@@ -9,7 +9,7 @@ from pretrain.painter.things.parts import WHITE, draw_cute_face, ink_on
 
 
 def paint_bird(pen: Pen, colour: Colour) -> None:
-    """Paints: bird."""
+    """A thing: bird."""
     for x in (56, 70):
         pen.stroke(outline(f"M{x},102 L{x},114 M{x - 6},117 L{x},113 L{x + 5},117"), (226, 150, 50), 2.6)
     pen.shape(outline("M90,84 L124,70 L120,84 L124,96 Z"), dark(colour))
@@ -24,7 +24,7 @@ def paint_bird(pen: Pen, colour: Colour) -> None:
 
 
 def paint_penguin(pen: Pen, colour: Colour) -> None:
-    """Paints: penguin."""
+    """A thing: penguin."""
     for x in (50, 78):
         pen.shape(ellipse(x, 116, 11, 5), (248, 172, 60))
     for path in (outline("M30,60 C14,72 12,92 18,100 C28,98 34,84 36,72 Z"),):
@@ -45,7 +45,7 @@ def paint_penguin(pen: Pen, colour: Colour) -> None:
 
 
 def paint_whale(pen: Pen, colour: Colour) -> None:
-    """Paints: whale."""
+    """A thing: whale."""
     for x, bend in ((52, -14), (52, 12)):
         pen.stroke(outline(f"M{x},34 Q{x},18 {x + bend},18"), (130, 200, 250), 3)
     pen.shape(
@@ -63,7 +63,7 @@ def paint_whale(pen: Pen, colour: Colour) -> None:
 
 
 def paint_fish(pen: Pen, colour: Colour) -> None:
-    """Paints: fish."""
+    """A thing: fish."""
     pen.shape(
         outline("M88,64 C100,48 112,40 122,40 C116,54 116,74 122,90 C112,90 100,80 88,64 Z"),
         dark(colour, 0.2),
@@ -81,7 +81,7 @@ def paint_fish(pen: Pen, colour: Colour) -> None:
 
 
 def paint_butterfly(pen: Pen, colour: Colour) -> None:
-    """Paints: butterfly."""
+    """A thing: butterfly."""
     upper = outline("M62,62 C50,30 22,16 12,30 C4,46 22,68 62,70 Z")
     lower = outline("M62,68 C40,68 22,80 26,98 C32,112 54,106 63,78 Z")
     for path, tone in ((lower, light(colour, 0.25)), (upper, colour)):

@@ -12,7 +12,7 @@ from pretrain.painter.things.parts import COLOURS, CREAM, GOLD, LEAF, WHITE, WOO
 
 
 def paint_apple(pen: Pen, colour: Colour) -> None:
-    """Paints: apple."""
+    """A thing: apple."""
     body = outline("M64,38 C46,24 18,34 20,66 C22,98 46,112 64,105 C82,112 106,98 108,66 C110,34 82,24 64,38 Z")
     pen.shape(body, colour, gloss=True)
     pen.tone(outline("M86,38 C108,52 104,96 74,110 L114,112 L116,38 Z"), dark(colour, 0.24), 200, body)
@@ -22,7 +22,7 @@ def paint_apple(pen: Pen, colour: Colour) -> None:
 
 
 def paint_strawberry(pen: Pen, colour: Colour) -> None:
-    """Paints: strawberry."""
+    """A thing: strawberry."""
     body = outline("M64,40 C88,26 112,42 104,66 C98,90 80,108 64,116 C48,108 30,90 24,66 C16,42 40,26 64,40 Z")
     pen.shape(body, colour, gloss=True)
     seed_colour = (255, 236, 150) if sum(colour) < 620 else (200, 130, 60)
@@ -43,7 +43,7 @@ def paint_strawberry(pen: Pen, colour: Colour) -> None:
 
 
 def paint_flower(pen: Pen, colour: Colour) -> None:
-    """Paints: flower."""
+    """A thing: flower."""
     pen.stroke(outline("M64,66 Q60,100 64,128"), LEAF, 4.5)
     leaf = outline("M63,114 C48,114 38,104 34,94 C50,92 60,102 63,114 Z")
     pen.shape(leaf, LEAF)
@@ -56,7 +56,7 @@ def paint_flower(pen: Pen, colour: Colour) -> None:
 
 
 def paint_tree(pen: Pen, colour: Colour) -> None:
-    """Paints: tree."""
+    """A thing: tree."""
     pen.shape(outline("M54,126 Q59,104 57,78 L71,78 Q69,104 74,126 Z"), WOOD)
     crown = union(ellipse(64, 42, 33, 30), ellipse(38, 64, 23, 20), ellipse(90, 64, 23, 20), ellipse(64, 70, 26, 18))
     pen.shape(crown, colour, gloss=True)
@@ -66,7 +66,7 @@ def paint_tree(pen: Pen, colour: Colour) -> None:
 
 
 def paint_star(pen: Pen, colour: Colour) -> None:
-    """Paints: star."""
+    """A thing: star."""
     points = star(64, 68, 52, 0.54)
     pen.shape(points, colour, gloss=True)
     pen.tone(polygon([(64, 68), (124, 46), (104, 124)]), dark(colour, 0.2), 130, points)
@@ -74,7 +74,7 @@ def paint_star(pen: Pen, colour: Colour) -> None:
 
 
 def paint_heart(pen: Pen, colour: Colour) -> None:
-    """Paints: heart."""
+    """A thing: heart."""
     shape = heart(64, 66, 39)
     pen.shape(shape, colour, gloss=True)
     pen.tone(outline("M100,30 C110,70 80,100 64,108 L120,110 L124,30 Z"), dark(colour, 0.22), 170, shape)
@@ -82,14 +82,14 @@ def paint_heart(pen: Pen, colour: Colour) -> None:
 
 
 def paint_moon(pen: Pen, colour: Colour) -> None:
-    """Paints: moon."""
+    """A thing: moon."""
     pen.shape(crescent(60, 66, 50), colour, gloss=True)
     for x, y, r in ((92, 40, 10), (106, 66, 6), (84, 66, 5)):
         draw_sparkle(pen, x, y, r, (255, 236, 150))
 
 
 def paint_mushroom(pen: Pen, colour: Colour) -> None:
-    """Paints: mushroom."""
+    """A thing: mushroom."""
     pen.shape(outline("M46,66 L82,66 C84,90 90,106 86,114 C76,121 52,121 42,114 C38,106 44,90 46,66 Z"), CREAM)
     cap = outline("M10,70 C10,32 36,16 64,16 C92,16 118,32 118,70 C92,80 36,80 10,70 Z")
     pen.shape(cap, colour, gloss=True)

@@ -9,7 +9,7 @@ from pretrain.painter.things.parts import CREAM, GLASS, GOLD, WHITE, WOOD, draw_
 
 
 def paint_house(pen: Pen, colour: Colour) -> None:
-    """Paints: house."""
+    """A thing: house."""
     pen.shape(rectangle(86, 24, 98, 54), (178, 104, 90))
     pen.shape(rectangle(28, 60, 100, 116), CREAM)
     pen.shape(outline("M10,66 L64,18 L118,66 L106,68 L64,34 L22,68 Z"), dark(colour, 0.15))
@@ -23,7 +23,7 @@ def paint_house(pen: Pen, colour: Colour) -> None:
 
 
 def paint_cupcake(pen: Pen, colour: Colour) -> None:
-    """Paints: cupcake."""
+    """A thing: cupcake."""
     pen.shape(outline("M28,70 L100,70 L90,117 Q64,121 38,117 Z"), (226, 172, 112))
     for x in (46, 64, 82):
         pen.stroke(outline(f"M{x},76 L{64 + (x - 64) * 0.72},115"), (176, 120, 70), 2)
@@ -36,7 +36,7 @@ def paint_cupcake(pen: Pen, colour: Colour) -> None:
 
 
 def paint_ice_cream(pen: Pen, colour: Colour) -> None:
-    """Paints: ice cream."""
+    """A thing: ice cream."""
     cone = outline("M38,66 L90,66 L64,126 Z")
     pen.shape(cone, (232, 180, 112))
     for k in range(-2, 4):
@@ -58,7 +58,7 @@ def paint_ice_cream(pen: Pen, colour: Colour) -> None:
 
 
 def paint_umbrella(pen: Pen, colour: Colour) -> None:
-    """Paints: umbrella."""
+    """A thing: umbrella."""
     pen.stroke(outline("M64,30 L64,108 Q64,120 54,118 Q48,116 49,110"), WOOD, 4)
     pen.shape(
         outline(
@@ -74,7 +74,7 @@ def paint_umbrella(pen: Pen, colour: Colour) -> None:
 
 
 def paint_balloon(pen: Pen, colour: Colour) -> None:
-    """Paints: balloon."""
+    """A thing: balloon."""
     pen.stroke(outline("M64,96 Q54,110 64,128"), (120, 110, 120), 1.6)
     pen.shape(outline("M58,98 L70,98 L64,88 Z"), dark(colour))
     pen.shape(
@@ -86,7 +86,7 @@ def paint_balloon(pen: Pen, colour: Colour) -> None:
 
 
 def paint_car(pen: Pen, colour: Colour) -> None:
-    """Paints: car."""
+    """A thing: car."""
     pen.shape(outline("M32,64 C38,40 46,34 56,34 L80,34 C92,34 98,46 104,64 Z"), light(colour, 0.15))
     pen.shape(outline("M43,61 C47,46 50,41 57,41 L63,41 L63,61 Z"), GLASS)
     pen.shape(outline("M68,41 L79,41 C85,41 89,50 92,61 L68,61 Z"), GLASS)
@@ -103,7 +103,7 @@ def paint_car(pen: Pen, colour: Colour) -> None:
 
 
 def paint_cup(pen: Pen, colour: Colour) -> None:
-    """Paints: cup."""
+    """A thing: cup."""
     pen.stroke(outline("M92,54 C118,48 118,90 87,90"), dark(colour, 0.15), 7)
     pen.shape(outline("M26,42 L96,42 C96,82 92,104 80,112 L42,112 C30,104 26,82 26,42 Z"), colour, gloss=True)
     pen.shape(ellipse(61, 42, 35, 8.5), light(colour, 0.3))
@@ -114,7 +114,7 @@ def paint_cup(pen: Pen, colour: Colour) -> None:
 
 
 def paint_ribbon(pen: Pen, colour: Colour) -> None:
-    """Paints: ribbon."""
+    """A thing: ribbon."""
     end = outline("M60,66 L30,116 L46,110 L54,122 L68,70 Z")
     loop = outline("M64,60 C46,30 20,24 12,34 C6,50 8,74 16,86 C30,88 50,78 64,60 Z")
     for path in (end, mirrored(end), loop, mirrored(loop)):
@@ -125,7 +125,7 @@ def paint_ribbon(pen: Pen, colour: Colour) -> None:
 
 
 def paint_microphone(pen: Pen, colour: Colour) -> None:
-    """Paints: microphone."""
+    """A thing: microphone."""
     pen.shape(outline("M50,66 L78,66 L70,122 Q64,126 58,122 Z"), colour, gloss=True)
     pen.shape(rectangle(60, 80, 68, 90), light(colour, 0.5))
     pen.shape(ellipse(64, 40, 28, 30), (206, 210, 222), gloss=True)
