@@ -1,0 +1,30 @@
+"""What a training is handed for each picture; neither the store nor the trainer knows the other's form of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lora_studio.dataset.captions import captions_for
+from lora_studio.types import DatasetItem
+
+
+@dataclass(frozen=True)
+class Example:
+    """One picture to learn from: where its normalised PNG lies, that file's sha256, and its caption."""
+
+    image: Path
+    sha256: str
+    caption: str
+
+
+def examples_for(items: Sequence[DatasetItem], trigger: str, path_of: Callable[[str], Path]) -> list[Example]:
+    """The examples of a set, in its order; `path_of` finds a stored file by its sha256.
+
+    Raises:
+        DatasetError: there are no pictures, or one has neither caption nor trigger.
+        NotFound: a picture's file is gone (from `path_of`).
+    """
+    captions = captions_for(items, trigger)
+    return [Example(path_of(item.sha256), item.sha256, text) for item, text in zip(items, captions, strict=True)]

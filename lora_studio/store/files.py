@@ -1,0 +1,214 @@
+"""Content-addressed, immutable files: `files/ab/abcdef...<suffix>`, named by their sha256.
+
+Nothing is ever changed in place: what a process has mapped into memory stays what it was (a truncated mapped file
+kills the process that reads it). Thumbnails are made when they are asked for and can be made again. It knows
+neither what the files mean nor who refers to them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from lora_studio.errors import InvalidInput, NotFound, StorageError
+from lora_studio.store.disk import TEMPORARY, make_folder, storage_error, told, write_atomically
+from lora_studio.store.presence import Presence
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_SUFFIX = re.compile(r"(\.[a-z0-9]{1,16})?")
+_CHUNK = 1 << 20
+_COMMON = (".png", ".safetensors", ".webp", ".json", "")
+THUMBNAIL_SIZES = (16, 1024)
+
+
+class FileStore:
+    """Bytes by their hash."""
+
+    def __init__(self, root: Path, presence: Presence) -> None:
+        self._files = root / "files"
+        self._thumbs = root / "thumbs"
+        self._presence = presence
+        make_folder(self._files)
+        make_folder(self._thumbs)
+
+    def put_bytes(self, data: bytes, suffix: str = "") -> str:
+        """Keep `data` and return its sha256; what is there already is left untouched.
+
+        Args:
+            suffix: "" or a dot and up to 16 lower-case letters and digits.
+
+        Raises:
+            StorageError: the disk is full, read-only or without permission.
+        """
+        sha256 = hashlib.sha256(data).hexdigest()
+        if self._find(sha256) is None:
+            self._write(sha256, suffix, iter((data,)))
+        return sha256
+
+    def put_file(self, path: Path, suffix: str | None = None) -> str:
+        """Keep a copy of a file and return its sha256; `suffix` None takes the file's own where it is a plain one.
+
+        Raises:
+            NotFound: `path` is not a file that can be read.
+            StorageError: the disk refuses, or the file changed while it was copied.
+        """
+        if suffix is None:
+            suffix = path.suffix.lower() if _SUFFIX.fullmatch(path.suffix.lower()) else ""
+        try:
+            digest = hashlib.sha256()
+            for chunk in _chunks(path):
+                digest.update(chunk)
+            sha256 = digest.hexdigest()
+            if self._find(sha256) is None:
+                self._write(sha256, suffix, _chunks(path))
+        except _Unreadable as error:
+            raise NotFound(
+                f"The file {str(path)!r} cannot be read ({error.reason}); check that it is there and may be read.",
+                code="file_unreadable",
+                path=str(path),
+                reason=error.reason,
+            ) from error
+        return sha256
+
+    def path(self, sha256: str) -> Path:
+        """Where the file lies; it must never be written to. Raises `NotFound`, for anything but 64 hex digits too."""
+        found = self._find(sha256) if _SHA256.fullmatch(sha256) else None
+        if found is None:
+            raise NotFound(
+                f"The file {sha256[:80]!r} is not in the workspace; it may have been deleted.",
+                code="file_missing",
+                sha256=sha256[:80],
+            )
+        return found
+
+    def read(self, sha256: str) -> bytes:
+        """The bytes. Raises `NotFound`."""
+        try:
+            return self.path(sha256).read_bytes()
+        except FileNotFoundError:
+            self.path(sha256)
+            raise
+
+    def has(self, sha256: str) -> bool:
+        """True when the file is there."""
+        return _SHA256.fullmatch(sha256) is not None and self._find(sha256) is not None
+
+    def delete(self, sha256: str) -> None:
+        """Remove a file and its thumbnails for good; one that is not there is no error."""
+        if not _SHA256.fullmatch(sha256):
+            return
+        for folder in (self._files, self._thumbs):
+            for path in (folder / sha256[:2]).glob(f"{sha256}*"):
+                with told(path), contextlib.suppress(FileNotFoundError):
+                    path.unlink()
+
+    def thumbnail(self, sha256: str, size: int = 256) -> Path:
+        """A WebP picture at most `size` pixels wide and high (16 to 1024); small pictures are not enlarged.
+
+        Raises:
+            NotFound: the file is not there.
+            InvalidInput: the file is no picture, or the size is out of range.
+        """
+        low, high = THUMBNAIL_SIZES
+        if isinstance(size, bool) or not low <= size <= high:
+            raise InvalidInput(
+                f"A thumbnail of {size!r} pixels was asked for; allowed are {low} to {high}.",
+                code="thumbnail_size",
+                given=str(size),
+                allowed=f"{low} to {high}",
+            )
+        source = self.path(sha256)
+        target = self._thumbs / sha256[:2] / f"{sha256}-{size}.webp"
+        if not target.is_file():
+            data = _shrink(source, size)
+            make_folder(target.parent)
+            write_atomically(target, (data,), self._presence.name)
+        return target
+
+    def sweep(self) -> None:
+        """Remove unfinished files whose writers are gone."""
+        for folder in (self._files, self._thumbs):
+            for path in folder.glob(f"*/{TEMPORARY}*"):
+                writer = path.name.removeprefix(TEMPORARY).rpartition("-")[0]
+                if not self._presence.alive(writer):
+                    with told(path), contextlib.suppress(FileNotFoundError):
+                        path.unlink()
+
+    def _find(self, sha256: str) -> Path | None:
+        folder = self._files / sha256[:2]
+        for suffix in _COMMON:
+            path = folder / f"{sha256}{suffix}"
+            if path.is_file():
+                return path
+        return next(iter(sorted(folder.glob(f"{sha256}.*"))), None)
+
+    def _write(self, sha256: str, suffix: str, chunks: Iterator[bytes]) -> None:
+        if not _SUFFIX.fullmatch(suffix):
+            raise InvalidInput(
+                f"The file ending {suffix!r} is not allowed; it must be a dot and up to 16 small letters or digits.",
+                code="file_suffix",
+                given=suffix,
+            )
+        target = self._files / sha256[:2] / f"{sha256}{suffix}"
+        make_folder(target.parent)
+        write_atomically(target, _checked(chunks, sha256, target), self._presence.name)
+
+
+class _Unreadable(Exception):
+    """The source of a copy could not be read (kept apart from errors of the place it is copied to)."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    """The bytes of a file, a megabyte at a time."""
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                yield chunk
+    except OSError as error:
+        raise _Unreadable(os.strerror(error.errno) if error.errno else str(error)) from error
+
+
+def _checked(chunks: Iterator[bytes], sha256: str, target: Path) -> Iterator[bytes]:
+    """`chunks` as they are; a `StorageError` at their end when they are not what the name says."""
+    digest = hashlib.sha256()
+    for chunk in chunks:
+        digest.update(chunk)
+        yield chunk
+    if digest.hexdigest() != sha256:
+        raise StorageError(
+            f"{target} was not written because its source changed while it was read; try again.",
+            code="file_changed",
+            path=str(target),
+        )
+
+
+def _shrink(source: Path, size: int) -> bytes:
+    """The picture as WebP bytes, at most `size` on its longer side."""
+    try:
+        with Image.open(source, formats=("PNG", "JPEG", "WEBP", "BMP")) as image:
+            upright = ImageOps.exif_transpose(image)
+            small = upright.convert("RGBA" if upright.has_transparency_data else "RGB")
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise InvalidInput(
+            f"The file {source.name!r} is not a picture that can be shown; only pictures have thumbnails.",
+            code="thumbnail_not_a_picture",
+            given=source.name,
+        ) from error
+    small.thumbnail((size, size), Image.Resampling.LANCZOS)
+    out = io.BytesIO()
+    small.save(out, "WEBP", quality=85, method=4)
+    return out.getvalue()
+
+
+__all__ = ["THUMBNAIL_SIZES", "FileStore", "storage_error"]

@@ -1,0 +1,101 @@
+"""One folder that holds everything that is kept, and the rooms in it.
+
+    workspace.db     what there is (SQLite)
+    files/           pictures, adapters, checkpoints, by their sha256
+    thumbs/          small pictures, made again when missing
+    openers/         who has it open (locks)
+
+Opening makes the folders, brings the database to its newest form, and clears away what a crash left unfinished.
+Jobs are not touched: the engine asks for `jobs.recover()`.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from pathlib import Path
+from types import TracebackType
+
+from sqlalchemy import insert, select
+
+from lora_studio.store.adapters import Adapters
+from lora_studio.store.database import Database
+from lora_studio.store.datasets import Datasets
+from lora_studio.store.disk import make_folder
+from lora_studio.store.files import FileStore
+from lora_studio.store.jobs import Jobs
+from lora_studio.store.notebooks import Notebooks
+from lora_studio.store.presence import Presence
+from lora_studio.store.references import References
+from lora_studio.store.tables import workspace as workspace_table
+
+
+class Workspace:
+    """The facade; safe to use from several threads, and from several processes on one machine."""
+
+    def __init__(self, root: Path, database: Database, files: FileStore, presence: Presence) -> None:
+        """Use `open`."""
+        self.root = root
+        self.files = files
+        self.database = database
+        self.references = References(database, files)
+        self._presence = presence
+        self.jobs = Jobs(database, self.references, presence)
+        self.adapters = Adapters(database, self.references, files)
+        self.datasets = Datasets(database, self.references, files)
+        self.notebooks = Notebooks(database, self.references, self.jobs)
+
+    @classmethod
+    def open(cls, root: Path) -> Workspace:
+        """Open the folder `root`, made where it is missing.
+
+        Raises:
+            StorageError: it cannot be written, the disk is full, or its database is damaged or too new.
+        """
+        root = root.expanduser().absolute()
+        make_folder(root)
+        presence = Presence(root / "openers")
+        try:
+            files = FileStore(root, presence)
+            database = Database(root / "workspace.db")
+            try:
+                database.migrate()
+                presence.sweep()
+                files.sweep()
+                made = cls(root, database, files, presence)
+                made.references.settle()
+                made._sign()
+            except BaseException:
+                database.close()
+                raise
+        except BaseException:
+            presence.close()
+            raise
+        return made
+
+    @property
+    def id(self) -> str:
+        """The name that this workspace was given when it was made."""
+        with self.database.read() as connection:
+            return str(connection.scalars(select(workspace_table.c.id)).one())
+
+    def close(self) -> None:
+        """Close the database and give up the claim on running jobs; a second call does nothing."""
+        self.database.close()
+        self._presence.close()
+
+    def __enter__(self) -> Workspace:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _sign(self) -> None:
+        """Give a new workspace its id."""
+        with self.database.write() as connection:
+            if connection.scalar(select(workspace_table.c.id)) is None:
+                connection.execute(
+                    insert(workspace_table).values(id=uuid.uuid4().hex, owner="local", created=time.time())
+                )
