@@ -18,7 +18,7 @@ from pathlib import Path
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from lora_studio.errors import InvalidInput, NotFound, StorageError
-from lora_studio.store.disk import TEMPORARY, make_folder, storage_error, told, write_atomically
+from lora_studio.store.disk import TEMPORARY, make_folder, told, write_atomically
 from lora_studio.store.presence import Presence
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -61,21 +61,17 @@ class FileStore:
         """
         if suffix is None:
             suffix = path.suffix.lower() if _SUFFIX.fullmatch(path.suffix.lower()) else ""
-        try:
-            digest = hashlib.sha256()
-            for chunk in _chunks(path):
-                digest.update(chunk)
-            sha256 = digest.hexdigest()
-            if self._find(sha256) is None:
-                self._write(sha256, suffix, _chunks(path))
-        except _Unreadable as error:
-            raise NotFound(
-                f"The file {str(path)!r} cannot be read ({error.reason}); check that it is there and may be read.",
-                code="file_unreadable",
-                path=str(path),
-                reason=error.reason,
-            ) from error
+        sha256 = self.hash_of(path)
+        if self._find(sha256) is None:
+            self._write(sha256, suffix, _chunks(path))
         return sha256
+
+    def hash_of(self, path: Path) -> str:
+        """The sha256 of a file outside the store. Raises `NotFound` when it cannot be read."""
+        digest = hashlib.sha256()
+        for chunk in _chunks(path):
+            digest.update(chunk)
+        return digest.hexdigest()
 
     def path(self, sha256: str) -> Path:
         """Where the file lies; it must never be written to. Raises `NotFound`, for anything but 64 hex digits too."""
@@ -161,22 +157,20 @@ class FileStore:
         write_atomically(target, _checked(chunks, sha256, target), self._presence.name)
 
 
-class _Unreadable(Exception):
-    """The source of a copy could not be read (kept apart from errors of the place it is copied to)."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
 def _chunks(path: Path) -> Iterator[bytes]:
-    """The bytes of a file, a megabyte at a time."""
+    """The bytes of a file, a megabyte at a time. Raises `NotFound` when it cannot be read."""
     try:
         with path.open("rb") as file:
             while chunk := file.read(_CHUNK):
                 yield chunk
     except OSError as error:
-        raise _Unreadable(os.strerror(error.errno) if error.errno else str(error)) from error
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise NotFound(
+            f"The file {str(path)!r} cannot be read ({reason}); check that it is there and may be read.",
+            code="file_unreadable",
+            path=str(path),
+            reason=reason,
+        ) from error
 
 
 def _checked(chunks: Iterator[bytes], sha256: str, target: Path) -> Iterator[bytes]:
@@ -209,6 +203,3 @@ def _shrink(source: Path, size: int) -> bytes:
     out = io.BytesIO()
     small.save(out, "WEBP", quality=85, method=4)
     return out.getvalue()
-
-
-__all__ = ["THUMBNAIL_SIZES", "FileStore", "storage_error"]
