@@ -133,6 +133,6 @@ def _usage(problem: typer.TyperException, arguments: list[str]) -> str:
 
 
 def _tell(sentence: str, problem: StudioError, arguments: list[str]) -> None:
-    print(" ".join(sentence.split()), file=sys.stderr)
+    print(" ".join(sentence.splitlines()), file=sys.stderr)
     if "--json" in arguments:
         print(json.dumps({"error": problem.as_json()}))

@@ -15,10 +15,10 @@ from typing import Any
 from lora_studio.cli.files import copy_atomically, target_file
 from lora_studio.cli.follow import OWNER, EngineFactory, Teller, duration, follow, loaded_base, opened, running, spec
 from lora_studio.cli.options import TrainOptions
-from lora_studio.errors import DatasetError, InvalidInput, NotFound, StorageError
+from lora_studio.errors import DatasetError, InvalidInput, NotFound, StorageError, StudioError
 from lora_studio.settings import Settings, load_settings
 from lora_studio.store import Workspace
-from lora_studio.types import JobSpec, TrainConfig, recipe, to_json
+from lora_studio.types import DatasetManifest, JobSpec, TrainConfig, recipe, to_json
 
 REPORTED = ("steps", "seconds", "final_loss", "trainable_parameters", "base_parameters")
 """What of the engine's result stands in the answer, beside the file and its sha256."""
@@ -26,9 +26,9 @@ REPORTED = ("steps", "seconds", "final_loss", "trainable_parameters", "base_para
 
 def run(options: TrainOptions, build: EngineFactory) -> None:
     """Train or go on with a training, write the file, print the answer."""
+    config = None if options.resume else config_of(options)
     if options.out is None:
         raise InvalidInput("--out is missing; give the .safetensors file to write.", code="missing", given="--out")
-    config = None if options.resume else config_of(options)
     settings = load_settings(workspace=options.workspace, base=options.base)
     folder = None if options.resume else _folder(options.folder)
     if options.resume:
@@ -109,29 +109,36 @@ def intake(workspace: Workspace, folder: Path, config: TrainConfig, teller: Tell
         DatasetError: there is no usable picture, or pictures without caption and no trigger word.
     """
     dataset = workspace.datasets.create(folder.resolve().name or str(folder), OWNER)
-    dataset = workspace.datasets.add_folder(dataset.id, folder)
-    for refused in dataset.refused:
-        teller.say(f"note: {refused.message}")
-    if not dataset.items:
+    try:
+        manifest = workspace.datasets.add_folder(dataset.id, folder)
+        for refused in manifest.refused:
+            teller.say(f"note: {refused.message}")
+        _usable(manifest, folder, config.trigger)
+    except StudioError:
         workspace.datasets.delete(dataset.id)
+        raise
+    return recipe(config.recipe, **(to_json(config) | {"dataset": dataset.id}))
+
+
+def _usable(manifest: DatasetManifest, folder: Path, trigger: str) -> None:
+    """Raise `DatasetError` for a set without pictures, or with pictures that nothing describes."""
+    if not manifest.items:
         raise DatasetError(
-            f"The folder {str(folder)!r} holds no picture that can be used ({len(dataset.refused)} were refused); put "
-            "PNG, JPEG or WebP pictures there.",
+            f"The folder {str(folder)!r} holds no picture that can be used ({len(manifest.refused)} files refused); "
+            "put PNG, JPEG or WebP pictures there.",
             code="no_pictures",
             given=str(folder),
-            refused=len(dataset.refused),
+            refused=len(manifest.refused),
         )
-    bare = [item for item in dataset.items if not item.caption.strip()]
-    if bare and not config.trigger.strip():
-        workspace.datasets.delete(dataset.id)
+    bare = [item for item in manifest.items if not item.caption.strip()]
+    if bare and not trigger.strip():
         raise DatasetError(
-            f"{len(bare)} of {len(dataset.items)} pictures in {str(folder)!r} have no caption (the first is "
+            f"{len(bare)} of {len(manifest.items)} pictures in {str(folder)!r} have no caption (the first is "
             f"{bare[0].source!r}); write captions into .txt files beside them or give a word by --trigger.",
             code="no_captions",
             given=bare[0].source,
             missing=len(bare),
         )
-    return recipe(config.recipe, **(to_json(config) | {"dataset": dataset.id}))
 
 
 def find_run(workspace: Workspace, given: str) -> str:

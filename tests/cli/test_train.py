@@ -1,0 +1,138 @@
+"""`python -m lora_studio train` from pictures to file, without a model."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from lora_studio.store import Workspace
+from tests.cli.conftest import Studio
+from tests.cli.fake import Faults, write_pictures
+
+
+def test_a_training_becomes_a_file_and_an_entry(studio: Studio, tmp_path: Path) -> None:
+    pictures = write_pictures(tmp_path / "cats", 4)
+    answer = studio(
+        "train", str(pictures), "--name", "cat ears", "--steps", "9", "--rank", "4", "--alpha", "2", "--lr", "2e-3",
+        "--seed", "5", "--recipe", "quick", "--out", "deep/er/cats.safetensors", "--json",
+    )  # fmt: skip
+    assert answer.code == 0, answer.err
+    result = json.loads(answer.out)
+    file = tmp_path / "here" / "deep" / "er" / "cats.safetensors"
+    assert set(result) == {
+        "file", "sha256", "steps", "seconds", "final_loss", "trainable_parameters", "base_parameters",
+    }  # fmt: skip
+    assert result["file"] == str(file)
+    assert hashlib.sha256(file.read_bytes()).hexdigest() == result["sha256"]
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
+    assert "step 5 of 5, loss 0.2000" in answer.err
+    workspace = Workspace.open(tmp_path / "ws")
+    assert workspace.adapters.find("cat ears").sha256 == result["sha256"]
+    job = workspace.jobs.list(kinds=["train"])[0]
+    config = job.payload["config"]
+    wanted = {
+        "steps": 9,
+        "rank": 4,
+        "alpha": 2.0,
+        "learning_rate": 2e-3,
+        "seed": 5,
+        "recipe": "quick",
+        "preview_every": 50,
+    }
+    assert {key: config[key] for key in wanted} == wanted
+    assert len(workspace.datasets.get(config["dataset"]).items) == 4
+    workspace.close()
+    assert answer.engines[0].closed
+
+
+def test_without_json_it_says_what_it_made(studio: Studio, tmp_path: Path) -> None:
+    answer = studio("train", str(write_pictures(tmp_path / "cats", 2)), "--name", "N", "--out", "a.safetensors")
+    assert answer.code == 0
+    assert answer.out.splitlines() == [str(tmp_path / "here" / "a.safetensors"), "N: 5 steps in 1 min 2 s, loss 0.2000"]
+
+
+def test_what_libraries_print_does_not_reach_the_json(studio: Studio, tmp_path: Path) -> None:
+    pictures = write_pictures(tmp_path / "cats", 2)
+    faults = Faults(noise=True)
+    answer = studio("train", str(pictures), "--name", "N", "--out", "a.safetensors", "--json", faults=faults)
+    assert json.loads(answer.out)["steps"] == 5
+    assert "a library says hello" in answer.err
+
+
+def test_one_broken_picture_is_named_and_the_others_are_used(studio: Studio, tmp_path: Path) -> None:
+    pictures = write_pictures(tmp_path / "cats", 3)
+    (pictures / "01.png").write_bytes((pictures / "01.png").read_bytes()[:60])
+    answer = studio("train", str(pictures), "--name", "N", "--out", "a.safetensors", "--json")
+    assert answer.code == 0
+    notes = [line for line in answer.err.splitlines() if "01.png" in line]
+    assert len(notes) == 1
+    assert "damaged" in notes[0]
+    assert json.loads(answer.out)["steps"] == 5
+
+
+def test_pictures_without_captions_train_on_the_trigger_word(studio: Studio, tmp_path: Path) -> None:
+    pictures = write_pictures(tmp_path / "cats", 2, captions=False)
+    answer = studio("train", str(pictures), "--name", "N", "--out", "a.safetensors")
+    assert answer.code == 2
+    assert "2 of 2 pictures" in answer.err
+    assert "--trigger" in answer.err
+    assert not answer.engines
+    assert studio("train", str(pictures), "--name", "N", "--trigger", "blob", "--out", "a.safetensors").code == 0
+
+
+def test_a_taken_name_is_told(studio: Studio, tmp_path: Path) -> None:
+    pictures = write_pictures(tmp_path / "cats", 2)
+    assert studio("train", str(pictures), "--name", "N", "--steps", "1", "--out", "a.safetensors").code == 0
+    answer = studio("train", str(pictures), "--name", "N", "--steps", "2", "--out", "b.safetensors")
+    assert answer.code == 0
+    assert "called 'N' already; this one is called 'N 2'" in answer.err
+
+
+def test_a_refused_training_leaves_no_set_behind(studio: Studio, tmp_path: Path) -> None:
+    pictures = write_pictures(tmp_path / "cats", 2, captions=False)
+    assert studio("train", str(pictures), "--name", "N", "--out", "a.safetensors").code == 2
+    workspace = Workspace.open(tmp_path / "ws")
+    assert workspace.datasets.list("local") == []
+    workspace.close()
+
+
+def test_ctrl_c_leaves_a_run_that_goes_on(studio: Studio, tmp_path: Path) -> None:
+    pictures = write_pictures(tmp_path / "cats", 2)
+    stopped = studio(
+        "train", str(pictures), "--name", "N", "--out", "a.safetensors", "--json", faults=Faults(interrupt="train")
+    )
+    assert (stopped.code, stopped.out) == (130, "")
+    assert stopped.engines[0].closed
+    assert not (tmp_path / "here" / "a.safetensors").exists()
+    told = [line for line in stopped.err.splitlines() if "--continue" in line]
+    run = told[0].split("--continue ")[1].split()[0]
+    on = studio("train", "--continue", run, "--out", "a.safetensors", "--json")
+    assert on.code == 0, on.err
+    assert json.loads(on.out)["final_loss"] == 0.2
+    assert "step 5 of 5" in on.err
+    assert "step 2 of 5" not in on.err, "the events of before the stop are not told again"
+
+
+def test_continue_takes_no_other_settings(studio: Studio) -> None:
+    answer = studio("train", "--continue", "abcdef", "--steps", "7", "--out", "a.safetensors")
+    assert answer.code == 2
+    assert "--steps was given as '7' beside --continue" in answer.err
+
+
+def test_an_unknown_run_is_named(studio: Studio, tmp_path: Path) -> None:
+    answer = studio("train", "--continue", "abcdef", "--out", "a.safetensors")
+    assert answer.code == 2
+    assert "'abcdef' is not known; there is none that could go on" in answer.err
+    pictures = write_pictures(tmp_path / "cats", 2)
+    studio("train", str(pictures), "--name", "N", "--out", "a.safetensors", faults=Faults(interrupt="train"))
+    workspace = Workspace.open(tmp_path / "ws")
+    run = workspace.jobs.list(kinds=["train"])[0].id
+    workspace.close()
+    assert f"runs that can go on are {run[:12]}" in studio("train", "--continue", "zzzz", "--out", "a.safetensors").err
+
+
+def test_an_older_file_is_replaced_whole(studio: Studio, tmp_path: Path) -> None:
+    (tmp_path / "here" / "a.safetensors").write_bytes(b"old" * 1000)
+    assert studio("train", str(write_pictures(tmp_path / "c", 2)), "--name", "N", "--out", "a.safetensors").code == 0
+    assert (tmp_path / "here" / "a.safetensors").read_bytes() == b"adapter N 500"
