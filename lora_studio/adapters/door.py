@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from lora_studio.adapters import kohya
-from lora_studio.adapters.canonical import CanonicalAdapter, LayerShape, LowRank
+from lora_studio.adapters.canonical import CanonicalAdapter, LayerChange, LayerShape, LowRank
 from lora_studio.errors import AdapterRefused
 
 MAX_HEADER = 10 * 2**20
@@ -73,10 +73,10 @@ def admit(
             layers=len(modules),
         )
     tensors = _read_tensors(path, given, [f"{module}.{part}" for module, parts in matched.items() for part in parts])
-    changes = {
-        names[module]: _layer(given, module, {f"{module}.{p}": tensors[f"{module}.{p}"] for p in parts}, layers[names[module]])
-        for module, parts in sorted(matched.items())
-    }
+    changes: dict[str, LayerChange] = {}
+    for module, parts in sorted(matched.items()):
+        own = {f"{module}.{part}": tensors[f"{module}.{part}"] for part in parts}
+        changes[names[module]] = _layer(given, module, own, layers[names[module]])
     adapter = CanonicalAdapter(key=sha256, layers=changes, metadata=metadata)
     ranks = adapter.ranks
     report = AdapterReport(
@@ -197,14 +197,16 @@ def _warnings(
             }
         )
     if adapter.norm() == 0:
-        found.append({"code": "adapter_zero", "message": "All its differences are zero: it does nothing.", "values": {}})
+        found.append(
+            {"code": "adapter_zero", "message": "All its differences are zero: it does nothing.", "values": {}}
+        )
     made_for = adapter.metadata.get("lora_studio_base_sha256", "")
     if made_for and base_sha256 and made_for != base_sha256:
         found.append(
             {
                 "code": "adapter_other_base",
-                "message": f"It was trained on another base ({made_for[:10]}) than the loaded one ({base_sha256[:10]}): "
-                "its effect may be weak or wrong.",
+                "message": f"It was trained on another base ({made_for[:10]}) than the loaded one "
+                f"({base_sha256[:10]}): its effect may be weak or wrong.",
                 "values": {"made_for": made_for[:10], "loaded": base_sha256[:10]},
             }
         )

@@ -57,7 +57,9 @@ def read_layer(tensors: Mapping[str, Tensor], module: str) -> LowRank:
     return LowRank(down=down, up=up if scale == 1.0 else up * scale)
 
 
-def to_kohya(adapter: CanonicalAdapter, alpha: float | None = None, dtype: torch.dtype = torch.float16) -> dict[str, Tensor]:
+def to_kohya(
+    adapter: CanonicalAdapter, alpha: float | None = None, dtype: torch.dtype = torch.float16
+) -> dict[str, Tensor]:
     """The tensors of a file in this layout.
 
     Args:

@@ -1,4 +1,4 @@
-"""The inline engine: the worker in a thread of this very process. Every spec and event passes through JSON all the same."""
+"""The inline engine: the worker in a thread of this very process; specs and events pass through JSON all the same."""
 
 from __future__ import annotations
 
@@ -30,9 +30,7 @@ _PATIENCE = 30.0
 class InlineEngine:
     """See `Engine`."""
 
-    def __init__(
-        self, workspace: Workspace, load: LoadBase, base: str, device: Callable[[], DeviceInfo]
-    ) -> None:
+    def __init__(self, workspace: Workspace, load: LoadBase, base: str, device: Callable[[], DeviceInfo]) -> None:
         """Load `base`, take up what a crash left, and start.
 
         Raises:
@@ -65,7 +63,8 @@ class InlineEngine:
         if spec.kind == "train" and "resume" in spec.payload:
             return self._resume(str(spec.payload["resume"]), spec.owner)
         self._workspace.jobs.create(spec)
-        self._workspace.jobs.append(spec.id, "queued", {"ahead": len(self.info().running) + len(self.info().queued) - 1})
+        before = len(self._workspace.jobs.list(states=("queued", "running", "stopping"))) - 1
+        self._workspace.jobs.append(spec.id, "queued", {"ahead": before})
         self._post(lambda: self._worker.enqueue(spec))
         return spec.id
 
@@ -108,7 +107,8 @@ class InlineEngine:
         job = self._workspace.jobs.get(job_id)
         if job.kind != "train":
             raise InvalidInput(
-                f"The job {job_id!r} is a {job.kind}; only a training can end early and keep its result; cancel it instead.",
+                f"The job {job_id!r} is a {job.kind}; only a training can end early and keep its result; "
+                "cancel it instead.",
                 code="finish_not_training",
                 given=job_id,
             )

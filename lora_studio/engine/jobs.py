@@ -31,7 +31,9 @@ def requests_of(payload: dict[str, Any]) -> tuple[GenerateRequest, ...]:
     raw = payload.get("requests", [payload["request"]] if "request" in payload else [])
     if not isinstance(raw, list) or not raw:
         raise InvalidInput(
-            "The payload of generate holds no request; give 'request' or a list 'requests'.", code="payload", given="generate"
+            "The payload of generate holds no request; give 'request' or a list 'requests'.",
+            code="payload",
+            given="generate",
         )
     return tuple(from_json(GenerateRequest, item) for item in raw)
 
@@ -197,5 +199,3 @@ def _admit_bytes(data: bytes, base: SharedBase) -> CanonicalAdapter:
         path = Path(folder) / "adapter.safetensors"
         path.write_bytes(data)
         return admit(path, hashlib.sha256(data).hexdigest(), base.layers, base.info.sha256)[0]
-
-

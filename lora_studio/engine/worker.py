@@ -152,9 +152,7 @@ class Worker:
     # ------------------------------------------------------------ beginnings and ends
     def _ready(self) -> Tools:
         if self._tools is None:
-            raise StudioError(
-                "No base is loaded; choose one in the base chooser and try again.", code="no_base"
-            )
+            raise StudioError("No base is loaded; choose one in the base chooser and try again.", code="no_base")
         return self._tools
 
     def _admit(self) -> None:
@@ -272,9 +270,11 @@ def _sentence(error: BaseException) -> StudioError:
     if isinstance(error, StudioError):
         return error
     text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "not enough memory" in text or "out of memory" in text:
+    said = "not enough memory" in text or "out of memory" in text
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or said:
         return OutOfMemory(
-            f"The device ran out of memory ({text[:200]}); use a smaller size, fewer pictures at once or a smaller batch.",
+            f"The device ran out of memory ({text[:200]}); use a smaller size, fewer pictures at once or a "
+            "smaller batch.",
             code="out_of_memory",
             given=text[:200],
         )

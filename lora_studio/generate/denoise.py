@@ -44,9 +44,8 @@ class PictureTask:
 
 def tasks_of(request: GenerateRequest, positive: Conditioning, negative: Conditioning, mix: Mix) -> list[PictureTask]:
     """The pictures of a request: picture i uses seed + i."""
-    return [
-        PictureTask(request.seed + i, positive, negative, request.guidance_scale, mix) for i in range(request.num_images)
-    ]
+    guidance = request.guidance_scale
+    return [PictureTask(request.seed + i, positive, negative, guidance, mix) for i in range(request.num_images)]
 
 
 def denoise(
@@ -90,7 +89,7 @@ def denoise(
         combined = _combine(prediction, rows, len(tasks))
         latents = scheduler.step(combined, timestep, latents, **extra, return_dict=False)[0]
         yield latents
-    return latents
+    return latents  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,9 +104,7 @@ class _Row:
 
 def _rows(tasks: Sequence[PictureTask], step: int) -> list[_Row]:
     """Base rows of all guided pictures first, then the texts: the order that diffusers' pipeline has."""
-    bases = [
-        _Row(i, at_step(task.negative, step)[0], 1.0, True) for i, task in enumerate(tasks) if task.guidance > 1.0
-    ]
+    bases = [_Row(i, at_step(task.negative, step)[0], 1.0, True) for i, task in enumerate(tasks) if task.guidance > 1.0]
     texts = [
         _Row(i, part, task.guidance * part.weight, False)
         for i, task in enumerate(tasks)

@@ -105,8 +105,8 @@ def check_fits(base: SharedBase, request: GenerateRequest) -> None:
             )
     if request.base and request.base != base.info.sha256:
         raise InvalidInput(
-            f"The request was made for the base {request.base[:10]}, and {base.info.title} ({base.info.sha256[:10]}) is "
-            "loaded; load that base, or edit the request for this one.",
+            f"The request was made for the base {request.base[:10]}, and {base.info.title} ({base.info.sha256[:10]}) "
+            "is loaded; load that base, or edit the request for this one.",
             code="base_changed",
             given=request.base[:10],
             loaded=base.info.sha256[:10],
@@ -114,8 +114,8 @@ def check_fits(base: SharedBase, request: GenerateRequest) -> None:
         )
     if request.init_image is not None or request.mask is not None:
         raise InvalidInput(
-            f"The request starts from the picture {(request.init_image or request.mask or '')[:10]}; starting from noise is "
-            "all that is possible yet; remove the picture.",
+            f"The request starts from the picture {(request.init_image or request.mask or '')[:10]}; starting from "
+            "noise is all that is possible yet; remove the picture.",
             code="init_image_unsupported",
             given=(request.init_image or request.mask or "")[:10],
         )
@@ -164,7 +164,10 @@ def _groups(wanted: Sequence[_Wanted], batch_size: int) -> list[list[_Wanted]]:
 
 
 def _alike(a: GenerateRequest, b: GenerateRequest) -> bool:
-    return (a.width, a.height, a.num_inference_steps, a.sampler) == (b.width, b.height, b.num_inference_steps, b.sampler)
+    def key(r: GenerateRequest) -> tuple[int, int, int, str]:
+        return r.width, r.height, r.num_inference_steps, r.sampler
+
+    return key(a) == key(b)
 
 
 class _Progress:

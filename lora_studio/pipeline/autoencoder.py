@@ -30,16 +30,16 @@ class Autoencoder:
     def encode(self, pixels: Tensor) -> Tensor:
         """Latents (N, C, H/f, W/f) float32 of pictures (N, 3, H, W) in -1..1; the mean of the posterior, no draw."""
         with self._precision.inference():
-            latents = self.vae.encode(pixels.to(self.vae.device, self.vae.dtype)).latent_dist.mean
+            latents: Tensor = self.vae.encode(pixels.to(self.vae.device, self.vae.dtype)).latent_dist.mean
         shift = self.vae.config.shift_factor or 0.0
-        return (latents.float() - shift) * self.vae.config.scaling_factor
+        return (latents.float() - shift) * float(self.vae.config.scaling_factor)
 
     def decode(self, latents: Tensor) -> Tensor:
         """Pictures (N, 3, H, W) in -1..1, float32 on the CPU, of latents (N, C, H/f, W/f)."""
         shift = self.vae.config.shift_factor or 0.0
         raw = latents.float() / self.vae.config.scaling_factor + shift
         with self._precision.inference():
-            pixels = self.vae.decode(raw.to(self.vae.device, self.vae.dtype)).sample
+            pixels: Tensor = self.vae.decode(raw.to(self.vae.device, self.vae.dtype)).sample
         return pixels.float().cpu()
 
     def fit_look(self) -> None:

@@ -80,7 +80,8 @@ class SharedBase:
             call.embeddings.to(device, dtype), None if call.mask is None else call.mask.to(device), (size[0], size[1])
         )
         with self.precision.inference(), self.slots.active(call.mixes):
-            out = self.unet(call.latents.to(device, dtype), call.timesteps.to(device), **arguments, return_dict=False)[0]
+            latents, timesteps = call.latents.to(device, dtype), call.timesteps.to(device)
+            out: Tensor = self.unet(latents, timesteps, **arguments, return_dict=False)[0]
         return out.float()
 
     def training_tree(self) -> UNet2DConditionModel:

@@ -67,7 +67,7 @@ class Precision:
 
 
 class _Float32Attention(TorchFunctionMode):
-    """Computes attention alone in float32: its bf16 backward on a CPU is about four times slower (head sizes 16 to 48)."""
+    """Computes attention alone in float32: its bf16 backward on a CPU is four times slower (head sizes 16 to 48)."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -117,8 +117,8 @@ def _checked_device(device: str) -> str:
     if not known.get(device.split(":")[0], False):
         have = ", ".join(name for name, there in known.items() if there)
         raise InvalidInput(
-            f"The device {device!r} is not there on this machine or in this build of torch; there is {have}; choose one "
-            "of these or auto.",
+            f"The device {device!r} is not there on this machine or in this build of torch; there is {have}; choose "
+            "one of these or auto.",
             code="device_missing",
             given=device,
             allowed=have,
@@ -147,7 +147,8 @@ def describe(precision: Precision) -> DeviceInfo:
         free, total = torch.cuda.mem_get_info(precision.device)
         return DeviceInfo("cuda", torch.cuda.get_device_name(precision.device), precision.name, total, free)
     total, free = _host_memory()
-    return DeviceInfo(kind, f"{os.cpu_count() or 1} cores" if kind == "cpu" else "Apple GPU", precision.name, total, free)
+    name = f"{os.cpu_count() or 1} cores" if kind == "cpu" else "Apple GPU"
+    return DeviceInfo(kind, name, precision.name, total, free)
 
 
 def _host_memory() -> tuple[int, int]:

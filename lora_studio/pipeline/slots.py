@@ -165,9 +165,8 @@ class _Hook:
 def _scaled(hidden: Tensor, scale: Tensor, channels_last: bool) -> Tensor:
     """`hidden` times (rows, ranks) `scale`, whose ranks are its last or second axis."""
     spare = hidden.ndim - 2
-    shape = (
-        (scale.shape[0], *[1] * spare, scale.shape[1]) if channels_last else (scale.shape[0], scale.shape[1], *[1] * spare)
-    )
+    rows, ranks = scale.shape
+    shape = (rows, *[1] * spare, ranks) if channels_last else (rows, ranks, *[1] * spare)
     return hidden * scale.to(hidden.dtype).reshape(shape)
 
 
@@ -176,7 +175,8 @@ def _dense(x: Tensor, change: Dense, convolution: nn.Conv2d | None, weight: Tens
     delta = change.delta_weight.to(x.device, x.dtype)
     bias = None if change.delta_bias is None else change.delta_bias.to(x.device, x.dtype)
     if convolution is not None:
-        effect = F.conv2d(x, delta, bias, convolution.stride, convolution.padding, convolution.dilation, convolution.groups)
+        stride, padding, dilation = convolution.stride, convolution.padding, convolution.dilation
+        effect = F.conv2d(x, delta, bias, stride, padding, dilation, convolution.groups)
     else:
         effect = F.linear(x, delta, bias)
     return effect * weight.to(effect.dtype).reshape(-1, *[1] * (effect.ndim - 1))

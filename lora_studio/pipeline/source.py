@@ -114,8 +114,8 @@ def _from_hub(ref: str, offline: bool) -> Path:
         ) from error
     except (LocalEntryNotFoundError, OfflineModeIsEnabled, HfHubHTTPError, OSError) as error:
         raise BaseUnavailable(
-            f"The base {ref!r} is not on this machine and the Hugging Face hub cannot be reached; connect to the network, "
-            "give a local folder, or use 'embedded'.",
+            f"The base {ref!r} is not on this machine and the Hugging Face hub cannot be reached; connect to the "
+            "network, give a local folder, or use 'embedded'.",
             code="base_offline",
             given=ref,
         ) from error

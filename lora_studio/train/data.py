@@ -47,7 +47,9 @@ class Batch:
 class TrainingData:
     """Encoded examples and the order in which they are used, a function of (seed, step)."""
 
-    def __init__(self, config: TrainConfig, latents: list[Tensor], texts: list[list[Tensor]], buckets: list[Bucket]) -> None:
+    def __init__(
+        self, config: TrainConfig, latents: list[Tensor], texts: list[list[Tensor]], buckets: list[Bucket]
+    ) -> None:
         """Latents per picture: (1 or 2, C, h, w), the second its mirror image; texts per picture: its variants."""
         self._config = config
         self._latents = latents
@@ -95,7 +97,8 @@ def _latents(
     key = hashlib.sha256(":".join(map(str, parts)).encode()).hexdigest()
     kept = cache.get(key)
     if kept is not None:
-        return load(kept)["latents"]
+        cached: Tensor = load(kept)["latents"]
+        return cached
     with Image.open(example.image) as image:
         pixels = torch.from_numpy(np.array(fit(image.convert("RGB"), bucket))).permute(2, 0, 1).float() / 127.5 - 1
     both = [pixels, pixels.flip(-1)] if flip else [pixels]
@@ -105,7 +108,9 @@ def _latents(
     return latents
 
 
-def _texts(base: SharedBase, examples: Sequence[Example], config: TrainConfig) -> Generator[Any, Any, list[list[Tensor]]]:
+def _texts(
+    base: SharedBase, examples: Sequence[Example], config: TrainConfig
+) -> Generator[Any, Any, list[list[Tensor]]]:
     """Embeddings (length, width) of every variant of every caption."""
     each = max(1, min(_VARIANTS_EACH, _VARIANTS_IN_ALL // len(examples)))
     if config.caption_dropout == 0 and config.caption_shuffle == 0:
@@ -125,7 +130,7 @@ def _texts(base: SharedBase, examples: Sequence[Example], config: TrainConfig) -
 
 
 def _variant(caption: str, config: TrainConfig, index: int, number: int, each: int) -> str:
-    """Variant `number` of `each` of a caption: the shares of dropped and shuffled ones are kept exactly, not by chance."""
+    """Variant `number` of `each` of a caption; the shares of dropped and shuffled ones are kept, not left to chance."""
     rng = random.Random(seed_of(config.seed, "caption", index, number))
     place = (number + rng.random()) / each
     if place < config.caption_dropout:

@@ -32,7 +32,7 @@ FILE_DTYPE = torch.float16
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What a finished run knows of itself beside its settings: steps made, seconds since 1970, mean of the last losses."""
+    """Of a finished run: steps made, its start (seconds since 1970), mean of the last tenth of its losses."""
 
     steps: int
     started: float
@@ -41,21 +41,21 @@ class RunFacts:
 
 def to_file(adapter: CanonicalAdapter, config: TrainConfig, metadata: dict[str, str]) -> bytes:
     """The adapter as a safetensors file in kohya's layout."""
-    return save(to_kohya(adapter, alpha=config.alpha, dtype=FILE_DTYPE), metadata=metadata)
+    data: bytes = save(to_kohya(adapter, alpha=config.alpha, dtype=FILE_DTYPE), metadata=metadata)
+    return data
 
 
-def metadata_of(
-    base: SharedBase, config: TrainConfig, examples: Sequence[Example], facts: RunFacts
-) -> dict[str, str]:
+def metadata_of(base: SharedBase, config: TrainConfig, examples: Sequence[Example], facts: RunFacts) -> dict[str, str]:
     """`ss_*` and `modelspec.*` of a run."""
     alpha = config.rank if config.alpha is None else config.alpha
     side = config.resolution or base.info.defaults.width
+    convolutions = {"conv_dim": str(config.rank), "conv_alpha": f"{alpha:g}"}
     found = {
         "ss_output_name": config.name,
         "ss_network_module": "networks.lora",
         "ss_network_dim": str(config.rank),
         "ss_network_alpha": f"{alpha:g}",
-        "ss_network_args": json.dumps({"conv_dim": str(config.rank), "conv_alpha": f"{alpha:g}"} if config.layers == "all" else {}),
+        "ss_network_args": json.dumps(convolutions if config.layers == "all" else {}),
         "ss_base_model_version": _base_version(base),
         "ss_sd_model_name": base.info.title,
         "ss_sd_model_hash": base.info.unet_file_sha256[:10],
@@ -137,8 +137,7 @@ def check_readers(base: SharedBase, data: bytes, adapter: CanonicalAdapter) -> f
     timesteps = torch.tensor([500])
     ours = base.predict(ModelCall(latents, timesteps, text.embeddings[None], None, (((adapter, 1.0),),)))
     arguments = base.family.unet_arguments(text.embeddings[None].to(base.unet.device, base.unet.dtype), None, size)
+    device, dtype = base.unet.device, base.unet.dtype
     with base.precision.inference():
-        theirs: Tensor = tree(
-            latents.to(base.unet.device, base.unet.dtype), timesteps.to(base.unet.device), **arguments, return_dict=False
-        )[0].float()
-    return float((ours - theirs).abs().max() / ours.abs().max())
+        theirs: Tensor = tree(latents.to(device, dtype), timesteps.to(device), **arguments, return_dict=False)[0]
+    return float((ours - theirs.float()).abs().max() / ours.abs().max())

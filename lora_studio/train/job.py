@@ -50,7 +50,7 @@ class TrainingResult:
     base_parameters: int
 
 
-class Paused(Exception):  # noqa: N818 - no fault, a wish that was met
+class Paused(Exception):
     """The run was asked to pause and has saved its checkpoint."""
 
 
@@ -89,11 +89,12 @@ def train(
         TrainingDiverged: a loss is no number, or the result does nothing.
     """
     if not examples:
-        raise DatasetError("The set holds 0 pictures; add at least one picture to train on.", code="no_pictures", given="0")
+        sentence = "The set holds 0 pictures; add at least one picture to train on."
+        raise DatasetError(sentence, code="no_pictures", given="0")
     if config.base and config.base != base.info.sha256:
         raise InvalidInput(
-            f"The training was set up for the base {config.base[:10]}, and {base.info.title} ({base.info.sha256[:10]}) is "
-            "loaded; load that base, or start a new training.",
+            f"The training was set up for the base {config.base[:10]}, and {base.info.title} ({base.info.sha256[:10]}) "
+            "is loaded; load that base, or start a new training.",
             code="train_base_changed",
             given=config.base[:10],
             loaded=base.info.sha256[:10],
@@ -153,9 +154,7 @@ class _Run:
             if config.preview_every and self.step % config.preview_every == 0 and not last:
                 yield from self._preview()
 
-    def result(
-        self, admit: Callable[[bytes], CanonicalAdapter] | None
-    ) -> Generator[Any, Any, TrainingResult]:
+    def result(self, admit: Callable[[bytes], CanonicalAdapter] | None) -> Generator[Any, Any, TrainingResult]:
         """Round, show, write, and prove the file."""
         yield self._checkpoint_report()
         yield Report("progress", {"phase": "export", "step": 0, "steps": 3})
@@ -193,8 +192,8 @@ class _Run:
         losses = (prediction - target).pow(2).mean(dim=(1, 2, 3)) * weights
         if not bool(torch.isfinite(losses).all()):
             raise TrainingDiverged(
-                f"The loss of step {self.step + 1} is no number; continue from the last checkpoint with a lower learning "
-                f"rate than {config.learning_rate:g}.",
+                f"The loss of step {self.step + 1} is no number; continue from the last checkpoint with a lower "
+                f"learning rate than {config.learning_rate:g}.",
                 code="loss_not_finite",
                 given=str(self.step + 1),
                 rate=f"{config.learning_rate:g}",

@@ -3,8 +3,9 @@
 Everything drawn is a function of (seed, step), so that a resumed run equals one that never stopped, whatever runs
 between the steps. It knows no model.
 
-Sources: Ho et al. 2020 (arXiv 2006.11239, equation 4), Salimans & Ho 2022 (v-prediction, arXiv 2202.00512, appendix D),
-Hang et al. 2023 (min-SNR weights, arXiv 2303.09556, section 3.4), Lin et al. 2023 (zero terminal SNR, arXiv 2305.08891).
+Sources: Ho et al. 2020 (arXiv 2006.11239, equation 4), Salimans & Ho 2022 (v-prediction, arXiv 2202.00512, appendix
+D), Hang et al. 2023 (min-SNR weights, arXiv 2303.09556, section 3.4), Lin et al. 2023 (zero terminal SNR, arXiv
+2305.08891).
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class NoiseSchedule:
         self.prediction_type = str(config.get("prediction_type", "epsilon"))
 
     def draw(self, seed: int, step: int, shape: tuple[int, ...]) -> Draw:
-        """Noise and timesteps of a step for a batch of latents of `shape`; timesteps are spread evenly over the batch."""
+        """Noise and timesteps of a step for latents of `shape`; timesteps are spread evenly over the batch."""
         generator = torch.Generator().manual_seed(seed_of(seed, "noise", step))
         noise = torch.randn(shape, generator=generator)
         count, total = shape[0], len(self.alphas_cumprod)
@@ -79,7 +80,7 @@ class NoiseSchedule:
         return signal * draw.noise - noise * latents
 
     def weights(self, timesteps: Tensor, gamma: float, floor: float) -> Tensor:
-        """min-SNR weights (B,) plus `floor`: without it zero SNR, where composition and colours are decided, weighs 0."""
+        """min-SNR weights (B,) plus `floor`: else zero SNR, where composition and colours are decided, weighs 0."""
         ac = self.alphas_cumprod[timesteps].double()
         snr = ac / (1 - ac)
         cut = snr.clamp(max=gamma)
@@ -98,7 +99,7 @@ class NoiseSchedule:
 
 
 def learning_rate(step: int, steps: int, peak: float, warmup: int, kind: str) -> float:
-    """The rate of step `step` (from 0) of `steps`: a linear rise over `warmup` steps, then constant or a half cosine to 0."""
+    """The rate of step `step` (from 0) of `steps`: a linear rise over `warmup`, then constant or a half cosine to 0."""
     warmup = min(warmup, max(0, steps - 1))
     if step < warmup:
         return peak * (step + 1) / (warmup + 1)

@@ -57,7 +57,9 @@ class Checkpoint:
         """As a safetensors file."""
         header = {"format": _FORMAT, "step": str(self.step), "seconds": repr(self.seconds)}
         losses = torch.tensor(self.losses, dtype=torch.float64)
-        return save({**self.tensors, "losses": losses}, metadata={"lora_studio_checkpoint": json.dumps(header)})
+        tensors = {**self.tensors, "losses": losses}
+        data: bytes = save(tensors, metadata={"lora_studio_checkpoint": json.dumps(header)})
+        return data
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Checkpoint:

@@ -88,14 +88,14 @@ class Student:
         device, dtype = self._base.precision.device, self._base.unet.dtype
         arguments = self._base.family.unet_arguments(embeddings.to(device, dtype), None, size)
         with self._base.precision.training():
-            out = self.tree(latents.to(device, dtype), timesteps.to(device), **arguments, return_dict=False)[0]
+            out: Tensor = self.tree(latents.to(device, dtype), timesteps.to(device), **arguments, return_dict=False)[0]
         return out.float()
 
     def step(self, losses: Tensor, rate: float) -> float:
         """One optimizer step on per-sample `losses` (B,), already weighted; returns their mean."""
         loss = losses.mean()
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         if self._max_grad_norm > 0:
             nn.utils.clip_grad_norm_(list(self.parameters.values()), self._max_grad_norm)
         for group in self.optimizer.param_groups:
@@ -132,7 +132,8 @@ class Student:
         for name, parameter in self.parameters.items():
             with torch.no_grad():
                 parameter.copy_(state[f"{name}.weight"])
-            parts = {part: state[f"{name}.{part}"] for part in ("step", "exp_avg", "exp_avg_sq") if f"{name}.{part}" in state}
+            kept = [part for part in ("step", "exp_avg", "exp_avg_sq") if f"{name}.{part}" in state]
+            parts = {part: state[f"{name}.{part}"] for part in kept}
             if parts:
                 self.optimizer.state[parameter] = {
                     part: value.clone() if part == "step" else value.to(parameter.device).clone()

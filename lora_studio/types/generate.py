@@ -55,7 +55,9 @@ class AdapterWeight:
 
     sha256: str
     name: str
-    weight: float = spec(1.0, doc="How strongly this LoRA acts; 0 is not at all, 1 as trained.", minimum=-10, maximum=10)
+    weight: float = spec(
+        1.0, doc="How strongly this LoRA acts; 0 is not at all, 1 as trained.", minimum=-10, maximum=10
+    )
 
     def __post_init__(self) -> None:
         check(self)
@@ -77,8 +79,9 @@ class GenerateRequest:
         doc="How closely the picture follows the words (CFG); 1 turns guidance off.", minimum=1, maximum=100
     )
     sampler: str = spec(doc="The rule by which noise becomes a picture.", choices=SAMPLERS, advanced=True)
-    seed: int = spec(doc="The number the noise grows from; the same seed gives the same picture.", minimum=0,
-                     maximum=2**53 - 1)
+    seed: int = spec(
+        doc="The number the noise grows from; the same seed gives the same picture.", minimum=0, maximum=2**53 - 1
+    )
     negative_prompt: str = spec("", doc="Things to avoid.")
     num_images: int = spec(1, doc="How many pictures; picture i uses seed + i.", minimum=1, maximum=1000)
     adapters: tuple[AdapterWeight, ...] = ()

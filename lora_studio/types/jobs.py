@@ -19,8 +19,20 @@ crash, a kill or a close ended, and that can go on from its last checkpoint."""
 FINAL: tuple[JobState, ...] = ("done", "failed", "cancelled", "interrupted")
 
 EventType = Literal[
-    "queued", "started", "step", "progress", "glimpse", "preview", "picture", "checkpoint", "resumed", "warning",
-    "done", "cancelled", "interrupted", "error",
+    "queued",
+    "started",
+    "step",
+    "progress",
+    "glimpse",
+    "preview",
+    "picture",
+    "checkpoint",
+    "resumed",
+    "warning",
+    "done",
+    "cancelled",
+    "interrupted",
+    "error",
 ]
 """What an event tells, with its data:
 queued {"ahead"}; started {};

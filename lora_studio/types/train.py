@@ -27,30 +27,52 @@ class TrainConfig:
     trigger: str = spec("", doc="A word put before every caption; empty leaves captions as they stand.")
     steps: int = spec(500, doc="Optimizer steps.", minimum=1, maximum=1_000_000)
     rank: int = spec(16, doc="Size of the adapter: how many directions each layer may learn.", minimum=1, maximum=1024)
-    alpha: float | None = spec(None, doc="Strength is alpha/rank; empty means alpha = rank.", minimum=1e-6, maximum=1e6,
-                               advanced=True)
+    alpha: float | None = spec(
+        None, doc="Strength is alpha/rank; empty means alpha = rank.", minimum=1e-6, maximum=1e6, advanced=True
+    )
     learning_rate: float = spec(1e-3, doc="How large a step each update takes.", minimum=0, maximum=10)
     batch_size: int = spec(8, doc="Pictures per step.", minimum=1, maximum=1024)
     seed: int = spec(0, doc="Noise, order and first weights grow from it.", minimum=0, maximum=2**53 - 1)
     flip: bool = spec(True, doc="Use mirror images too.")
     caption_dropout: float = spec(0.1, doc="Share of steps in which a caption is left out.", minimum=0, maximum=1)
-    caption_shuffle: float = spec(0.5, doc="Share of steps in which a caption's tags are shuffled and shortened.",
-                                  minimum=0, maximum=1, advanced=True)
+    caption_shuffle: float = spec(
+        0.5,
+        doc="Share of steps in which a caption's tags are shuffled and shortened.",
+        minimum=0,
+        maximum=1,
+        advanced=True,
+    )
     lr_scheduler: str = spec("cosine", doc="How the rate changes over the run.", choices=SCHEDULES, advanced=True)
-    warmup_steps: int = spec(20, doc="Steps over which the rate rises from 0.", minimum=0, maximum=100_000, advanced=True)
+    warmup_steps: int = spec(
+        20, doc="Steps over which the rate rises from 0.", minimum=0, maximum=100_000, advanced=True
+    )
     layers: str = spec("all", doc="Which layers of the UNet learn.", choices=LAYER_SETS, advanced=True)
-    min_snr_gamma: float = spec(5.0, doc="Weight of a noise level is min(SNR, gamma), see arXiv 2303.09556.", minimum=0.1,
-                                maximum=1000, advanced=True)
+    min_snr_gamma: float = spec(
+        5.0,
+        doc="Weight of a noise level is min(SNR, gamma), see arXiv 2303.09556.",
+        minimum=0.1,
+        maximum=1000,
+        advanced=True,
+    )
     snr_floor: float = spec(0.2, doc="Smallest weight of a noise level.", minimum=0, maximum=1, advanced=True)
     weight_decay: float = spec(0.0, doc="AdamW's weight decay.", minimum=0, maximum=1, advanced=True)
     max_grad_norm: float = spec(1.0, doc="Gradients longer than this are cut.", minimum=0, maximum=1000, advanced=True)
     preview_every: int = spec(100, doc="Steps between previews; 0 makes none.", minimum=0, maximum=1_000_000)
     preview_prompts: tuple[str, ...] = ()
-    checkpoint_every: int = spec(100, doc="Steps between checkpoints; 0 keeps only the last.", minimum=0, maximum=1_000_000,
-                                 advanced=True)
-    resolution: int | None = spec(None, doc="Side of a square picture's bucket; empty means the base's own.", minimum=16,
-                                  maximum=4096, unit="pixels", advanced=True)
-    publish_captions: bool = spec(False, doc="Write the captions' tags into the file for others to read.", advanced=True)
+    checkpoint_every: int = spec(
+        100, doc="Steps between checkpoints; 0 keeps only the last.", minimum=0, maximum=1_000_000, advanced=True
+    )
+    resolution: int | None = spec(
+        None,
+        doc="Side of a square picture's bucket; empty means the base's own.",
+        minimum=16,
+        maximum=4096,
+        unit="pixels",
+        advanced=True,
+    )
+    publish_captions: bool = spec(
+        False, doc="Write the captions' tags into the file for others to read.", advanced=True
+    )
     base: str = ""
     """sha256 of the base's weights; empty means whichever is loaded."""
 
@@ -58,7 +80,9 @@ class TrainConfig:
         check(self)
         if not self.name.strip():
             raise InvalidInput(
-                f"The name was given as {self.name!r}; write at least one character.", code="name_empty", given=self.name
+                f"The name was given as {self.name!r}; write at least one character.",
+                code="name_empty",
+                given=self.name,
             )
         if len(self.name) > 100:
             raise InvalidInput(

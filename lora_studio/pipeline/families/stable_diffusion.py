@@ -105,4 +105,3 @@ def _defaults(unet: UNet2DConditionModel, factor: int, precision: Precision, sai
         batch_size=int(said.get("batch_size", 1 if precision.device.type == "cpu" and tokens > 1024 else 4)),
         preview_prompts=tuple(said.get("preview_prompts", ())),
     )
-

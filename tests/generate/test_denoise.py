@@ -1,0 +1,139 @@
+"""The denoising loop against diffusers' own pipeline, on real tiny models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import EulerDiscreteScheduler, StableDiffusionPipeline
+
+from lora_studio.generate.denoise import PictureTask, denoise
+from lora_studio.generate.samplers import make_scheduler
+from lora_studio.pipeline import ModelCall, SharedBase
+from lora_studio.pipeline.calls import Mix
+from lora_studio.pipeline.conditioning import always
+from lora_studio.types import SAMPLERS
+from tests.support.tiny import kohya_file, load_tiny, random_adapter, write_tiny_base
+
+# What the reference itself warns of when it holds two adapters.
+pytestmark = pytest.mark.filterwarnings("ignore:Already found a `peft_config`")
+
+SCHEDULES = {"epsilon": ("epsilon", False), "v": ("v_prediction", False), "v zero SNR": ("v_prediction", True)}
+STEPS, SIZE = 5, (32, 48)
+PROMPTS = ("1girl, blue hair", "no humans, red star")
+
+
+@pytest.fixture(scope="module", params=list(SCHEDULES))
+def tiny(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, SharedBase]:
+    prediction, zero = SCHEDULES[request.param]
+    folder = write_tiny_base(tmp_path_factory.mktemp("tiny"), prediction, zero)
+    return folder, load_tiny(folder)
+
+
+@pytest.fixture(scope="module")
+def pipeline(tiny: tuple[Path, SharedBase], tmp_path_factory: pytest.TempPathFactory) -> StableDiffusionPipeline:
+    """diffusers' pipeline on its own copy of the base, with two adapters loaded by diffusers from kohya files."""
+    folder, base = tiny
+    pipe = StableDiffusionPipeline.from_pretrained(folder, safety_checker=None, requires_safety_checker=False)
+    pipe.set_progress_bar_config(disable=True)
+    out = tmp_path_factory.mktemp("adapters")
+    for seed in (1, 2):
+        path = kohya_file(random_adapter(base, seed), out / f"{seed}.safetensors")
+        pipe.load_lora_weights(str(out), weight_name=path.name, adapter_name=f"a{seed}")
+    pipe.set_adapters(["a1", "a2"], [0.7, -0.4])
+    return pipe
+
+
+def ours(base: SharedBase, mix: Mix, sampler: str, guidance: float, noise: torch.Tensor) -> torch.Tensor:
+    conditions = base.family.encode_text([*PROMPTS, ""], [mix] * 3)
+    tasks = [
+        PictureTask(7 + i, always(conditions[i]), always(conditions[2]), guidance, mix, noise[i]) for i in range(2)
+    ]
+    loop = denoise(base, tasks, make_scheduler(sampler, base.scheduler_config), STEPS, SIZE)
+    want = next(loop)
+    try:
+        while True:
+            want = loop.send(base.predict(want)) if isinstance(want, ModelCall) else next(loop)
+    except StopIteration as end:
+        return end.value
+
+
+def theirs(
+    pipe: StableDiffusionPipeline, base: SharedBase, sampler: str, guidance: float, noise: torch.Tensor
+) -> torch.Tensor:
+    pipe.scheduler = make_scheduler(sampler, base.scheduler_config)
+    # Starting noise is handed in on both sides, so the generators serve the ancestral noise alone.
+    generators = [torch.Generator().manual_seed(7 + i) for i in range(2)]
+    return pipe(
+        list(PROMPTS),
+        latents=noise.clone(),
+        num_inference_steps=STEPS,
+        guidance_scale=guidance,
+        generator=generators,
+        output_type="latent",
+        height=SIZE[0],
+        width=SIZE[1],
+    ).images
+
+
+@pytest.mark.parametrize("guidance", [1.0, 4.0, 7.5])
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_denoise_equals_diffusers_pipeline(
+    tiny: tuple[Path, SharedBase], pipeline: StableDiffusionPipeline, sampler: str, guidance: float
+) -> None:
+    """Batch 2, not square, two weighted adapters on UNet and text encoder: equal to 1e-5 of the latents' size."""
+    _, base = tiny
+    noise = torch.randn(2, 4, 16, 24, generator=torch.Generator().manual_seed(3))
+    mix = ((random_adapter(base, 1), 0.7), (random_adapter(base, 2), -0.4))
+    found, wanted = ours(base, mix, sampler, guidance, noise), theirs(pipeline, base, sampler, guidance, noise)
+    assert torch.isfinite(wanted).all()
+    assert (found - wanted).abs().max() <= 1e-5 * wanted.abs().max()
+
+
+def test_the_adapters_matter(tiny: tuple[Path, SharedBase]) -> None:
+    """The equality above would hold of two pipelines that both ignore adapters; they do change the latents."""
+    _, base = tiny
+    noise = torch.randn(2, 4, 16, 24, generator=torch.Generator().manual_seed(3))
+    mix = ((random_adapter(base, 1), 0.7), (random_adapter(base, 2), -0.4))
+    plain, mixed = (ours(base, m, "euler", 4.0, noise) for m in ((), mix))
+    assert (plain - mixed).abs().max() > 1e-2 * plain.abs().max()
+
+
+def test_weight_zero_is_the_base_bit_for_bit(tiny: tuple[Path, SharedBase]) -> None:
+    _, base = tiny
+    noise = torch.randn(2, 4, 16, 24, generator=torch.Generator().manual_seed(3))
+    zero = ((random_adapter(base, 1), 0.0), (random_adapter(base, 2), 0.0))
+    assert torch.equal(ours(base, (), "dpmpp_2m", 4.0, noise), ours(base, zero, "dpmpp_2m", 4.0, noise))
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_no_sampler_clips_latents_to_one(tiny: tuple[Path, SharedBase], sampler: str) -> None:
+    """DDIM made from another scheduler's config kept `clip_sample` on: latents of ±1 and grey pictures."""
+    _, base = tiny
+    assert not make_scheduler(sampler, base.scheduler_config).config.get("clip_sample", False)
+
+
+def test_euler_step_equals_diffusers() -> None:
+    """Ours is the same step in another order of operations."""
+    schedule = {"beta_schedule": "scaled_linear", "prediction_type": "v_prediction"}
+    one, two = make_scheduler("euler", schedule), EulerDiscreteScheduler(**schedule)
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 4, 8, 8, generator=generator) * 14
+    for scheduler in (one, two):
+        scheduler.set_timesteps(6)
+    a = b = x
+    for timestep in one.timesteps:
+        prediction = torch.randn(x.shape, generator=generator)
+        a, b = one.step(prediction, timestep, a).prev_sample, two.step(prediction, timestep, b).prev_sample
+    assert torch.allclose(a, b, atol=1e-5)
+
+
+def test_karras_leaves_zero_snr_noise_in_one_step(tmp_path: Path) -> None:
+    """With zero terminal SNR, Karras spacing spent 13 of 18 steps above sigma 10."""
+    base = load_tiny(write_tiny_base(tmp_path, "v_prediction", zero_snr=True))
+    scheduler = make_scheduler("dpmpp_2m_karras", base.scheduler_config)
+    scheduler.set_timesteps(18)
+    assert scheduler.sigmas[0] > 1000
+    assert int((scheduler.sigmas > 10).sum()) <= 4
+    assert bool((scheduler.sigmas.diff() < 0).all())
