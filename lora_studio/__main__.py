@@ -6,6 +6,7 @@ answered at once.
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 def engine(settings: Settings, workspace: Workspace) -> Engine:
     """The engine that runs in this very process."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # read once, on import: it warns of parts that nobody uses
     from lora_studio.engine.inline import build_engine
 
     return build_engine(settings, workspace)

@@ -68,7 +68,8 @@ def test_help_does_not_load_models() -> None:
     code = (
         "import sys; from lora_studio.__main__ import main; main(['train', '--help']); main(['train', '--seed', 'x']); "
         "main(['generate', '--prompt', 'a', '--size', '3', '--out', 'p']); "
-        "heavy = {'torch', 'diffusers', 'transformers', 'peft', 'gradio'} & set(sys.modules); sys.exit(f'imported {heavy}' if heavy else 0)"
+        "heavy = {'torch', 'diffusers', 'transformers', 'peft', 'gradio'} & set(sys.modules); "
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
     )
     done = process("-c", code)
     assert done.returncode == 0, done.stderr
