@@ -117,12 +117,13 @@ def test_prompts_from_a_file_equal_each_prompt_alone(place: Path, capsys: pytest
         (("--base", "./no/base"), "no/base"),
         (("--base", "nobody/nothing"), "nobody/nothing"),
         (("--size", "100x128"), "100"),
-        (("--lora", "damaged.safetensors"), "damaged"),
+        (("--lora", "damaged.safetensors"), "damaged is no usable"),
         (("--lora", "foreign.safetensors"), "foreign"),
     ],
 )
 def test_what_only_the_engine_can_judge(
     place: Path,
+    trained: Path,
     given: tuple[str, str],
     part: str,
     capsys: pytest.CaptureFixture[str],
@@ -130,7 +131,7 @@ def test_what_only_the_engine_can_judge(
 ) -> None:
     monkeypatch.chdir(place)
     monkeypatch.setenv("LORA_STUDIO_OFFLINE", "true")
-    write_bad_adapters(place)
+    write_bad_adapters(place, trained)
     assert run("generate", "--prompt", "a", "--out", place / "bad", "--workspace", place / "ws", *given) == 2
     captured = capsys.readouterr()
     last = captured.err.strip().splitlines()[-1]
@@ -140,8 +141,8 @@ def test_what_only_the_engine_can_judge(
     assert captured.out == ""
 
 
-def write_bad_adapters(folder: Path) -> None:
-    """A file that breaks off, and a LoRA for layers that no base of ours has."""
+def write_bad_adapters(folder: Path, good: Path) -> None:
+    """A good file that breaks off, and a LoRA for layers that no base of ours has."""
     import torch
     from safetensors.torch import save_file
 
@@ -150,7 +151,7 @@ def write_bad_adapters(folder: Path) -> None:
         "lora_unet_double_blocks_0_img_attn_qkv.lora_up.weight": torch.ones(9216, 4),
     }
     save_file(tensors, folder / "foreign.safetensors", metadata={"modelspec.architecture": "flux-1-dev/lora"})
-    whole = (folder / "foreign.safetensors").read_bytes()
+    whole = good.read_bytes()
     (folder / "damaged.safetensors").write_bytes(whole[: len(whole) // 2])
 
 
