@@ -17,6 +17,7 @@ from lora_studio.engine.protocol import Engine
 from lora_studio.errors import BaseUnavailable, EngineStopped, from_json
 from lora_studio.settings import Settings
 from lora_studio.store import Workspace
+from lora_studio.store.samples import install_samples
 from lora_studio.types import BaseInfo, Event, JobKind, JobSpec
 
 EngineFactory = Callable[[Settings, Workspace], Engine]
@@ -30,9 +31,10 @@ POLL = 0.5
 
 @contextlib.contextmanager
 def opened(settings: Settings) -> Iterator[Workspace]:
-    """The workspace of `settings`, closed in the end."""
+    """The workspace of `settings` with the samples that come with the app, closed in the end."""
     workspace = Workspace.open(settings.workspace)
     try:
+        install_samples(workspace, settings.assets)
         yield workspace
     finally:
         workspace.close()

@@ -34,6 +34,7 @@ def studio(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pyte
     here.mkdir()
     monkeypatch.chdir(here)
     monkeypatch.setenv("LORA_STUDIO_WORKSPACE", str(tmp_path / "ws"))
+    monkeypatch.setenv("LORA_STUDIO_ASSETS", str(tmp_path / "assets"))
 
     def run(*argv: str, faults: Faults | None = None, served: list[Settings] | None = None) -> Answer:
         engines: list[FakeEngine] = []

@@ -94,6 +94,14 @@ def test_a_lora_file_is_taken_into_the_library(studio: Studio, tmp_path: Path) -
     assert [(a["sha256"], a["weight"]) for a in both] == [(adapter["sha256"], 1.0), (adapter["sha256"], -1.0)]
 
 
+def test_the_samples_that_come_with_the_app_are_there(studio: Studio, tmp_path: Path) -> None:
+    samples = tmp_path / "assets" / "examples" / "adapters"
+    samples.mkdir(parents=True)
+    (samples / "neon.safetensors").write_bytes(b"adapter neon")
+    answer = studio("generate", "--prompt", "a", "--lora", "neon:0.5", "--out", "p", "--json")
+    assert json.loads(answer.out)["images"][0]["adapters"][0]["name"] == "neon"
+
+
 def test_the_base_is_loaded_where_it_is_not_yet(studio: Studio) -> None:
     answer = studio("generate", "--prompt", "a", "--out", "p", "--json", faults=Faults(slow_base=True))
     assert json.loads(answer.out)["images"][0]["steps"] == 7
