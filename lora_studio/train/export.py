@@ -128,7 +128,9 @@ def check_readers(base: SharedBase, data: bytes, adapter: CanonicalAdapter) -> f
     """
     state, alphas = StableDiffusionPipeline.lora_state_dict(load(data))
     tree = base.training_tree().eval()
-    tree.load_lora_adapter(state, network_alphas=alphas, prefix="unet", low_cpu_mem_usage=False)
+    # peft draws first weights before it loads the file's: other jobs' draws must not notice.
+    with torch.random.fork_rng(devices=[]):
+        tree.load_lora_adapter(state, network_alphas=alphas, prefix="unet", low_cpu_mem_usage=False)
     factor = base.autoencoder.factor
     size = (base.info.defaults.height, base.info.defaults.width)
     generator = torch.Generator().manual_seed(seed_of(0, "check readers"))
