@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import re
+import sys
 import tomllib
 import typing
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -99,6 +102,31 @@ def test_pins_are_exact_and_inside_the_ranges(file: str, group: str | None) -> N
         (version,) = requirement.specifier
         assert version.operator == "=="
         assert allowed[name].specifier.contains(version.version), name
+
+
+def imported(folder: str) -> set[str]:
+    """Top-level names that the modules below a folder import."""
+    names = set()
+    for path in (ROOT / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names.add(node.module.split(".")[0])
+    return names - set(sys.stdlib_module_names) - {"lora_studio", "pretrain", "benchmarks", "scripts", "tests"}
+
+
+@pytest.mark.parametrize(("folder", "dev"), [("lora_studio", False), ("pretrain", True), ("tests", True)])
+def test_what_is_imported_is_pinned(folder: str, dev: bool) -> None:
+    """A package that comes along with another one today may stay away tomorrow."""
+    known = set(pins("requirements.txt")) | (set(pins("requirements-dev.txt")) if dev else set())
+    providers = metadata.packages_distributions()
+    missing = {
+        name: providers.get(name)
+        for name in imported(folder)
+        if not {provider.lower().replace("_", "-") for provider in providers.get(name, [])} & known
+    }
+    assert missing == {}
 
 
 def test_torch_is_pinned_and_alone() -> None:
