@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lora_studio.dataset.captions import captions_for
+from lora_studio.errors import DatasetError
 from lora_studio.types import DatasetItem
 
 
@@ -26,5 +27,9 @@ def examples_for(items: Sequence[DatasetItem], trigger: str, path_of: Callable[[
         DatasetError: there are no pictures, or one has neither caption nor trigger.
         NotFound: a picture's file is gone (from `path_of`).
     """
+    if not items:
+        raise DatasetError(
+            "0 pictures can be trained on; at least 1 is needed; add pictures.", code="dataset_empty", given="0"
+        )
     captions = captions_for(items, trigger)
     return [Example(path_of(item.sha256), item.sha256, text) for item, text in zip(items, captions, strict=True)]

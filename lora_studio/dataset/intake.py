@@ -149,9 +149,8 @@ def _plain(image: Image.Image) -> Image.Image:
         layered = upright.convert("RGBA")
         ground = Image.new("RGBA", layered.size, "white")
         ground.alpha_composite(layered)
-        coloured = _to_srgb(ground.convert("RGB"), profile)
-    else:
-        coloured = _to_srgb(upright, profile)
+        upright = ground
+    coloured = _to_srgb(upright, profile)
     # A fresh picture of the pixels alone, so that nothing in `info` can be written out.
     bare = Image.new("RGB", coloured.size)
     bare.paste(coloured)
@@ -160,7 +159,9 @@ def _plain(image: Image.Image) -> Image.Image:
 
 def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     """RGB; colours are converted where the file brings a profile that fits its pixels."""
-    if profile and image.mode in ("RGB", "CMYK"):
+    if image.mode != "CMYK":
+        image = image.convert("RGB")
+    if profile:
         try:
             given = ImageCms.ImageCmsProfile(io.BytesIO(profile))
             wanted = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))

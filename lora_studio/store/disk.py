@@ -108,11 +108,10 @@ def write_atomically(target: Path, chunks: Iterable[bytes], writer: str) -> None
                 file.flush()
                 sync_file(file.fileno())
             os.replace(temporary, target)
-        except BaseException:
+            sync_folder(target.parent)
+        finally:
             with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise
-        sync_folder(target.parent)
+                temporary.unlink(missing_ok=True)
 
 
 def sync_file(handle: int) -> None:

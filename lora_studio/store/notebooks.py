@@ -163,7 +163,7 @@ class Notebooks:
 
     def by_job(self, job_id: str) -> Cell | None:
         """The newest cell that a job fills, a deleted one too; None when there is none."""
-        query = select(cell).where(cell.c.job_id == job_id).order_by(cell.c.created.desc()).limit(1)
+        query = select(cell).where(cell.c.job_id == job_id).order_by(cell.c.created.desc(), cell.c.position.desc())
         with self._database.read() as connection:
             row = connection.execute(query).first()
             return _cell(row) if row else None

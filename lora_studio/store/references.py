@@ -62,6 +62,12 @@ class References:
         connection.execute(delete(file_reference).where(mine))
         self.doom(connection, [row.sha256 for row in rows], rows[0].owner)
 
+    def held(self, sha256: str, owners: Iterable[str]) -> bool:
+        """True when something that belongs to one of `owners` refers to the file."""
+        mine = (file_reference.c.sha256 == sha256) & file_reference.c.owner.in_(list(owners))
+        with self._database.read() as connection:
+            return bool(connection.scalar(select(exists(select(file_reference.c.sha256).where(mine)))))
+
     def forget(self, connection: Connection, sha256: str, owner: str) -> None:
         """Drop every reference to a file, so that it goes whoever mentions it; call `settle` after the transaction."""
         connection.execute(delete(file_reference).where(file_reference.c.sha256 == sha256))

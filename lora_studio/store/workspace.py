@@ -11,6 +11,7 @@ Jobs are not touched: the engine asks for `jobs.recover()`.
 
 from __future__ import annotations
 
+import contextlib
 import time
 import uuid
 from pathlib import Path
@@ -54,23 +55,19 @@ class Workspace:
         """
         root = root.expanduser().absolute()
         make_folder(root)
-        presence = Presence(root / "openers")
-        try:
+        with contextlib.ExitStack() as opened:
+            presence = Presence(root / "openers")
+            opened.callback(presence.close)
             files = FileStore(root, presence)
             database = Database(root / "workspace.db")
-            try:
-                database.migrate()
-                presence.sweep()
-                files.sweep()
-                made = cls(root, database, files, presence)
-                made.references.settle()
-                made._sign()
-            except BaseException:
-                database.close()
-                raise
-        except BaseException:
-            presence.close()
-            raise
+            opened.callback(database.close)
+            database.migrate()
+            presence.sweep()
+            files.sweep()
+            made = cls(root, database, files, presence)
+            made.references.settle()
+            made._sign()
+            opened.pop_all()
         return made
 
     @property
