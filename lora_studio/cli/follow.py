@@ -19,6 +19,7 @@ from lora_studio.settings import Settings
 from lora_studio.store import Workspace
 from lora_studio.store.samples import install_samples
 from lora_studio.types import BaseInfo, Event, JobKind, JobSpec
+from lora_studio.types.jobs import FINAL
 
 EngineFactory = Callable[[Settings, Workspace], Engine]
 
@@ -27,6 +28,9 @@ OWNER = "local"
 
 POLL = 0.5
 """Seconds after which a wait for events looks up: on Windows a wait without an end would not hear Ctrl-C."""
+
+PATIENCE = 30.0
+"""Seconds that a cancelled job gets to end its present turn."""
 
 
 @contextlib.contextmanager
@@ -56,27 +60,43 @@ def spec(kind: JobKind, payload: dict[str, Any]) -> JobSpec:
     return JobSpec(id=uuid4().hex, kind=kind, owner=OWNER, payload=payload)
 
 
-def follow(engine: Engine, job_id: str, teller: Teller, since: int = 0) -> dict[str, Any]:
+def follow(engine: Engine, job_id: str, teller: Teller, since: int = 0, *, keep: bool = False) -> dict[str, Any]:
     """Wait for the job's end and return its result; what happens on the way goes to `teller`.
+
+    Args:
+        keep: after Ctrl-C leave the job as it is for `Engine.close` to interrupt; otherwise it is cancelled.
 
     Raises:
         StudioError: the job failed, with the job's own error; or somebody else stopped it.
     """
-    while True:
-        for event in engine.events(job_id, since=since, timeout=POLL):
-            since = event.seq + 1
-            teller.tell(event)
-            if event.type == "done":
-                return event.data
-            if event.type == "error":
-                raise from_json(event.data)
-            if event.type in ("cancelled", "interrupted"):
-                raise EngineStopped(
-                    f"The job {job_id[:12]} was {event.type} by somebody else; start it again.",
-                    code="job_stopped",
-                    given=job_id,
-                    state=event.type,
-                )
+    try:
+        while True:
+            for event in engine.events(job_id, since=since, timeout=POLL):
+                since = event.seq + 1
+                teller.tell(event)
+                if event.type == "done":
+                    return event.data
+                if event.type == "error":
+                    raise from_json(event.data)
+                if event.type in ("cancelled", "interrupted"):
+                    raise EngineStopped(
+                        f"The job {job_id[:12]} was {event.type} by somebody else; start it again.",
+                        code="job_stopped",
+                        given=job_id,
+                        state=event.type,
+                    )
+    except KeyboardInterrupt:
+        if not keep:
+            _cancel(engine, job_id)
+        raise
+
+
+def _cancel(engine: Engine, job_id: str) -> None:
+    """Cancel a job and wait until it has ended: one that has not would be taken up again by the next engine."""
+    engine.cancel(job_id)
+    until = time.monotonic() + PATIENCE
+    while engine.job(job_id).state not in FINAL and time.monotonic() < until:
+        time.sleep(0.02)
 
 
 def loaded_base(engine: Engine, settings: Settings, teller: Teller) -> BaseInfo:

@@ -254,15 +254,7 @@ def _generate(
             base = loaded_base(engine, settings, teller)
             adapters = tuple(_import(engine, workspace, one, teller) for one in asked)
             requests = requests_of(plan, adapters, base.defaults)
-            payload = (
-                {"requests": [to_json(r) for r in requests]} if len(requests) > 1 else {"request": to_json(requests[0])}
-            )
-            job = engine.submit(spec("generate", payload))
-            try:
-                result = follow(engine, job, teller)
-            except KeyboardInterrupt:
-                engine.cancel(job)
-                raise
+            result = follow(engine, engine.submit(spec("generate", payload_of(requests))), teller)
     finally:
         teller.done()
     return requests, result["images"]

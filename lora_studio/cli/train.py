@@ -171,7 +171,7 @@ def _train(
             loaded_base(engine, settings, teller)
             before = len(workspace.jobs.events(run_id)) if "resume" in job.payload else 0
             job_id = engine.submit(job)
-            return follow(engine, job_id, teller, since=before if job_id == run_id else 0)
+            return follow(engine, job_id, teller, since=before if job_id == run_id else 0, keep=True)
     except KeyboardInterrupt:
         left = [found.id for found in workspace.jobs.list(kinds=["train"], states=["interrupted"], limit=10_000)]
         left = [name for name in (job.id, run_id) if name in left]

@@ -20,6 +20,7 @@ from PIL import Image
 from lora_studio.__main__ import engine, page
 from lora_studio.cli import main
 from lora_studio.prompt.infotext import PARAMETERS
+from lora_studio.store import Workspace
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "assets" / "examples" / "cat-ears"
@@ -155,33 +156,47 @@ def write_bad_adapters(folder: Path, good: Path) -> None:
     (folder / "damaged.safetensors").write_bytes(whole[: len(whole) // 2])
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to one process")
-def test_ctrl_c_and_go_on(place: Path) -> None:
-    """A person presses Ctrl-C in the middle: 130, and the sentence that is printed brings the run to its end."""
-    command = [sys.executable, "-m", "lora_studio", "train"]
-    where = ["--out", str(place / "out" / "on.safetensors"), "--workspace", str(place / "ws"), "--json"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    settings = ["--name", "on", "--steps", "30", "--rank", "2", "--recipe", "quick"]
+def interrupted(command: list[str | Path], sign: str) -> tuple[int, str, str]:
+    """Run a command, press Ctrl-C when a line of its progress begins with `sign`: exit code, output, errors."""
     process = subprocess.Popen(
-        [*command, str(place / "cats"), *settings, *where],
+        [sys.executable, "-m", "lora_studio", *map(str, command)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         cwd=ROOT,
-        env=environment,
     )
     assert process.stderr is not None
     for line in process.stderr:
-        if line.startswith("step "):
+        if line.startswith(sign):
             break
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=120)
-    assert (process.returncode, out) == (130, ""), err
+    return process.returncode, out, err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to one process")
+def test_ctrl_c_and_go_on(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A person presses Ctrl-C in the middle: 130, and the sentence that is printed brings the run to its end."""
+    where = ["--out", place / "out" / "on.safetensors", "--workspace", place / "ws", "--json"]
+    settings = ["--name", "on", "--steps", "30", "--rank", "2", "--recipe", "quick"]
+    code, out, err = interrupted(["train", place / "cats", *settings, *where], "step ")
+    assert (code, out) == (130, ""), err
     assert "Traceback" not in err
     run_id = err.split("--continue ")[1].split()[0]
-    done = subprocess.run(
-        [*command, "--continue", run_id, *where], capture_output=True, text=True, cwd=ROOT, env=environment, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["steps"] == 30
-    assert "going on from step" in done.stderr
+    assert run("train", "--continue", run_id, *where) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["steps"] == 30
+    assert "going on from step" in captured.err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to one process")
+def test_a_generation_that_was_stopped_does_not_come_back(place: Path) -> None:
+    """A job that Ctrl-C left running would be taken up by the next engine on this workspace, unasked."""
+    asked = ["generate", "--prompt", "a", "--count", "200", "--out", place / "stopped", "--workspace", place / "ws3"]
+    code, out, err = interrupted(asked, "sample")
+    assert (code, out) == (130, ""), err
+    assert "Traceback" not in err
+    assert list((place / "stopped").iterdir()) == []
+    workspace = Workspace.open(place / "ws3")
+    assert [job.state for job in workspace.jobs.list(kinds=["generate"])] == ["cancelled"]
+    workspace.close()
