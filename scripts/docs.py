@@ -40,6 +40,33 @@ Strongest first: an option of the command line, an environment variable, a line 
 
 """
 
+TRAIN_ANSWER = """With `--json` the answer is one object; `final_loss` is the mean of the last tenth of the steps:
+
+```json
+{"file": "/abs/F.safetensors", "sha256": "...", "steps": 500, "seconds": 61.5, "final_loss": 0.12,
+ "trainable_parameters": 1134592, "base_parameters": 12143139}
+```
+"""
+
+GENERATE_ANSWER = """With `--json` the answer is one object, pictures in their order:
+
+```json
+{"images": [{"file": "/abs/DIR/00000-7.png", "prompt": "...", "negative": "", "seed": 7, "width": 128, "height": 128,
+ "steps": 18, "sampler": "dpmpp_2m", "guidance_scale": 4.0,
+ "adapters": [{"name": "cat ears", "sha256": "...", "weight": 0.8}]}]}
+```
+
+Picture i of all (over the lines of `--prompts-from` and `--count`) has the seed S + i. `X:W` is split at the last colon; where
+what stands before it names nothing, the whole is taken as a name.
+"""
+
+ERRORS = """## Errors
+
+Exit code 2, and one sentence on standard error that says what was given, what is allowed and what to do. With `--json`
+standard output then holds `{"error": {"type": ..., "code": ..., "message": ..., "values": {...}}}`; the code is stable.
+Ctrl-C ends with 130: a generation is cancelled, a training is kept and its way on is printed.
+"""
+
 
 def table(head: list[str], rows: list[list[str]]) -> str:
     """A Markdown table."""
@@ -99,10 +126,13 @@ def page() -> str:
             HEAD + settings_table(),
             "## `python -m lora_studio train`\n",
             options_table(TrainOptions),
+            TRAIN_ANSWER,
             "## `python -m lora_studio generate`\n",
             options_table(GenerateOptions),
+            GENERATE_ANSWER,
             "## `python -m lora_studio serve`, `python app.py`\n",
             options_table(ServeOptions),
+            ERRORS,
             "## Training: the fields of a recipe\n",
             fields_table(TrainConfig),
             table(["Recipe", "What it changes"], recipes),
