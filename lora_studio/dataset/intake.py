@@ -14,7 +14,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, UnidentifiedImageError
 
 from lora_studio.dataset.likeness import is_blurry, likeness
 from lora_studio.errors import DatasetError
@@ -42,6 +42,17 @@ _BROKEN = (
     struct.error,
     zlib.error,
 )
+
+_ORIENTATION_TAG = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 @dataclass(frozen=True)
@@ -85,7 +96,7 @@ def normalise(source: Path | bytes, name: str = "") -> Picture:
             "picture_broken", "{name} is damaged and cannot be read to its end; save it again or leave it out.", shown
         ) from error
     out = io.BytesIO()
-    plain.save(out, "PNG")
+    plain.save(out, "PNG", compress_level=3)  # a tenth larger than level 6 in less than half the time
     remarks = ["small"] if min(plain.size) < SMALL_SIDE else []
     if is_blurry(plain):
         remarks.append("blurry")
@@ -141,10 +152,11 @@ def _plain(image: Image.Image) -> Image.Image:
     image.seek(0)
     image.load()
     profile = image.info.get("icc_profile")
-    upright = ImageOps.exif_transpose(image)
+    upright = _upright(image)
     if upright.mode.startswith("I") or upright.mode == "F":
         # 16-bit grey: PIL would cut everything above 255 to white.
         upright = upright.convert("I").point(lambda value: value * (1 / 257) + 0.5).convert("L")
+        upright.info.pop("transparency", None)  # it counts in the old scale
     if upright.has_transparency_data:
         layered = upright.convert("RGBA")
         ground = Image.new("RGBA", layered.size, "white")
@@ -155,6 +167,16 @@ def _plain(image: Image.Image) -> Image.Image:
     bare = Image.new("RGB", coloured.size)
     bare.paste(coloured)
     return bare
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turned as the camera was held. ImageOps.exif_transpose also writes the EXIF again, which fails on odd ones."""
+    try:
+        orientation = image.getexif().get(_ORIENTATION_TAG)
+    except _BROKEN:
+        orientation = None  # damaged words about a picture are no reason to refuse it
+    turn = _TURNS.get(orientation) if isinstance(orientation, int) else None
+    return image if turn is None else image.transpose(turn)
 
 
 def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:

@@ -102,6 +102,28 @@ def test_the_cameras_orientation_is_applied(orientation: int) -> None:
     assert min(image.getpixel((130, 100))) > 240
 
 
+@pytest.mark.filterwarnings("ignore:.*EXIF")
+@pytest.mark.parametrize(
+    "exif",
+    [
+        b"Exif\0\0nonsense",
+        b"Exif\0\0II*\0\xff\xff\xff\xff",
+        b"Exif\0\0MM\0*\0\0\0\x08\0\x02\x01\x12\0\x03\0\0\0\x01\0\x63\0\0",
+        b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x02\0\0\0\x02upside",
+    ],
+)
+def test_damaged_words_of_the_camera_do_not_matter(exif: bytes) -> None:
+    assert normalise(encoded(halves(), "JPEG", exif=exif)).width == 160
+
+
+def test_a_camera_file_with_several_pictures_gives_the_first() -> None:
+    """Telephones save JPEGs with a second picture inside (MPO)."""
+    data = encoded(halves(), "MPO", save_all=True, append_images=[Image.new("RGB", (160, 128), "lime")])
+    made = opened(normalise(data).png)
+    red, green, _ = made.getpixel((20, 60))
+    assert (red > 240, green < 15) == (True, True)
+
+
 def test_sixteen_bit_grey_keeps_its_brightness() -> None:
     """PIL's own conversion cuts every value above 255 to white."""
     row = struct.pack("<H", 1_000) * 65 + struct.pack("<H", 40_000) * 65
@@ -152,7 +174,7 @@ def test_a_transparent_colour_without_an_alpha_channel_lies_on_white() -> None:
 
 def test_sixteen_bit_grey_with_a_transparent_value_is_read() -> None:
     made = opened(normalise(encoded(Image.new("I;16", (130, 130), 40_000), transparency=40_000)).png)
-    assert made.getpixel((60, 60)) in ((156, 156, 156), (255, 255, 255))
+    assert made.getpixel((60, 60)) == (156, 156, 156)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P"])
@@ -219,6 +241,7 @@ def test_a_truncated_picture_is_refused(kind: str, share: float) -> None:
     assert refused(whole[: int(len(whole) * share)]).code in ("picture_broken", "picture_unknown")
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 @settings(max_examples=150, deadline=None)
 @given(
     kind=st.sampled_from(["PNG", "JPEG", "WEBP", "BMP"]),
