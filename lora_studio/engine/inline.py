@@ -65,6 +65,8 @@ class InlineEngine:
         self._workspace.jobs.create(spec)
         before = len(self._workspace.jobs.list(states=("queued", "running", "stopping"))) - 1
         self._workspace.jobs.append(spec.id, "queued", {"ahead": before})
+        if spec.kind == "load_base":
+            self._worker.loading = str(spec.payload["base"])
         self._post(lambda: self._worker.enqueue(spec))
         return spec.id
 
@@ -84,7 +86,8 @@ class InlineEngine:
             if not found:
                 yield self._lost.pop(job_id)
                 return
-            if found[-1].type in ("done", "error", "cancelled", "interrupted"):
+            last = found[-1].type in ("done", "error", "cancelled", "interrupted")
+            if last and self._workspace.jobs.get(job_id).state in FINAL:  # an interrupted run may go on
                 return
 
     def glimpse(self, job_id: str) -> Event | None:

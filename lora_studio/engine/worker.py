@@ -28,6 +28,9 @@ from lora_studio.train import Paused
 from lora_studio.types import Event, JobSpec, to_json
 
 LOG = logging.getLogger("lora_studio")
+_PROGRESS_EVERY = 0.25
+"""Seconds between two stored events of progress; glimpses carry the picture meanwhile."""
+
 LoadBase = Callable[[str], SharedBase]
 
 
@@ -47,6 +50,7 @@ class Worker:
         self._arbiter = Arbiter(self)
         self._waiting: deque[JobSpec] = deque()
         self._finish: set[str] = set()
+        self._progress: dict[str, float] = {}
         self._pausing = False
         self._base: SharedBase | None = None
         self._tools: Tools | None = None
@@ -93,6 +97,8 @@ class Worker:
         for spec in list(self._waiting):
             if spec.id == job_id:
                 self._waiting.remove(spec)
+                waiting = [other for other in self._waiting if other.kind == "load_base"]
+                self.loading = str(waiting[0].payload["base"]) if waiting else None
                 self._end(job_id, "cancelled", "cancelled", {})
 
     def finish(self, job_id: str) -> None:
@@ -137,7 +143,7 @@ class Worker:
             event = Event(job.id, -1, time.time(), "glimpse", report.data)
             self.glimpses[job.id] = event
             return
-        if len(job.stack) > 1:
+        if len(job.stack) > 1 or self._too_soon(job.id, report):
             return
         data = dict(report.data)
         for key, value in report.data.items():
@@ -148,6 +154,16 @@ class Worker:
         if report.type == "picture":
             job.pictures.append(data)
         self._tell(self._workspace.jobs.append(job.id, report.type, data))
+
+    def _too_soon(self, job_id: str, report: Report) -> bool:
+        """True for progress that follows other progress within moments: it would fill the store and tell nobody more."""
+        if report.type != "progress" or report.data.get("step") == report.data.get("steps"):
+            return False
+        now = time.monotonic()
+        if now - self._progress.get(job_id, 0.0) < _PROGRESS_EVERY:
+            return True
+        self._progress[job_id] = now
+        return False
 
     # ------------------------------------------------------------ beginnings and ends
     def _ready(self) -> Tools:
@@ -217,6 +233,7 @@ class Worker:
         job = outcome.job
         self.glimpses.pop(job.id, None)
         self._finish.discard(job.id)
+        self._progress.pop(job.id, None)
         if outcome.state == "done":
             result = dict(outcome.value)
             if job.kind == "generate":

@@ -1,0 +1,137 @@
+"""The inline engine keeps the contract; and what only an engine in this process lets us see."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from lora_studio.engine.inline import InlineEngine
+from lora_studio.engine.protocol import Engine
+from lora_studio.errors import BaseUnavailable, EngineStopped
+from lora_studio.pipeline.device import describe
+from lora_studio.pipeline.source import find_base
+from lora_studio.store import Workspace
+from lora_studio.types import JobSpec, to_json
+from tests.support.contract import (
+    EngineContract,
+    draw,
+    ended,
+    make_dataset,
+    new_id,
+    request,
+    settings,
+    submit,
+    teach,
+    wait_for,
+)
+from tests.support.tiny import EXACT, load_tiny, write_tiny_base
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_base(tmp_path_factory.mktemp("tiny"), "v_prediction", zero_snr=True)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Iterator[Workspace]:
+    opened = Workspace.open(tmp_path / "workspace")
+    yield opened
+    opened.close()
+
+
+def start(workspace: Workspace, folder: Path, base: str = "") -> InlineEngine:
+    def load(ref: str):
+        return load_tiny(find_base(ref, folder).folder)
+
+    return InlineEngine(workspace, load, base or str(folder), lambda: describe(EXACT))
+
+
+@pytest.fixture
+def engine(workspace: Workspace, folder: Path) -> Iterator[Engine]:
+    made = start(workspace, folder)
+    yield made
+    made.close()
+
+
+class TestInlineEngine(EngineContract):
+    """The contract."""
+
+
+def test_close_interrupts_and_continue_equals_never_stopped(
+    workspace: Workspace, folder: Path, tmp_path: Path
+) -> None:
+    from safetensors.torch import load
+
+    engine = start(workspace, folder)
+    dataset = make_dataset(workspace, tmp_path / "set")
+    whole = teach(engine, settings(dataset, steps=30, preview_every=0, checkpoint_every=0))
+    ended(engine, whole)
+    job = teach(engine, settings(dataset, steps=30, preview_every=0, checkpoint_every=0))
+    wait_for(engine, job, "step")
+    engine.close()
+    assert workspace.jobs.get(job).state == "interrupted"
+    kept = workspace.jobs.checkpoint(job)
+    assert kept is not None
+    assert 0 < kept[0] < 30
+    engine = start(workspace, folder)
+    assert submit(engine, "train", {"resume": job}) == job
+    last = ended(engine, job)
+    assert last.type == "done"
+    assert [e.data["step"] for e in engine.events(job, timeout=0) if e.type == "resumed"] == [kept[0]]
+    one, two = (load(workspace.files.read(engine.job(j).result["adapter"])) for j in (whole, job))  # type: ignore[index]
+    assert all(torch.equal(one[key], two[key]) for key in one)
+    engine.close()
+
+
+def test_a_queued_picture_survives_a_restart(workspace: Workspace, folder: Path) -> None:
+    """What was queued or running when the process ended is made after the next start, cell included."""
+    engine = start(workspace, folder)
+    notebook = workspace.notebooks.default("ann")
+    job_id, wanted = new_id(), to_json(request(engine, num_inference_steps=300))
+    cell = workspace.notebooks.add(notebook.id, "picture", wanted, job=job_id)
+    engine.submit(JobSpec(job_id, "generate", "ann", {"request": wanted, "cell": cell.id}))
+    wait_for(engine, job_id, "started")
+    engine.close()
+    assert workspace.jobs.get(job_id).state not in ("done", "failed", "cancelled")
+    engine = start(workspace, folder)
+    assert ended(engine, job_id).type == "done"
+    finished = workspace.notebooks.cell(cell.id)
+    assert finished.result is not None
+    assert workspace.files.has(finished.result["images"][0]["sha256"])
+    engine.close()
+
+
+def test_a_change_of_base_waits_and_frees_the_old_one(workspace: Workspace, folder: Path, tmp_path: Path) -> None:
+    other = write_tiny_base(tmp_path / "other", seed=1)
+    engine = start(workspace, folder)
+    long = draw(engine, request(engine, num_inference_steps=150))
+    wait_for(engine, long, "started")
+    change = submit(engine, "load_base", {"base": str(other)})
+    assert engine.info().loading == str(other)
+    before = engine.info().base
+    after = submit(engine, "generate", {"request": to_json(request(engine))}, "bob")
+    assert ended(engine, change).type == "done"
+    assert workspace.jobs.get(long).state == "done"
+    assert engine.info().base != before
+    assert engine.info().loading is None
+    assert ended(engine, after).type == "done"
+    stale = request(engine, base=before.sha256)  # type: ignore[union-attr]
+    with pytest.raises(Exception, match=before.sha256[:10]):  # type: ignore[union-attr]
+        draw(engine, stale)
+    engine.close()
+
+
+def test_an_engine_without_a_base_does_not_start(workspace: Workspace, folder: Path) -> None:
+    with pytest.raises(BaseUnavailable, match="/no/base"):
+        start(workspace, folder, "/no/base")
+
+
+def test_nothing_is_taken_after_close(workspace: Workspace, folder: Path) -> None:
+    engine = start(workspace, folder)
+    wanted = request(engine)
+    engine.close()
+    with pytest.raises(EngineStopped):
+        draw(engine, wanted)

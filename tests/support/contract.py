@@ -1,0 +1,253 @@
+"""What every engine must keep, whatever runs behind it: import `EngineContract` into a test of an engine.
+
+The test gives `engine` (an `Engine` on `workspace`) with a small real base and fixtures of this module's names.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lora_studio.engine.protocol import Engine
+from lora_studio.errors import InvalidInput, NotAllowed, NotFound, StudioError
+from lora_studio.store import Workspace
+from lora_studio.types import AdapterWeight, Event, GenerateRequest, JobSpec, TrainConfig, to_json
+
+
+def new_id() -> str:
+    return uuid.uuid4().hex
+
+
+def request(engine: Engine, prompt: str = "1girl, blue hair", **changes: Any) -> GenerateRequest:
+    base = engine.info().base
+    assert base is not None
+    given = {
+        "prompt": prompt,
+        "width": base.defaults.width,
+        "height": base.defaults.height,
+        "num_inference_steps": 4,
+        "guidance_scale": 3.0,
+        "sampler": "dpmpp_2m",
+        "seed": 7,
+    }
+    return GenerateRequest(**(given | changes))
+
+
+def submit(engine: Engine, kind: Any, payload: dict[str, Any], owner: str = "ann", job_id: str = "") -> str:
+    return engine.submit(JobSpec(job_id or new_id(), kind, owner, payload))
+
+
+def draw(engine: Engine, wanted: GenerateRequest, owner: str = "ann") -> str:
+    return submit(engine, "generate", {"request": to_json(wanted)}, owner)
+
+
+def ended(engine: Engine, job_id: str, timeout: float = 120.0) -> Event:
+    """The last event of a job."""
+    events = list(engine.events(job_id, timeout=timeout))
+    assert events
+    return events[-1]
+
+
+def pictures(workspace: Workspace, job: Any) -> list[np.ndarray]:
+    found = [workspace.files.read(image["sha256"]) for image in job.result["images"]]
+    return [np.asarray(Image.open(io.BytesIO(png)).convert("RGB")) for png in found]
+
+
+def make_dataset(workspace: Workspace, folder: Path, owner: str = "ann", count: int = 3) -> str:
+    folder.mkdir(exist_ok=True)
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        pixels = np.kron(rng.integers(0, 255, (4, 4, 3)), np.ones((12, 12, 1))).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+        (folder / f"{number}.txt").write_text(f"cat ears, 1girl, number {number}")
+    made = workspace.datasets.create("set", owner)
+    return workspace.datasets.add_folder(made.id, folder).id
+
+
+def settings(dataset: str, **changes: Any) -> TrainConfig:
+    given = {
+        "name": "ears",
+        "dataset": dataset,
+        "steps": 6,
+        "rank": 2,
+        "batch_size": 2,
+        "preview_every": 3,
+        "checkpoint_every": 2,
+        "learning_rate": 1e-3,
+        "warmup_steps": 0,
+    }
+    return TrainConfig(**(given | changes))
+
+
+def teach(engine: Engine, config: TrainConfig, owner: str = "ann") -> str:
+    return submit(engine, "train", {"config": to_json(config)}, owner)
+
+
+def wait_for(engine: Engine, job_id: str, kind: str, timeout: float = 60.0) -> Event:
+    """The first event of this kind."""
+    for event in engine.events(job_id, timeout=timeout):
+        if event.type == kind:
+            return event
+    raise AssertionError(f"the job told of no {kind}")
+
+
+class EngineContract:
+    """Every test here holds for every engine."""
+
+    def test_events_run_from_queued_to_done_without_gaps(self, engine: Engine, workspace: Workspace) -> None:
+        job = draw(engine, request(engine, num_images=2))
+        events = list(engine.events(job, timeout=60))
+        assert [event.seq for event in events] == list(range(len(events)))
+        assert (events[0].type, events[-1].type) == ("queued", "done")
+        assert len(events[-1].data["images"]) == 2
+        assert engine.job(job).state == "done"
+        assert list(engine.events(job, since=len(events) - 1, timeout=0)) == events[-1:]
+
+    def test_the_same_id_twice_is_one_job(self, engine: Engine) -> None:
+        job_id, payload = new_id(), {"request": to_json(request(engine))}
+        assert submit(engine, "generate", payload, job_id=job_id) == submit(engine, "generate", payload, job_id=job_id)
+        ended(engine, job_id)
+        assert submit(engine, "generate", payload, job_id=job_id) == job_id
+        assert len([e for e in engine.events(job_id, timeout=0) if e.type == "started"]) == 1
+
+    def test_the_same_request_gives_the_same_bytes(self, engine: Engine) -> None:
+        one, two = draw(engine, request(engine)), draw(engine, request(engine), "bob")
+        for job in (one, two):
+            ended(engine, job)
+        assert engine.job(one).result["images"] == engine.job(two).result["images"]  # type: ignore[index]
+
+    def test_bad_requests_are_refused_when_submitted(self, engine: Engine) -> None:
+        step = engine.info().base.size_step  # type: ignore[union-attr]
+        odd = request(engine, width=step * 16 + 1)
+        with pytest.raises(InvalidInput, match=str(step * 16 + 1)):
+            draw(engine, odd)
+        with pytest.raises(InvalidInput):
+            submit(engine, "generate", {"request": {"prompt": "x", "no such field": 1}})
+        with pytest.raises(NotFound):
+            draw(engine, request(engine, adapters=(AdapterWeight("0" * 64, "gone", 1.0),)))
+        with pytest.raises(InvalidInput):
+            submit(engine, "generate", {})
+        with pytest.raises(NotFound):
+            list(engine.events("no-such-job", timeout=0))
+        assert not engine.info().queued
+
+    def test_a_training_ends_in_the_library_and_draws(
+        self, engine: Engine, workspace: Workspace, tmp_path: Path
+    ) -> None:
+        config = settings(make_dataset(workspace, tmp_path / "set"), learning_rate=3e-2, steps=12)
+        job = teach(engine, config)
+        events = list(engine.events(job, timeout=120))
+        assert events[-1].type == "done", events[-1]
+        assert [e.data["step"] for e in events if e.type == "step"] == list(range(1, 13))
+        assert {e.data["step"] for e in events if e.type == "preview"} == {0, 3, 6, 9, 12}
+        entry = workspace.adapters.get(events[-1].data["adapter"])
+        assert (entry.name, entry.run, entry.rank) == ("ears", job, 2)
+        # An adapter of so few steps moves a picture little; at ten times its weight it must be seen.
+        jobs = [
+            draw(engine, request(engine, adapters=(AdapterWeight(entry.sha256, "ears", weight),)))
+            for weight in (0.0, 10.0)
+        ]
+        for drawn in jobs:
+            assert ended(engine, drawn).type == "done"
+        plain, mixed = (pictures(workspace, engine.job(drawn))[0] for drawn in jobs)
+        bare = draw(engine, request(engine))
+        ended(engine, bare)
+        assert np.array_equal(plain, pictures(workspace, engine.job(bare))[0])
+        assert not np.array_equal(plain, mixed)
+
+    def test_work_of_others_changes_no_training(self, engine: Engine, workspace: Workspace, tmp_path: Path) -> None:
+        """Alone or among pictures, cancels and another training: the very same weights."""
+        dataset = make_dataset(workspace, tmp_path / "set")
+        other = make_dataset(workspace, tmp_path / "other", owner="bob", count=2)
+        alone = teach(engine, settings(dataset))
+        ended(engine, alone)
+        among = teach(engine, settings(dataset))
+        beside = teach(engine, settings(other, steps=4, seed=3), "bob")
+        drawn = [draw(engine, request(engine, seed=seed), "carl") for seed in range(4)]
+        engine.cancel(drawn[1])
+        for job in (among, beside, *drawn):
+            ended(engine, job)
+        from safetensors.torch import load
+
+        one, two = (load(workspace.files.read(engine.job(job).result["adapter"])) for job in (alone, among))  # type: ignore[index]
+        assert all(bool((one[key] == two[key]).all()) for key in one)
+
+    def test_cancel_queued_and_running(self, engine: Engine, workspace: Workspace) -> None:
+        long = draw(engine, request(engine, num_inference_steps=400))
+        waiting = draw(engine, request(engine, num_inference_steps=400))
+        wait_for(engine, long, "started")
+        engine.cancel(waiting)
+        engine.cancel(long)
+        assert ended(engine, long).type == ended(engine, waiting).type == "cancelled"
+        assert engine.job(long).state == "cancelled"
+        after = draw(engine, request(engine))
+        assert ended(engine, after).type == "done"
+        engine.cancel(after)
+        assert engine.job(after).state == "done"
+
+    def test_stop_and_keep(self, engine: Engine, workspace: Workspace, tmp_path: Path) -> None:
+        dataset = make_dataset(workspace, tmp_path / "set")
+        job = teach(engine, settings(dataset, steps=5000, preview_every=0, learning_rate=1e-2))
+        wait_for(engine, job, "step")
+        engine.finish(job)
+        last = ended(engine, job)
+        assert last.type == "done"
+        assert 1 <= last.data["steps"] < 5000
+        assert workspace.adapters.get(last.data["adapter"]).run == job
+
+    def test_a_failure_stays_in_its_job(self, engine: Engine, workspace: Workspace, tmp_path: Path) -> None:
+        dataset = make_dataset(workspace, tmp_path / "set")
+        bad = teach(engine, settings(dataset, learning_rate=0.0))
+        good = draw(engine, request(engine), "bob")
+        last = ended(engine, bad)
+        assert (last.type, last.data["code"]) == ("error", "adapter_does_nothing")
+        assert engine.job(bad).error is not None
+        assert ended(engine, good).type == "done"
+
+    def test_a_file_that_is_no_adapter(self, engine: Engine, workspace: Workspace) -> None:
+        sha256 = workspace.files.put_bytes(b"no tensors at all", ".safetensors")
+        job = submit(engine, "import_adapter", {"file": sha256, "name": "my file"})
+        last = ended(engine, job)
+        assert last.type == "error"
+        assert "my file" in last.data["message"]
+
+    def test_other_peoples_pictures_cannot_be_trained_on(
+        self, engine: Engine, workspace: Workspace, tmp_path: Path
+    ) -> None:
+        dataset = make_dataset(workspace, tmp_path / "set", owner="ann")
+        with pytest.raises(NotAllowed):
+            teach(engine, settings(dataset), "bob")
+
+    def test_a_base_that_cannot_be_loaded_leaves_the_one_before(self, engine: Engine) -> None:
+        before = engine.info().base
+        job = submit(engine, "load_base", {"base": "/no/such/base"})
+        last = ended(engine, job)
+        assert last.type == "error"
+        assert "/no/such/base" in last.data["message"]
+        assert engine.info().base == before
+        assert ended(engine, draw(engine, request(engine))).type == "done"
+
+    def test_glimpses_show_while_it_runs_and_are_not_kept(self, engine: Engine) -> None:
+        job = draw(engine, request(engine, num_inference_steps=200))
+        seen, until = None, time.monotonic() + 60
+        while seen is None and time.monotonic() < until:
+            seen = engine.glimpse(job)
+            time.sleep(0.005)
+        assert seen is not None
+        assert seen.data["image"].startswith("data:image/")
+        engine.cancel(job)
+        ended(engine, job)
+        assert engine.glimpse(job) is None
+        assert all(event.type != "glimpse" for event in engine.events(job, timeout=0))
+
+    def test_errors_are_studio_errors(self, engine: Engine) -> None:
+        for call in (engine.job, engine.cancel, engine.finish):
+            with pytest.raises(StudioError):
+                call("no-such-job")
