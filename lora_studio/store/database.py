@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,11 @@ BUSY_MILLISECONDS = 5000
 PATIENCE = 6
 """How often a writer waits `BUSY_MILLISECONDS` for the others before it gives up."""
 
+_WAL_PAUSE = 50
+"""Milliseconds between two attempts at switching to WAL."""
+
 _PRAGMAS = (
     f"PRAGMA busy_timeout={BUSY_MILLISECONDS}",
-    "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
     "PRAGMA foreign_keys=ON",
     "PRAGMA secure_delete=ON",
@@ -99,8 +102,22 @@ class Database:
         """Bring the tables to the newest form (see `migrations`)."""
         from lora_studio.store.migrations.run import upgrade
 
+        self._use_wal()
         with self.write() as connection:
             upgrade(connection, self.path)
+
+    def _use_wal(self) -> None:
+        """Switch the file to WAL, which it then keeps. SQLite does not wait for others here, so this does."""
+        tries = PATIENCE * BUSY_MILLISECONDS // _WAL_PAUSE
+        with self._told(), contextlib.closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
+            for attempt in range(tries):
+                try:
+                    connection.execute("PRAGMA journal_mode=WAL").close()
+                    return
+                except sqlite3.OperationalError as error:
+                    if attempt == tries - 1 or not _name(error).startswith("SQLITE_BUSY"):
+                        raise
+                time.sleep(_WAL_PAUSE / 1000)
 
     def _begin(self, connection: Connection) -> None:
         """Take the writer's lock, waiting for other writers."""
