@@ -56,8 +56,8 @@ GENERATE_ANSWER = """With `--json` the answer is one object, pictures in their o
  "adapters": [{"name": "cat ears", "sha256": "...", "weight": 0.8}]}]}
 ```
 
-Picture i of all (over the lines of `--prompts-from` and `--count`) has the seed S + i. `X:W` is split at the last colon; where
-what stands before it names nothing, the whole is taken as a name.
+Picture i of all (over the lines of `--prompts-from` and `--count`) has the seed S + i. `X:W` is split at the last
+colon; where what stands before it names nothing, the whole is taken as a name.
 """
 
 ERRORS = """## Errors
