@@ -60,9 +60,7 @@ class TestInlineEngine(EngineContract):
     """The contract."""
 
 
-def test_close_interrupts_and_continue_equals_never_stopped(
-    workspace: Workspace, folder: Path, tmp_path: Path
-) -> None:
+def test_close_interrupts_and_continue_equals_never_stopped(workspace: Workspace, folder: Path, tmp_path: Path) -> None:
     from safetensors.torch import load
 
     engine = start(workspace, folder)
