@@ -1,0 +1,19 @@
+"""What pages may ask for, by name: plain functions of one `Ask`, without HTTP and without widgets.
+
+hello, poll, vocabulary          status     what is loaded, what runs
+make, cells, note ...            notebook   pictures and their cells
+library, rename_adapter ...      library    LoRA files
+sets, caption ...                sets       pictures with captions
+train, runs, resume ...          runs       trainings
+"""
+
+from __future__ import annotations
+
+from lora_studio.ui.actions import library, notebook, runs, sets, status
+from lora_studio.ui.studio import Action
+
+
+def actions() -> dict[str, Action]:
+    """Every action by the name that pages call it."""
+    rooms = (status.ACTIONS, notebook.ACTIONS, library.ACTIONS, sets.ACTIONS, runs.ACTIONS)
+    return {action.__name__: action for room in rooms for action in room}

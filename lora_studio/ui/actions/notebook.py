@@ -1,0 +1,146 @@
+"""Pictures and their cells: a cell is written before its job is handed over, so that no reload can lose it."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import Any
+
+from lora_studio.errors import InvalidInput, StudioError
+from lora_studio.types import AdapterWeight, Cell, GenerateRequest, JobSpec, from_json, to_json
+from lora_studio.ui.forms import read
+from lora_studio.ui.studio import Ask
+from lora_studio.ui.views import cell_view, jobs_of, requests_in
+
+UNDO_SECONDS = 3600.0
+"""Deleted cells are removed for good when they have been deleted for so long; pages offer to undo for 10 s."""
+
+
+def cells(ask: Ask) -> dict[str, Any]:
+    """The notebook of the caller, newest cell first; made with the sample cells at the first visit."""
+    workspace = ask.studio.workspace
+    notebook = workspace.notebooks.default(ask.owner)
+    return {
+        "notebook": {"id": notebook.id, "name": notebook.name},
+        "cells": _views(ask, workspace.notebooks.cells(notebook.id)),
+    }
+
+
+def make(ask: Ask) -> dict[str, Any]:
+    """Ask for pictures: `form` holds the fields as typed and the LoRAs. `compare` makes them with and without LoRAs."""
+    request = request_of(ask)
+    if not ask.flag("compare"):
+        return _hand_over(ask, "picture", {"with": request})
+    if not any(adapter.weight for adapter in request.adapters):
+        raise InvalidInput(
+            f"{len(request.adapters)} LoRAs with a weight other than 0 are switched on; at least 1 is needed to show "
+            "what it does; add one or move its slider.",
+            code="compare_nothing",
+            given=str(len(request.adapters)),
+        )
+    return _hand_over(ask, "compare", {"with": request, "without": dataclasses.replace(request, adapters=())})
+
+
+def again(ask: Ask) -> dict[str, Any]:
+    """Make a cell's pictures once more into a new cell; with `seed` from another seed."""
+    source = ask.cell("source")
+    seed = {"seed": ask.whole("seed")} if "seed" in ask.data else {}
+    requests = {name: from_json(GenerateRequest, dict(value) | seed) for name, value in requests_in(source).items()}
+    return _hand_over(ask, source.kind, requests)
+
+
+def note(ask: Ask) -> dict[str, Any]:
+    """Change a cell's note."""
+    ask.studio.workspace.notebooks.set_note(ask.cell().id, ask.text("note"))
+    return {}
+
+
+def delete_cell(ask: Ask) -> dict[str, Any]:
+    """Take a cell out of sight; its job is stopped."""
+    cell = ask.cell()
+    if cell.result is None and cell.job:
+        ask.studio.engine.cancel(cell.job)
+    ask.studio.workspace.notebooks.delete(cell.id)
+    ask.studio.workspace.notebooks.purge(time.time() - UNDO_SECONDS)
+    return {}
+
+
+def restore_cell(ask: Ask) -> dict[str, Any]:
+    """Bring a deleted cell back."""
+    cell = ask.cell()
+    ask.studio.workspace.notebooks.restore(cell.id)
+    return {"cell": _views(ask, [ask.cell()])[0]}
+
+
+def request_of(ask: Ask) -> GenerateRequest:
+    """The request of a form as a page sends it, complete: what is not given comes from the base.
+
+    Raises:
+        InvalidInput: a value that is not allowed, named by its field.
+        NotFound: a LoRA that is not in the library any more.
+    """
+    base = ask.studio.base()
+    form = dict(ask.table("form"))
+    listed = form.pop("adapters", [])
+    if not isinstance(listed, list):
+        raise InvalidInput(
+            f"adapters was given as {str(listed)[:80]!r}; it must be a list; reload the page and try again.",
+            code="call_value",
+            field="adapters",
+            given=str(listed)[:80],
+            allowed="a list",
+        )
+    adapters = tuple(_weight(ask, item) for item in listed)
+    plain = {"width", "height", "num_inference_steps", "guidance_scale", "sampler"}
+    defaults = {name: value for name, value in to_json(base.defaults).items() if name in plain}
+    values = defaults | read(GenerateRequest, form) | {"base": base.sha256, "adapters": to_json(adapters)}
+    return from_json(GenerateRequest, values)
+
+
+def _weight(ask: Ask, item: Any) -> AdapterWeight:
+    """One LoRA of a stack with its weight as typed; a bad weight is named by the LoRA."""
+    given = item if isinstance(item, dict) else {}
+    entry = ask.adapter(str(given.get("sha256", "")))
+    weight = read(AdapterWeight, {"weight": given.get("weight", 1.0)})["weight"]
+    try:
+        return AdapterWeight(sha256=entry.sha256, name=entry.name, weight=weight)
+    except InvalidInput as problem:
+        raise InvalidInput(
+            f"The weight of {entry.name!r} was given as {str(weight)!r}; it must be a number from "
+            f"{problem.values['allowed']}; change it and try again.",
+            code="weight_not_a_number",
+            field=f"weight:{entry.sha256}",
+            name=entry.name,
+            given=str(weight),
+            allowed=problem.values["allowed"],
+        ) from problem
+
+
+def _hand_over(ask: Ask, kind: Any, requests: dict[str, GenerateRequest]) -> dict[str, Any]:
+    """Write the cell, then submit the job that fills it. Asking twice with the same ids makes one cell and one job."""
+    notebooks = ask.studio.workspace.notebooks
+    notebook = notebooks.default(ask.owner)
+    plain = {name: to_json(request) for name, request in requests.items()}
+    job = ask.new_id("job")
+    made = notebooks.add(
+        notebook.id, kind, plain if kind == "compare" else plain["with"], job=job, cell_id=ask.new_id("cell")
+    )
+    cell = ask.cell()
+    try:
+        payload = {"requests": list(plain.values()), "notebook": notebook.id, "cell": made.id}
+        ask.studio.engine.submit(JobSpec(job, "generate", ask.owner, payload))
+    except StudioError:
+        notebooks.delete(cell.id)
+        raise
+    return {"cell": _views(ask, [notebooks.cell(cell.id)])[0]}
+
+
+def _views(ask: Ask, listed: list[Cell]) -> list[dict[str, Any]]:
+    """Cells as they are shown."""
+    jobs = jobs_of(ask.studio.workspace, listed)
+    library = {entry.sha256: entry for entry in ask.library()}
+    base = ask.studio.engine.info().base
+    return [cell_view(cell, jobs.get(cell.id), library, base) for cell in listed]
+
+
+ACTIONS = (cells, make, again, note, delete_cell, restore_cell)

@@ -1,0 +1,110 @@
+"""Sets of pictures with captions. Uploads come by another door and end in `view`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lora_studio.errors import NotFound
+from lora_studio.types import DatasetItem, from_json, to_json
+from lora_studio.ui.actions.status import examples
+from lora_studio.ui.studio import Ask
+from lora_studio.ui.views import dataset_view
+
+
+def sets(ask: Ask) -> dict[str, Any]:
+    """The caller's sets, newest first, without their pictures but for the first few."""
+    listed = ask.studio.workspace.datasets.list(ask.owner)
+    return {
+        "sets": [
+            {
+                "id": manifest.id,
+                "name": manifest.name,
+                "count": len(manifest.items),
+                "show": [item.sha256 for item in manifest.items[:4]],
+            }
+            for manifest in listed
+        ]
+    }
+
+
+def view_set(ask: Ask) -> dict[str, Any]:
+    """One set with all its pictures."""
+    return {"set": dataset_view(ask.dataset())}
+
+
+def new_set(ask: Ask) -> dict[str, Any]:
+    """A new, empty set."""
+    return {"set": dataset_view(ask.studio.workspace.datasets.create(ask.text("name"), ask.owner))}
+
+
+def sample_set(ask: Ask) -> dict[str, Any]:
+    """A new set of the caller's own, filled with the pictures of a sample set."""
+    name = ask.text("name")
+    assets = ask.studio.settings.assets
+    known = [example["name"] for example in examples(assets)]
+    if name not in known:
+        raise NotFound(
+            f"There is no sample set {name[:80]!r}; there are {', '.join(known)}; choose one of these.",
+            code="sample_missing",
+            given=name[:80],
+            allowed=", ".join(known),
+        )
+    datasets = ask.studio.workspace.datasets
+    made = datasets.create(name, ask.owner)
+    return {"set": dataset_view(datasets.add_folder(made.id, assets / "examples" / name))}
+
+
+def caption(ask: Ask) -> dict[str, Any]:
+    """Change a picture's caption."""
+    ask.studio.workspace.datasets.set_caption(ask.dataset().id, ask.text("sha256"), ask.text("caption"))
+    return {}
+
+
+def replace_captions(ask: Ask) -> dict[str, Any]:
+    """Replace a text in all captions of a set."""
+    found = ask.dataset()
+    count = ask.studio.workspace.datasets.replace_in_captions(found.id, ask.text("find"), ask.text("replace"))
+    return {"changed": count, "set": dataset_view(ask.dataset())}
+
+
+def drop_picture(ask: Ask) -> dict[str, Any]:
+    """Take a picture out of a set; what comes back is what `put_back` needs."""
+    found = ask.dataset()
+    sha256 = ask.text("sha256")
+    index = next((number for number, item in enumerate(found.items) if item.sha256 == sha256), 0)
+    item = ask.studio.workspace.datasets.remove(found.id, sha256)
+    return {"item": to_json(item), "index": index, "set": dataset_view(ask.dataset())}
+
+
+def put_back(ask: Ask) -> dict[str, Any]:
+    """Undo `drop_picture`."""
+    found = ask.dataset()
+    item = from_json(DatasetItem, ask.table("item"))
+    ask.studio.workspace.datasets.restore(found.id, item, ask.whole("index"))
+    return {"set": dataset_view(ask.dataset())}
+
+
+def rename_set(ask: Ask) -> dict[str, Any]:
+    """Give a set another name."""
+    ask.studio.workspace.datasets.rename(ask.dataset().id, ask.text("name"))
+    return {"set": dataset_view(ask.dataset())}
+
+
+def delete_set(ask: Ask) -> dict[str, Any]:
+    """Remove a set and its pictures for good."""
+    ask.studio.workspace.datasets.delete(ask.dataset().id)
+    return {}
+
+
+ACTIONS = (
+    sets,
+    view_set,
+    new_set,
+    sample_set,
+    caption,
+    replace_captions,
+    drop_picture,
+    put_back,
+    rename_set,
+    delete_set,
+)

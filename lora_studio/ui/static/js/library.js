@@ -1,0 +1,82 @@
+// The library: every LoRA as a card.
+import { button, h, icon, reconcile, set } from "./dom.js";
+import { emit, on } from "./bus.js";
+import { loadLibrary, matches, shelf } from "./library_data.js";
+import { askText, confirm } from "./dialog.js";
+import { call } from "./server.js";
+import { add, cover, take } from "./stack.js";
+import { goTo } from "./keys.js";
+import { attempt, tell } from "./toast.js";
+import { bytes, many, t, when } from "./text.js";
+
+export function library(panel) {
+  const title = h("h2", {});
+  const search = h("input.field", { type: "search" });
+  const file = h("input", { type: "file", accept: ".safetensors", multiple: true, hidden: true });
+  const adder = button("quiet", { sign: "upload", text: "", onclick: () => file.click() });
+  const cards = h("div.cards", {});
+  const empty = h("p.hint.nothing", {});
+  panel.append(h("section.library", {},
+    h("header", {}, title, h("label.search", {}, icon("search"), search), adder, file), cards, empty));
+  file.addEventListener("change", () => { take([...file.files], false); file.value = ""; });
+  panel.addEventListener("drop", (event) => { event.preventDefault(); take([...event.dataTransfer.files], false); });
+  panel.addEventListener("dragover", (event) => event.preventDefault());
+
+  const draw = () => {
+    set(title, { text: t("library.title") });
+    set(search, { placeholder: t("library.search"), "aria-label": t("library.search") });
+    set(adder.lastElementChild, { text: t("library.add") });
+    set(file, { "aria-label": t("stack.file") });
+    const found = shelf.adapters.filter((entry) => matches(entry, search.value));
+    set(empty, { hidden: found.length > 0 || !shelf.loaded, text: t(shelf.adapters.length ? "stack.none_found" : "library.empty") });
+    reconcile(cards, found, { key: (entry) => entry.sha256, make: () => h("article.card", {}), update: drawCard });
+  };
+  search.addEventListener("input", draw);
+  on("library", draw);
+  on("language", () => { for (const card of cards.children) card.drawn = ""; draw(); });
+  draw();
+}
+
+function drawCard(card, entry) {
+  const key = JSON.stringify(entry);
+  if (card.drawn === key) return;
+  card.drawn = key;
+  set(card, { "aria-label": entry.name });
+  const facts = [
+    entry.rank ? t("library.rank", { n: entry.rank }) : null, bytes(entry.size), entry.sample ? t("library.sample") : when(entry.created),
+  ].filter(Boolean).join(" · ");
+  card.replaceChildren(
+    h("div.picture", {}, cover(entry)),
+    h("div.facts", {},
+      h("h3", {}, entry.name),
+      entry.trigger_words.length ? h("p.words", {}, entry.trigger_words.join(", ")) : h("p.words.hint", {}, t("library.no_words")),
+      h("p.hint", {}, facts),
+      entry.base_sha256 ? h("p.hint", {}, t("library.base", { base: entry.base_sha256.slice(0, 10) })) : null,
+      entry.fits ? null : h("p.remark.info", {}, icon("layers"), h("span", {}, t("stack.other_base")))),
+    h("div.verbs", {},
+      button("primary.small", { text: t("library.use"), onclick: () => { add(entry); goTo("generate"); } }),
+      h("a.quiet.small.button", { href: `/studio/adapter/${entry.sha256}.safetensors`, download: "" , "aria-label": t("library.download", { name: entry.name }) }, icon("download"), h("span", {}, t("download"))),
+      button("ghost.square", { sign: "edit", label: t("library.rename", { name: entry.name }), onclick: () => rename(entry) }),
+      button("ghost.square", { sign: "trash", label: t("library.delete", { name: entry.name }), onclick: () => remove(entry) })));
+}
+
+export async function rename(entry) {
+  const name = await askText(t("rename"), t("library.new_name"), entry.name, t("rename"));
+  if (name === null) return null;
+  const answer = await attempt(() => call("rename_adapter", { sha256: entry.sha256, name }));
+  if (answer) await loadLibrary();
+  return answer ? answer.adapter : null;
+}
+
+async function remove(entry) {
+  const uses = await attempt(() => call("adapter_uses", { sha256: entry.sha256 }));
+  if (!uses) return;
+  const text = uses.cells ? many("library.used", uses.cells) : t("library.unused");
+  if (!(await confirm(t("library.delete", { name: entry.name }), text, t("delete_for_good")))) return;
+  await attempt(async () => {
+    await call("delete_adapter", { sha256: entry.sha256 });
+    tell(t("library.deleted", { name: entry.name }));
+    await loadLibrary();
+    emit("stack");
+  });
+}

@@ -1,0 +1,154 @@
+// The notebook: each result is a cell with its recipe, its pictures and what can be done with them.
+import { button, debounce, h, icon, reconcile, set } from "./dom.js";
+import { on } from "./bus.js";
+import { call, world } from "./server.js";
+import { again, book, describe, edit, imagesOf, jobOf, remove, settled, stop } from "./cells.js";
+import { compare, fileName, frame, save } from "./pictures.js";
+import * as progress from "./progress.js";
+import { complain } from "./toast.js";
+import { many, number, sentence, t } from "./text.js";
+
+export function notebook(panel) {
+  const title = h("h2", {});
+  const count = h("p.hint", {});
+  const honest = h("div.honest", {});
+  const list = h("div.cells", {});
+  const empty = h("p.hint.nothing", {});
+  panel.append(h("section.notebook", {}, h("header", {}, title, count), list, empty, honest));
+
+  const drawWords = () => {
+    set(title, { text: t("notebook.title") });
+    honest.replaceChildren(...aboutBase());
+    for (const element of list.children) element.drawn = "";
+    draw();
+  };
+  const draw = () => {
+    const total = book.cells.length;
+    set(count, { text: total ? many("notebook.count", total) : "" });
+    set(empty, { text: t("notebook.empty"), hidden: total > 0 || !book.loaded });
+    reconcile(list, book.cells, { key: (cell) => cell.id, make: makeCell, update: updateCell });
+    [...list.children].forEach((element, index) => set(element.querySelector(".number"), { text: String(total - index) }));
+  };
+  on("cells", draw);
+  on("job", (job) => {
+    const cell = book.cells.find((one) => one.job === job.id);
+    const element = cell && [...list.children].find((one) => one.dataset.key === cell.id);
+    if (element) updateCell(element, cell);
+  });
+  for (const name of ["language", "hello"]) on(name, drawWords);
+  drawWords();
+}
+
+// The sentence that this base is small, what it can learn from, and what to use for real work.
+function aboutBase() {
+  const base = (world.hello || {}).base;
+  if (!base || !base.small) return [];
+  return [icon("layers"), h("div", {}, h("h3", {}, t("small.title")), h("p", {}, t("small.what")), h("p", {}, t("small.real")))];
+}
+
+function makeCell() {
+  const element = h("article.cell", { tabIndex: -1 },
+    h("span.number", { "aria-hidden": "true" }), h("div.sight", {}),
+    h("div.recipe", {}, h("p.prompt", {}), h("p.negative", {}), h("div.marks", {}), h("div.remarks", {}), h("div.noteplace", {})),
+    h("div.verbs", {}));
+  element.drawn = "";
+  return element;
+}
+
+function updateCell(element, cell) {
+  const images = imagesOf(cell);
+  const key = JSON.stringify([cell.state, images.map((image) => image.sha256), cell.missing, cell.base_changed, cell.error, cell.request.prompt, cell.kind]);
+  const [, sight, recipe, verbs] = element.children;
+  if (element.drawn !== key) {
+    element.drawn = key;
+    element.dataset.state = cell.state;
+    set(element, { "aria-label": t("cell.label", { what: cell.request.prompt }) });
+    drawSight(sight, cell, images);
+    drawRecipe(recipe, cell);
+    drawVerbs(verbs, cell, images);
+  }
+  drawNote(recipe.querySelector(".noteplace"), cell);
+  const bar = sight.querySelector(".progress");
+  const job = jobOf(cell);
+  if (bar) progress.draw({ track: bar.firstElementChild, fill: bar.querySelector(".fill"), words: bar.lastElementChild }, job);
+  const glimpse = sight.querySelector(".glimpse");
+  if (glimpse && job && job.glimpse) set(glimpse, { src: job.glimpse, hidden: false });
+}
+
+function drawSight(sight, cell, images) {
+  const alt = describe(cell);
+  const half = Math.floor(images.length / 2);
+  const running = !settled(cell);
+  const pictures = cell.kind === "compare" && images.length >= 2
+    ? images.slice(0, half).map((image, index) => compare(images[half + index], image, alt))
+    : images.slice(0, 9).map((image) => frame(image, alt, cell.request));
+  if (!pictures.length) pictures.push(h("div.frame.blank", {}, running ? h("img.glimpse", { alt: t("stage.glimpse"), hidden: true }) : icon(cell.state === "failed" ? "warn" : "picture")));
+  if (running) pictures.push(progress.bar(t("stage.progress")).element);
+  sight.classList.toggle("many", images.length > 1 && cell.kind !== "compare");
+  sight.replaceChildren(...pictures);
+}
+
+function drawRecipe(recipe, cell) {
+  const { request } = cell;
+  const [prompt, negative, marks, remarks] = recipe.children;
+  set(prompt, { text: request.prompt });
+  set(negative, { text: request.negative_prompt ? t("cell.without", { words: request.negative_prompt }) : "", hidden: !request.negative_prompt });
+  const sampler = ((world.hello || {}).samplers || {})[request.sampler] || request.sampler;
+  const facts = [
+    `${t("field.seed")} ${request.seed}`, `${request.width} × ${request.height}`, t("cell.steps", { n: request.num_inference_steps }),
+    `${t("cell.guidance")} ${request.guidance_scale}`, sampler,
+  ];
+  marks.replaceChildren(
+    ...(request.adapters || []).map(({ name, weight }) => h("span.mark.lora", {}, h("span", {}, name), h("b", {}, number(Number(weight), 2)))),
+    ...facts.map((fact) => h("span.mark", {}, fact)));
+  remarks.replaceChildren(...remarksOf(cell).map(([kind, text]) => h(`p.remark.${kind}`, {}, icon(kind === "bad" ? "warn" : "layers"), h("span", {}, text))));
+}
+
+function remarksOf(cell) {
+  const found = [];
+  if (cell.sample) found.push(["info", t("cell.sample")]);
+  if (cell.state === "failed") found.push(["bad", sentence(cell.error || {})]);
+  if (cell.state === "stopped") found.push(["info", t("cell.stopped")]);
+  if (cell.state === "lost") found.push(["info", t("cell.lost")]);
+  for (const name of cell.missing || []) found.push(["info", t("cell.adapter_gone", { name })]);
+  if (cell.base_changed) found.push(["info", t("cell.base_changed")]);
+  const job = world.jobs[cell.job];
+  for (const warning of (job && job.warnings) || []) found.push(["info", sentence(warning)]);
+  return found;
+}
+
+function drawVerbs(verbs, cell, images) {
+  if (!settled(cell)) {
+    verbs.replaceChildren(button("quiet.small", { sign: "stop", text: t("generate.stop"), onclick: () => stop(cell) }));
+    return;
+  }
+  const saveAll = () => images.forEach((image) => save(image.sha256, fileName(cell.request.prompt, image.seed)));
+  verbs.replaceChildren(
+    button("quiet.small", { sign: "again", text: t("cell.again"), onclick: () => again(cell, false) }),
+    button("quiet.small", { sign: "dice", text: t("cell.new_seed"), onclick: () => again(cell, true) }),
+    button("quiet.small", { sign: "edit", text: t("cell.edit"), onclick: () => edit(cell) }),
+    button("quiet.small", { sign: "note", text: t("cell.note"), onclick: (event) => openNote(event.currentTarget.closest(".cell"), cell) }),
+    images.length ? button("quiet.small", { sign: "download", text: t("download"), onclick: saveAll }) : "",
+    button("quiet.small.far", { sign: "trash", text: t("delete"), onclick: () => remove(cell) }));
+}
+
+// ------------------------------------------------------------ notes, saved while they are typed
+function openNote(element, cell) {
+  const place = element.querySelector(".noteplace");
+  if (!place.firstElementChild) place.append(noteField(cell));
+  place.firstElementChild.focus();
+}
+
+function noteField(cell) {
+  const field = h("textarea.field.note", { rows: 2, value: cell.note, "aria-label": t("cell.note_label") });
+  const save = debounce(500, () => call("note", { cell: cell.id, note: field.value }).then(() => { cell.note = field.value; }, complain));
+  field.addEventListener("input", () => { cell.note = field.value; save(); });
+  field.addEventListener("blur", () => { save.now(); if (!field.value.trim()) field.remove(); });
+  return field;
+}
+
+function drawNote(place, cell) {
+  const field = place.firstElementChild;
+  if (!field && cell.note) place.append(noteField(cell));
+  else if (field && field !== document.activeElement && field.value !== cell.note) field.value = cell.note;
+}

@@ -1,0 +1,191 @@
+// The LoRA stack: a mixer. Each row has a toggle, a slider, a number, solo and remove.
+import { button, h, icon, reconcile, set, uid } from "./dom.js";
+import { emit, on } from "./bus.js";
+import { draft, keep } from "./draft.js";
+import { find, loadLibrary, matches, shelf } from "./library_data.js";
+import { open } from "./dialog.js";
+import { thumbUrl } from "./pictures.js";
+import { upload, watch, world } from "./server.js";
+import { attempt, complain, tell } from "./toast.js";
+import { has, number, sentence, t } from "./text.js";
+
+const MIN = 0;
+const MAX = 1.5;
+const STRONG = 1.5;
+
+// The LoRAs that act: those in solo if there are any, else those that are switched on. Weights as typed.
+export function active() {
+  const solo = draft.stack.some((row) => row.solo);
+  return draft.stack.filter((row) => (solo ? row.solo : row.on)).map(({ sha256, name, weight }) => ({ sha256, name, weight: String(weight) }));
+}
+
+export function add(entry, weight = entry.recommended_weight) {
+  const there = draft.stack.find((row) => row.sha256 === entry.sha256);
+  if (there) Object.assign(there, { on: true, weight });
+  else draft.stack.push({ sha256: entry.sha256, name: entry.name, weight, on: true, solo: false });
+  changed();
+}
+
+export function replaceStack(rows) {
+  draft.stack = rows.map(({ sha256, name, weight }) => ({ sha256, name, weight, on: true, solo: false }));
+  changed();
+}
+
+function changed() {
+  keep({}, "stack");
+  emit("stack");
+}
+
+export function stack(panel) {
+  const rows = h("div.rows", { role: "list" });
+  const title = h("h2", {});
+  const empty = h("p.hint", {});
+  const input = h("input", { type: "file", accept: ".safetensors", multiple: true, hidden: true });
+  input.addEventListener("change", () => { take([...input.files]); input.value = ""; });
+  const adder = button("quiet.add", { sign: "plus", text: "" });
+  adder.addEventListener("click", () => picker(() => input.click()));
+  const box = h("section.stack", {}, h("header", {}, title, adder), rows, empty, input);
+  panel.append(box);
+  acceptDrops(box);
+
+  const draw = () => {
+    set(title, { text: t("stack.title") });
+    set(adder.lastElementChild, { text: t("stack.add") });
+    set(input, { "aria-label": t("stack.file") });
+    set(empty, { text: t("stack.empty"), hidden: draft.stack.length > 0 });
+    reconcile(rows, draft.stack, { key: (row) => row.sha256, make: (row) => makeRow(row.sha256), update: updateRow });
+  };
+  for (const name of ["stack", "library", "language", "info"]) on(name, draw);
+  on("wrong", (problem) => {
+    for (const row of rows.children) {
+      const wrong = problem && problem.values.field === `weight:${row.dataset.key}`;
+      set(row.querySelector(".wrong"), { hidden: !wrong, text: wrong ? sentence(problem) : "" });
+      if (wrong) row.querySelector("input.weight").focus();
+    }
+  });
+  draw();
+}
+
+const rowOf = (sha256) => draft.stack.find((row) => row.sha256 === sha256);
+
+function makeRow(sha256) {
+  const change = (changes) => { Object.assign(rowOf(sha256), changes); changed(); };
+  const toggle = button("ghost.square.toggle", { sign: "power", label: " ", onclick: () => change({ on: !rowOf(sha256).on }) });
+  const slider = h("input", { type: "range", step: 0.05, class: "weight-slider" });
+  slider.addEventListener("input", () => change({ weight: Number(slider.value) }));
+  slider.addEventListener("dblclick", () => change({ weight: (find(sha256) || { recommended_weight: 1 }).recommended_weight }));
+  const field = h("input.field.weight", { type: "text", inputMode: "decimal", autocomplete: "off" });
+  field.addEventListener("input", () => change({ weight: field.value }));
+  field.addEventListener("keydown", (event) => {
+    const steps = { ArrowUp: 0.05, ArrowDown: -0.05 };
+    const value = Number(field.value);
+    if (!(event.key in steps) || Number.isNaN(value)) return;
+    event.preventDefault();
+    change({ weight: Math.round((value + steps[event.key]) * 100) / 100 });
+  });
+  const solo = button("ghost.square.solo", { sign: "solo", label: " ", onclick: () => change({ solo: !rowOf(sha256).solo }) });
+  const gone = button("ghost.square", { sign: "close", label: " ", onclick: () => { draft.stack = draft.stack.filter((row) => row.sha256 !== sha256); changed(); } });
+  return h("div.row", { role: "listitem" },
+    toggle, h("span.name", {}), h("span.slide", {}, slider), field, solo, gone, h("p.hint.warn", { hidden: true }), h("p.wrong", { role: "alert", hidden: true }));
+}
+
+function updateRow(element, row) {
+  const entry = find(row.sha256);
+  const name = entry ? entry.name : row.name;
+  const [toggle, label, slide, field, solo, gone, warn] = element.children;
+  const slider = slide.firstElementChild;
+  const anySolo = draft.stack.some((other) => other.solo);
+  const acts = anySolo ? row.solo : row.on;
+  element.classList.toggle("off", !acts);
+  set(toggle, { "aria-pressed": String(row.on), "aria-label": t(row.on ? "stack.off" : "stack.on", { name }), title: t(row.on ? "stack.off" : "stack.on", { name }) });
+  set(label, { text: name, title: name });
+  const value = Number(row.weight);
+  const finite = String(row.weight).trim() !== "" && Number.isFinite(value);
+  if (finite) {
+    set(slider, { min: Math.min(MIN, Math.floor(value * 2) / 2), max: Math.max(MAX, Math.ceil(value * 2) / 2) });
+    if (Number(slider.value) !== value) slider.value = value;
+  }
+  set(slider, { "aria-label": t("stack.weight", { name }), "aria-valuetext": t("stack.valuetext", { name, weight: finite ? number(value, 2) : row.weight }) });
+  slider.style.setProperty("--fill", `${finite ? 100 * (value - Number(slider.min)) / (Number(slider.max) - Number(slider.min)) : 0}%`);
+  if (document.activeElement !== field || Number(field.value) !== value) {
+    const text = typeof row.weight === "number" ? row.weight.toFixed(2) : row.weight;
+    if (field.value !== text && !(document.activeElement === field && field.value === String(row.weight))) field.value = text;
+  }
+  set(field, { "aria-label": t("stack.weight_number", { name }) });
+  set(solo, { "aria-pressed": String(row.solo), "aria-label": t("stack.solo", { name }), title: t("stack.solo", { name }) });
+  set(gone, { "aria-label": t("stack.remove", { name }), title: t("stack.remove", { name }) });
+  const words = shelf.loaded && !entry ? t("stack.gone") : entry && !entry.fits ? t("stack.other_base") : Math.abs(value) > STRONG ? t("stack.strong") : "";
+  set(warn, { hidden: !words, text: words });
+}
+
+// ------------------------------------------------------------ adding from the library
+function picker(fromFile) {
+  const search = h("input.field", { type: "search", placeholder: t("stack.search"), "aria-label": t("stack.search") });
+  const list = h("div.picks", { role: "list" });
+  const content = [
+    h("label.search", {}, icon("search"), search), list,
+    h("footer", {}, h("p.hint", {}, t("stack.drop_hint")), button("quiet", { sign: "upload", text: t("stack.from_file"), onclick: () => { dialog.close(); fromFile(); } })),
+  ];
+  const draw = () => {
+    const found = shelf.adapters.filter((entry) => matches(entry, search.value));
+    list.replaceChildren(...found.map((entry) => h("div", { role: "listitem" }, h("button.pick", {
+      type: "button", onclick: () => { add(entry); dialog.close(); },
+    }, cover(entry), h("span.name", {}, entry.name), h("small", {}, entry.trigger_words.join(", ")),
+    entry.fits ? null : h("small.warn", {}, t("stack.other_base"))))));
+    if (!found.length) list.append(h("p.hint", {}, t(shelf.adapters.length ? "stack.none_found" : "library.empty")));
+  };
+  search.addEventListener("input", draw);
+  search.addEventListener("keydown", (event) => { if (event.key === "Enter") { const first = list.querySelector("button"); if (first) first.click(); } });
+  const dialog = open(t("stack.add_title"), content);
+  draw();
+  search.focus();
+}
+
+export function cover(entry) {
+  return entry.cover
+    ? h("img.cover", { src: thumbUrl(entry.cover, 128), alt: "", loading: "lazy" })
+    : h("span.cover.blank", { "aria-hidden": "true" }, icon("layers"));
+}
+
+// ------------------------------------------------------------ adding a file
+function acceptDrops(box) {
+  const holds = (event) => [...(event.dataTransfer ? event.dataTransfer.types : [])].includes("Files");
+  let depth = 0;
+  box.addEventListener("dragenter", (event) => { if (holds(event)) { event.preventDefault(); depth += 1; box.classList.add("over"); } });
+  box.addEventListener("dragover", (event) => { if (holds(event)) event.preventDefault(); });
+  box.addEventListener("dragleave", () => { depth = Math.max(0, depth - 1); box.classList.toggle("over", depth > 0); });
+  box.addEventListener("drop", (event) => {
+    if (!holds(event)) return;
+    event.preventDefault();
+    depth = 0;
+    box.classList.remove("over");
+    take([...event.dataTransfer.files]);
+  });
+}
+
+const expected = new Set();
+
+export async function take(files, intoStack = true) {
+  for (const file of files) {
+    const job = uid();
+    if (intoStack) expected.add(job);
+    tell(t("stack.reading", { name: file.name }));
+    try {
+      await upload("adapter", file, { job });
+      watch(job);
+    } catch (error) { expected.delete(job); complain(error); }
+  }
+}
+
+on("ended", async (job) => {
+  if (job.kind !== "import_adapter") return;
+  if (job.state === "failed") { complain(job.error); return; }
+  if (job.state !== "done") return;
+  await attempt(loadLibrary);
+  const entry = find(job.result.adapter);
+  for (const warning of job.result.warnings || []) if (has(`error.${warning.code}`)) tell(sentence(warning));
+  if (entry && expected.delete(job.id)) { add(entry); tell(t("stack.added", { name: entry.name })); }
+  else if (entry) tell(t("library.added", { name: entry.name }));
+});
+
+export const baseName = () => ((world.info || {}).base || {}).title || "";

@@ -1,0 +1,156 @@
+"""What every action and screen stands on: the engine, the workspace, the settings; and a checked view of a call.
+
+It knows no widgets and no HTTP.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from lora_studio.engine.protocol import Engine
+from lora_studio.errors import InvalidInput, NotFound, StudioError
+from lora_studio.settings import Settings
+from lora_studio.store import Workspace
+from lora_studio.types import AdapterEntry, BaseInfo, Cell, DatasetManifest, Job
+
+SHELL = "local"
+"""Owner of what the command line makes; as the server listens on this machine alone, every page may use it."""
+
+SAMPLES = "samples"
+"""Owner of what comes with the app."""
+
+_ID = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(frozen=True)
+class Studio:
+    """The three things that a page works with."""
+
+    engine: Engine
+    workspace: Workspace
+    settings: Settings
+
+    def base(self) -> BaseInfo:
+        """The loaded base. Raises `StudioError` when none is loaded."""
+        base = self.engine.info().base
+        if base is None:
+            raise StudioError("No base is loaded; choose one in the base chooser and try again.", code="no_base")
+        return base
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One call of a page: who asks, and with what. Every getter checks; nothing of a call is trusted."""
+
+    studio: Studio
+    owner: str
+    data: dict[str, Any]
+
+    @property
+    def readers(self) -> tuple[str, ...]:
+        """The owners whose things this one may see."""
+        return (self.owner, SHELL, SAMPLES)
+
+    def text(self, name: str, default: str | None = None) -> str:
+        """A text of the call. Raises `InvalidInput`."""
+        value = self.data.get(name, default)
+        if not isinstance(value, str):
+            raise _bad(name, value, "a text")
+        return value
+
+    def flag(self, name: str) -> bool:
+        """A yes or no of the call, no where it is left out. Raises `InvalidInput`."""
+        value = self.data.get(name, False)
+        if not isinstance(value, bool):
+            raise _bad(name, value, "true or false")
+        return value
+
+    def whole(self, name: str) -> int:
+        """A whole number of the call. Raises `InvalidInput`."""
+        value = self.data.get(name)
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise _bad(name, value, "a whole number")
+        return value
+
+    def table(self, name: str) -> dict[str, Any]:
+        """An object of the call. Raises `InvalidInput`."""
+        value = self.data.get(name, {})
+        if not isinstance(value, dict):
+            raise _bad(name, value, "an object")
+        return value
+
+    def new_id(self, name: str) -> str:
+        """An id that the page chose: 32 hexadecimal digits. Raises `InvalidInput`."""
+        value = self.text(name)
+        if not _ID.fullmatch(value):
+            raise _bad(name, value, "32 hexadecimal digits")
+        return value
+
+    # ------------------------------------------------------------ things that must be the caller's own
+    def job(self, name: str = "job") -> Job:
+        """A job of the caller. Raises `NotFound`, for somebody else's too."""
+        job = self.studio.engine.job(self.text(name))
+        if job.owner != self.owner:
+            raise NotFound(
+                f"There is no job {job.id[:80]!r} in this workspace; it may have been deleted.",
+                code="job_missing",
+                job=job.id[:80],
+            )
+        return job
+
+    def cell(self, name: str = "cell") -> Cell:
+        """A cell in a notebook of the caller. Raises `NotFound`, for somebody else's too."""
+        notebooks = self.studio.workspace.notebooks
+        cell = notebooks.cell(self.text(name))
+        if cell.notebook not in {notebook.id for notebook in notebooks.list(self.owner)}:
+            raise NotFound(
+                f"There is no cell {cell.id[:80]!r}; it may have been deleted.", code="cell_missing", given=cell.id[:80]
+            )
+        return cell
+
+    def dataset(self, name: str = "set") -> DatasetManifest:
+        """A set of pictures of the caller. Raises `NotFound`, for somebody else's too."""
+        found = self.studio.workspace.datasets.get(self.text(name))
+        if found.owner != self.owner:
+            raise NotFound(
+                f"There is no set of pictures {found.id[:80]!r}; it may have been deleted.",
+                code="dataset_missing",
+                given=found.id[:80],
+            )
+        return found
+
+    def adapter(self, sha256: str | None = None) -> AdapterEntry:
+        """A LoRA that the caller sees. Raises `NotFound`."""
+        wanted = self.text("sha256") if sha256 is None else sha256
+        for entry in self.library():
+            if entry.sha256 == wanted:
+                return entry
+        raise NotFound(
+            f"The library has no LoRA file {wanted[:80]!r}; it may have been deleted.",
+            code="adapter_file_missing",
+            given=wanted[:80],
+        )
+
+    def library(self) -> list[AdapterEntry]:
+        """The LoRAs that the caller sees: own ones and the command line's, newest first, then the samples."""
+        adapters = self.studio.workspace.adapters
+        found = {entry.sha256: entry for entry in (*adapters.list(self.owner), *adapters.list(SHELL))}
+        return sorted(found.values(), key=lambda entry: (entry.sample, -entry.created))
+
+
+Action = Callable[[Ask], Any]
+"""A thing that a page may ask for: returns what goes back as JSON, raises `StudioError`."""
+
+
+def _bad(name: str, value: Any, allowed: str) -> InvalidInput:
+    shown = repr(value)[:80]
+    return InvalidInput(
+        f"{name} was given as {shown}; it must be {allowed}; reload the page and try again.",
+        code="call_value",
+        field=name,
+        given=shown,
+        allowed=allowed,
+    )

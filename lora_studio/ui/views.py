@@ -1,0 +1,134 @@
+"""Jobs, cells, adapters and sets as the JSON that pages draw. Pure reading; nothing here changes anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from lora_studio.errors import NotFound
+from lora_studio.store import Workspace
+from lora_studio.types import AdapterEntry, BaseInfo, Cell, DatasetManifest, Event, Job, to_json
+
+MAX_POINTS = 400
+"""A chart gets at most about this many points per call; the newest is always among them."""
+
+
+def adapter_view(entry: AdapterEntry, base: BaseInfo | None) -> dict[str, Any]:
+    """A LoRA of the library; `fits` is False when it was trained on another base than the loaded one."""
+    view: dict[str, Any] = to_json(entry)
+    del view["metadata"], view["owner"]
+    view["fits"] = base is None or not entry.base_sha256 or entry.base_sha256 == base.sha256
+    return view
+
+
+def dataset_view(manifest: DatasetManifest) -> dict[str, Any]:
+    """A set with its pictures and what was refused."""
+    view: dict[str, Any] = to_json(manifest)
+    del view["owner"]
+    return view
+
+
+def job_view(job: Job) -> dict[str, Any]:
+    """A job without its owner."""
+    return {
+        "id": job.id,
+        "kind": job.kind,
+        "state": job.state,
+        "created": job.created,
+        "finished": job.finished,
+        "error": job.error,
+    }
+
+
+def requests_in(cell: Cell) -> dict[str, dict[str, Any]]:
+    """The requests of a cell by name: {"with": ...} for a picture, {"with": ..., "without": ...} for a comparison."""
+    if cell.kind == "compare":
+        return {side: cell.request[side] for side in ("with", "without") if side in cell.request}
+    return {"with": cell.request}
+
+
+def cell_view(cell: Cell, job: Job | None, library: dict[str, AdapterEntry], base: BaseInfo | None) -> dict[str, Any]:
+    """A cell as it is shown: its recipe, how far it is, its pictures, and what has changed since it was made.
+
+    Args:
+        job: the cell's job where the cell has no result yet.
+        library: the LoRAs that the owner sees, by sha256.
+    """
+    requests = requests_in(cell)
+    request = requests.get("with", {})
+    result = cell.result or (job.result if job else None) or {}
+    state, error = _state(cell, job)
+    made_for = str(request.get("base") or "")
+    return {
+        "id": cell.id,
+        "kind": cell.kind,
+        "created": cell.created,
+        "position": cell.position,
+        "request": request,
+        "job": cell.job,
+        "state": state,
+        "error": error,
+        "images": result.get("images", []),
+        "seconds": result.get("seconds"),
+        "note": cell.note,
+        "sample": cell.sample,
+        "missing": [
+            str(adapter.get("name", ""))
+            for adapter in request.get("adapters", [])
+            if adapter.get("sha256") not in library
+        ],
+        "base_changed": bool(base and made_for and made_for != base.sha256),
+    }
+
+
+def _state(cell: Cell, job: Job | None) -> tuple[str, dict[str, Any] | None]:
+    """done, stopped, lost, or the job's own state; and the sentence of a failure."""
+    if cell.result is not None:
+        return ("stopped" if cell.result.get("stopped") else "done"), None
+    if job is None:
+        return "lost", None
+    return ("stopped" if job.state == "cancelled" else job.state), job.error
+
+
+def jobs_of(workspace: Workspace, cells: Iterable[Cell]) -> dict[str, Job]:
+    """The jobs of the cells that wait for a result, by cell id."""
+    found = {}
+    for cell in cells:
+        if cell.result is None and cell.job:
+            try:
+                found[cell.id] = workspace.jobs.get(cell.job)
+            except NotFound:
+                continue
+    return found
+
+
+def progress_view(events: Sequence[Event]) -> dict[str, Any]:
+    """What some events of a job tell, packed: losses as pairs, only the newest progress, all pictures and previews."""
+    view: dict[str, Any] = {}
+    losses: list[tuple[int, float | None, float | None]] = []
+    for event in events:
+        if event.type == "step":
+            step = event.data.get("step", 0)
+            while losses and losses[-1][0] >= step:  # a continued run takes its last steps again
+                losses.pop()
+            losses.append((step, event.data.get("loss"), event.data.get("learning_rate")))
+            view["progress"] = {"phase": "train"} | event.data
+        elif event.type == "progress":
+            view["progress"] = event.data
+        elif event.type in ("picture", "preview", "warning", "checkpoint", "resumed"):
+            view.setdefault(event.type + "s", []).append(event.data)
+        elif event.type == "queued":
+            view["ahead"] = event.data.get("ahead", 0)
+    if losses:
+        view["losses"] = thin(losses)
+    view["since"] = events[-1].seq + 1 if events else None
+    return view
+
+
+def thin(points: Sequence[Any], limit: int = MAX_POINTS) -> list[Any]:
+    """At most about `limit` points, evenly chosen, the last one always among them."""
+    if len(points) <= limit:
+        return list(points)
+    step = len(points) / limit
+    kept = [points[int(index * step)] for index in range(limit)]
+    return kept if kept[-1] is points[-1] else [*kept, points[-1]]

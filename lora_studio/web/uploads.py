@@ -1,0 +1,96 @@
+"""`POST /studio/upload/...`: one file per request as its raw bytes, written beside the workspace's files first.
+
+    /studio/upload/picture?set=ID&name=NAME     a picture, a caption (.txt) or a zip into a set
+    /studio/upload/adapter?job=ID&name=NAME     a LoRA file, handed over to the engine as the job ID
+
+One file per request means that an outage costs one file, which is sent again, and not the whole heap.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from lora_studio.errors import InvalidInput, StudioError
+from lora_studio.store.disk import told
+from lora_studio.ui.actions.library import import_adapter
+from lora_studio.ui.studio import Ask, Studio
+from lora_studio.ui.views import dataset_view
+from lora_studio.web.answers import refusal
+from lora_studio.web.identity import owner_of
+
+MAX_PICTURES = 600_000_000
+MAX_ADAPTER = 4_000_000_000
+"""Bytes of one upload; what is in it is judged by the rooms that read it."""
+
+Take = Callable[[Ask, Path, str], Any]
+
+
+def upload_routes(studio: Studio) -> list[Route]:
+    """The doors for files."""
+    return [
+        Route("/studio/upload/picture", _door(studio, _take_picture, MAX_PICTURES), methods=["POST"]),
+        Route("/studio/upload/adapter", _door(studio, _take_adapter, MAX_ADAPTER), methods=["POST"]),
+    ]
+
+
+def _take_picture(ask: Ask, path: Path, name: str) -> Any:
+    manifest = ask.studio.workspace.datasets.add_files(ask.dataset().id, [path], [name])
+    return {"set": dataset_view(manifest)}
+
+
+def _take_adapter(ask: Ask, path: Path, name: str) -> Any:
+    if not name.casefold().endswith(".safetensors"):
+        raise InvalidInput(
+            f"The file {name!r} is no LoRA that is read here; give a .safetensors file.",
+            code="adapter_suffix",
+            given=name,
+        )
+    ask.new_id("job")
+    sha256 = ask.studio.workspace.files.put_file(path, ".safetensors")
+    return import_adapter(ask, sha256, name[: -len(".safetensors")])
+
+
+def _door(studio: Studio, take: Take, limit: int) -> Callable[[Request], Any]:
+    """A handler that streams the body into a file and hands it to `take`."""
+
+    async def receive(request: Request) -> Response:
+        name = PurePosixPath(request.query_params.get("name", "").replace("\\", "/")).name[:200] or "file"
+        ask = Ask(studio, owner_of(request.scope), dict(request.query_params))
+        waiting = studio.workspace.root / "uploads"
+        try:
+            with told(waiting):
+                waiting.mkdir(mode=0o750, exist_ok=True)
+                with tempfile.TemporaryDirectory(dir=waiting) as folder:
+                    path = Path(folder) / "upload"
+                    await _write(request, path, (name, limit))
+                    return JSONResponse(await run_in_threadpool(take, ask, path, name))
+        except StudioError as problem:
+            return refusal(problem)
+
+    return receive
+
+
+async def _write(request: Request, path: Path, bounds: tuple[str, int]) -> None:
+    """Stream the body to `path`; `bounds` are the file's name and the most bytes. Raises `InvalidInput`."""
+    name, limit = bounds
+    size = 0
+    with path.open("wb") as file:
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > limit:
+                raise InvalidInput(
+                    f"The file {name!r} has more than {limit // 1_000_000} MB, which is the most that is taken; "
+                    "give a smaller one.",
+                    code="upload_too_large",
+                    given=name,
+                    allowed=str(limit // 1_000_000),
+                )
+            await run_in_threadpool(file.write, chunk)

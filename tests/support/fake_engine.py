@@ -1,0 +1,513 @@
+"""An engine without a model: it draws with PIL, trains by formula, and keeps everything in the workspace as a real one.
+
+It is driven from outside by a file, `fake.json` in the workspace, so that a test can slow it, hold it at a chosen place
+or let a job fail, also across processes:
+
+    {"step_seconds": 0.02,      how long a turn takes
+     "hold": "step"}            queued | step | saving: nothing goes past this place while it stands there
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import math
+import random
+import threading
+import time
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageDraw
+
+from lora_studio.errors import AdapterRefused, BaseUnavailable, InvalidInput, NotFound, StudioError
+from lora_studio.prompt.infotext import CHUNK, request_chunk
+from lora_studio.store import Workspace
+from lora_studio.types import (
+    AdapterEntry,
+    BaseDefaults,
+    BaseInfo,
+    DeviceInfo,
+    EngineInfo,
+    Event,
+    GenerateRequest,
+    Job,
+    JobSpec,
+    Tag,
+    TrainConfig,
+    from_json,
+    to_json,
+)
+from lora_studio.types.jobs import FINAL
+
+Turns = Generator[str, None, dict[str, Any]]
+"""A job: yields the name of the place before each turn, returns its result."""
+
+BASES = {
+    ref: BaseInfo(
+        ref=ref,
+        title=title,
+        sha256=letter * 64,
+        unet_file_sha256="c" * 64,
+        family="fake",
+        size_step=8,
+        bucket_step=32,
+        parameters=12_145_000,
+        prediction_type="v_prediction",
+        defaults=BaseDefaults(
+            width=128,
+            height=128,
+            num_inference_steps=18,
+            guidance_scale=4.0,
+            sampler="dpmpp_2m",
+            batch_size=8,
+            preview_prompts=(
+                "1girl, brown hair, long hair, smile, blue eyes, white background",
+                "1girl, pink hair, twintails, green eyes, school uniform, sky",
+            ),
+        ),
+        small=True,
+    )
+    for ref, title, letter in (("embedded", "LoRA Studio's own small base", "a"), ("other", "Another base", "b"))
+}
+
+
+class FakeEngine:
+    """See the module's docstring and `Engine`."""
+
+    def __init__(self, workspace: Workspace, assets: Path, base: str = "embedded") -> None:
+        self.workspace = workspace
+        self._words = assets / "base" / "words.json"
+        self._base: BaseInfo | None = BASES[base]
+        self._changed = threading.Condition()
+        self._waiting: list[JobSpec] = []
+        self._running: dict[str, Turns] = {}
+        self._wishes: dict[str, str] = {}
+        self._glimpses: dict[str, Event] = {}
+        self._loading: str | None = None
+        self._closing = False
+        self._waiting += [JobSpec(job.id, job.kind, job.owner, job.payload) for job in workspace.jobs.recover()]
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    # ------------------------------------------------------------ the boundary
+    def submit(self, spec: JobSpec) -> str:
+        """See `Engine`."""
+        spec = from_json(JobSpec, json.loads(json.dumps(to_json(spec))))
+        with self._changed:
+            if any(job.id == spec.id for job in self.workspace.jobs.list(limit=10_000)):
+                return spec.id
+            if "resume" in spec.payload:
+                run = self.workspace.jobs.get(str(spec.payload["resume"]))
+                self.workspace.jobs.set_state(run.id, "queued")
+                spec = JobSpec(run.id, run.kind, run.owner, run.payload)
+            else:
+                self._check(spec)
+                self.workspace.jobs.create(spec)
+                self._tell(spec.id, "queued", {"ahead": len(self._waiting) + len(self._running)})
+            self._waiting.append(spec)
+            self._changed.notify_all()
+        return spec.id
+
+    def events(self, job_id: str, since: int = 0, timeout: float | None = None) -> Iterator[Event]:
+        """See `Engine`."""
+        while True:
+            with self._changed:
+                found = self.workspace.jobs.events(job_id, since)
+                if not found:
+                    if self.workspace.jobs.get(job_id).state in FINAL or not self._changed.wait(timeout):
+                        return
+                    continue
+            yield from found
+            since = found[-1].seq + 1
+
+    def glimpse(self, job_id: str) -> Event | None:
+        """See `Engine`."""
+        return self._glimpses.get(job_id)
+
+    def job(self, job_id: str) -> Job:
+        """See `Engine`."""
+        return self.workspace.jobs.get(job_id)
+
+    def cancel(self, job_id: str) -> None:
+        """See `Engine`."""
+        state = self.workspace.jobs.get(job_id).state
+        with self._changed:
+            if state == "queued" and job_id not in self._running:
+                self._waiting = [spec for spec in self._waiting if spec.id != job_id]
+                self.workspace.jobs.finish_with(job_id, "cancelled", "cancelled", {}, result={})
+            elif state == "running":
+                self.workspace.jobs.set_state(job_id, "stopping")
+                self._wishes[job_id] = "cancel"
+            self._changed.notify_all()
+
+    def finish(self, job_id: str) -> None:
+        """See `Engine`."""
+        self.workspace.jobs.get(job_id)
+        self._wishes[job_id] = "finish"
+
+    def info(self) -> EngineInfo:
+        """See `Engine`."""
+        jobs = self.workspace.jobs
+        return EngineInfo(
+            base=self._base,
+            device=DeviceInfo("cpu", "a pretended processor", "float32"),
+            running=tuple(jobs.list(states=("running", "stopping"))),
+            queued=tuple(jobs.list(states=("queued",))),
+            loading=self._loading,
+        )
+
+    def vocabulary(self) -> tuple[Tag, ...]:
+        """See `Engine`."""
+        listed = json.loads(self._words.read_text(encoding="utf-8")) if self._words.is_file() else []
+        return tuple(Tag(entry["tag"], entry["count"], entry.get("zh", "")) for entry in listed)
+
+    def close(self) -> None:
+        """See `Engine`."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self._thread.join(5)
+        for job in self.workspace.jobs.list(kinds=["train"], states=["running"]):
+            self.workspace.jobs.finish_with(job.id, "interrupted", "interrupted", {})
+
+    # ------------------------------------------------------------ turns
+    def _run(self) -> None:
+        while not self._closing:
+            with self._changed:
+                self._admit()
+                if not self._running:
+                    self._changed.wait(0.1)
+            for job_id, turns in list(self._running.items()):
+                self._turn(job_id, turns)
+
+    def _turn(self, job_id: str, turns: Turns) -> None:
+        """Take a job one turn further, where nothing holds it."""
+        if self._wishes.get(job_id) == "cancel":
+            self._end(job_id, "cancelled", {})
+            return
+        try:
+            place = next(turns)
+        except StopIteration as ended:
+            self._end(job_id, "done", ended.value)
+            return
+        except StudioError as problem:
+            self._end(job_id, "failed", problem.as_json())
+            return
+        while not self._closing:
+            control = self._control()
+            if control.get("hold") != place or self._wishes.get(job_id) == "cancel":
+                time.sleep(float(control.get("step_seconds", 0.02)))
+                return
+            time.sleep(0.02)
+
+    def _control(self) -> dict[str, Any]:
+        try:
+            found = json.loads((self.workspace.root / "fake.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return dict(found)
+
+    def _admit(self) -> None:
+        """Start what waits; a change of base waits until nothing runs, and everything behind it waits too."""
+        while self._waiting and self._control().get("hold") != "queued":
+            spec = self._waiting[0]
+            if spec.kind == "load_base":
+                self._loading = str(spec.payload["base"])
+                if self._running:
+                    return
+            self._waiting.pop(0)
+            self.workspace.jobs.set_state(spec.id, "running")
+            self._tell(spec.id, "started", {})
+            make = {
+                "generate": self._generate,
+                "train": self._train,
+                "load_base": self._load,
+                "import_adapter": self._import,
+            }
+            self._running[spec.id] = make[spec.kind](spec)
+            if spec.kind == "load_base":
+                return
+
+    def _tell(self, job_id: str, kind: Any, data: dict[str, Any]) -> None:
+        self.workspace.jobs.append(job_id, kind, data)
+
+    def _end(self, job_id: str, state: Any, data: dict[str, Any]) -> None:
+        self._running.pop(job_id, None)
+        self._wishes.pop(job_id, None)
+        self._glimpses.pop(job_id, None)
+        cell = self.workspace.jobs.get(job_id).payload.get("cell")
+        if cell and state == "done":
+            self.workspace.notebooks.finish(cell, data)
+        event = {"done": "done", "cancelled": "cancelled", "failed": "error"}[state]
+        self.workspace.jobs.finish_with(
+            job_id,
+            state,
+            event,  # type: ignore[arg-type]
+            data,
+            result=data if state != "failed" else None,
+            error=data if state == "failed" else None,
+        )
+        with self._changed:
+            self._changed.notify_all()
+
+    # ------------------------------------------------------------ what jobs do
+    def _check(self, spec: JobSpec) -> None:
+        for raw in spec.payload.get("requests", []):
+            request = from_json(GenerateRequest, raw)
+            for adapter in request.adapters:
+                self.workspace.files.path(adapter.sha256)
+            for side, value in (("width", request.width), ("height", request.height)):
+                if value % 8:
+                    low = max(8, value // 8 * 8)
+                    raise InvalidInput(
+                        f"The {side} {value} is no multiple of 8 pixels; use {low} or {low + 8}.",
+                        code="size_multiple",
+                        field=side,
+                        given=str(value),
+                        step=8,
+                        low=low,
+                        high=low + 8,
+                    )
+        if spec.kind == "load_base" and not spec.payload["base"]:
+            raise InvalidInput("The base was given as ''; give embedded.", code="base_empty", given="")
+
+    def _generate(self, spec: JobSpec) -> Turns:
+        requests = [from_json(GenerateRequest, raw) for raw in spec.payload["requests"]]
+        began = time.monotonic()
+        wanted = [(request, index) for request in requests for index in range(request.num_images)]
+        steps = requests[0].num_inference_steps
+        for step in range(1, steps + 1):
+            yield "step"
+            left = (steps - step) * float(self._control().get("step_seconds", 0.02))
+            data = {"phase": "sample", "step": step, "steps": steps, "seconds_left": left}
+            self._tell(spec.id, "progress", data)
+            look = draw(wanted[0][0], 0).resize((32, 32))
+            noise = Image.effect_noise((32, 32), 90).convert("RGB")
+            mixed = Image.blend(noise, look, step / steps)
+            self._glimpses[spec.id] = Event(spec.id, -1, time.time(), "glimpse", {"image": uri(mixed), "step": step})
+        images = []
+        for request, index in wanted:
+            sha256 = self.workspace.files.put_bytes(png(request, index), ".png")
+            seed = request.seed + index
+            self._tell(spec.id, "picture", {"index": len(images), "seed": seed, "sha256": sha256})
+            images.append({"sha256": sha256, "seed": seed, "width": request.width, "height": request.height})
+        yield "saving"
+        return {"images": images, "seconds": round(time.monotonic() - began, 3)}
+
+    def _train(self, spec: JobSpec) -> Turns:
+        config = from_json(TrainConfig, spec.payload["config"])
+        base = self._base or BASES["embedded"]
+        kept = self.workspace.jobs.checkpoint(spec.id)
+        first = 0 if kept is None else kept[0]
+        if first:
+            self._tell(spec.id, "resumed", {"step": first})
+        prompts = config.preview_prompts or base.defaults.preview_prompts[:1]
+        began, rng, done = time.monotonic(), random.Random(config.seed), first
+        loss = 0.0
+        for step in range(first + 1, config.steps + 1):
+            yield "step"
+            if self._wishes.get(spec.id) == "finish":
+                break
+            done = step
+            loss = 0.12 + 0.3 * math.exp(-4 * step / config.steps) + rng.gauss(0, 0.03)
+            left = (config.steps - step) * float(self._control().get("step_seconds", 0.02))
+            data = {"step": step, "steps": config.steps, "loss": loss, "learning_rate": config.learning_rate}
+            self._tell(spec.id, "step", data | {"seconds_left": left})
+            if config.preview_every and step % config.preview_every == 0:
+                for prompt in prompts:
+                    request = self._preview_request(prompt)
+                    ears = {"ears": step / config.steps}
+                    sha256 = self.workspace.files.put_bytes(encode(draw(request, 0, ears)), ".png")
+                    told = {"step": step, "prompt": prompt, "seed": 7, "sha256": sha256}
+                    self._tell(spec.id, "preview", told)
+            if config.checkpoint_every and step % config.checkpoint_every == 0:
+                sha256 = self.workspace.files.put_bytes(f"checkpoint {spec.id} {step}".encode(), ".safetensors")
+                self.workspace.jobs.save_checkpoint(spec.id, step, sha256)
+                self._tell(spec.id, "checkpoint", {"step": step, "sha256": sha256})
+        self._tell(spec.id, "progress", {"phase": "export", "step": 1, "steps": 1})
+        yield "saving"
+        header = {"lora_studio_base_sha256": base.sha256, "name": config.name, "steps": str(done)}
+        data_bytes = safetensors(header)
+        cover = self.workspace.files.put_bytes(encode(draw(self._preview_request(prompts[0]), 0, {"ears": 1})), ".png")
+        words = (config.trigger.strip(),) if config.trigger.strip() else ("cat ears",)
+        entry = adapter_entry(self.workspace, data_bytes, config.name, spec.owner)
+        fields = {"trigger_words": words, "cover": cover, "run": spec.id, "rank": config.rank}
+        entry = self.workspace.adapters.add(
+            AdapterEntry(**(vars(entry) | fields | {"base_sha256": base.sha256, "alpha": float(config.rank)}))
+        )
+        return {
+            "adapter": entry.sha256,
+            "name": entry.name,
+            "steps": done,
+            "seconds": round(time.monotonic() - began, 3),
+            "final_loss": loss,
+            "trainable_parameters": 797_184,
+            "base_parameters": base.parameters,
+        }
+
+    def _preview_request(self, prompt: str) -> GenerateRequest:
+        return GenerateRequest(prompt, 128, 128, 18, 4.0, "dpmpp_2m", 7)
+
+    def _load(self, spec: JobSpec) -> Turns:
+        ref = str(spec.payload["base"])
+        for step in range(1, 4):
+            yield "step"
+            self._tell(spec.id, "progress", {"phase": "load", "step": step, "steps": 3})
+        self._loading = None
+        if ref not in BASES:
+            raise BaseUnavailable(
+                f"The base {ref!r} is not there: it has no model_index.json; give 'embedded', a folder in diffusers' "
+                "layout, or a Hugging Face id such as stable-diffusion-v1-5/stable-diffusion-v1-5.",
+                code="base_missing",
+                given=ref,
+            )
+        self._base = BASES[ref]
+        return {"base": to_json(self._base)}
+
+    def _import(self, spec: JobSpec) -> Turns:
+        yield "step"
+        name = str(spec.payload["name"])
+        data = self.workspace.files.read(str(spec.payload["file"]))
+        try:
+            length = int.from_bytes(data[:8], "little")
+            header = json.loads(data[8 : 8 + length])
+            meta = header.get("__metadata__", {})
+        except ValueError as problem:
+            raise AdapterRefused(
+                f"{name!r} is no usable LoRA file: its header is damaged; choose another file.",
+                code="adapter_damaged",
+                given=repr(name),
+                why="its header is damaged",
+            ) from problem
+        entry = adapter_entry(self.workspace, data, name, spec.owner)
+        made_for = str(meta.get("lora_studio_base_sha256", ""))
+        entry = self.workspace.adapters.add(AdapterEntry(**(vars(entry) | {"base_sha256": made_for})))
+        return {"adapter": entry.sha256, "name": entry.name, "warnings": []}
+
+
+# ---------------------------------------------------------------- drawings
+HAIR = {
+    "brown": (122, 84, 60),
+    "pink": (236, 150, 180),
+    "blue": (110, 150, 220),
+    "blonde": (236, 208, 130),
+    "black": (52, 48, 58),
+    "red": (196, 80, 70),
+    "green": (120, 176, 130),
+    "purple": (160, 130, 205),
+}
+
+
+def draw(request: GenerateRequest, index: int, changes: dict[str, float] | None = None) -> Image.Image:
+    """A face whose hair follows the words, whose background follows the seed, and whose ears follow the weights."""
+    rng = random.Random(f"{request.prompt}|{request.seed + index}")
+    acts = {adapter.name: adapter.weight for adapter in request.adapters} | (changes or {})
+    ears = sum(weight for name, weight in acts.items() if "ear" in name.lower())
+    neon = sum(weight for name, weight in acts.items() if "neon" in name.lower())
+    star = sum(weight for name, weight in acts.items() if "miko" in name.lower())
+    width, height = request.width * 2, request.height * 2
+    ground = tuple(int(c * (1 - 0.8 * min(1, max(0, neon)))) for c in rng.choice([(214, 229, 240), (240, 226, 214)]))
+    picture = Image.new("RGB", (width, height), ground)
+    pen = ImageDraw.Draw(picture)
+    hair = next((colour for word, colour in HAIR.items() if f"{word} hair" in request.prompt), (150, 120, 100))
+    cx, cy, r = width * (0.5 + rng.uniform(-0.04, 0.04)), height * 0.56, min(width, height) * 0.27
+    pen.ellipse([cx - r * 1.25, cy - r * 1.3, cx + r * 1.25, cy + r * 1.75], fill=hair)
+    tall = r * 0.9 * max(0.0, min(1.5, ears))
+    if tall > 1:
+        for side in (-1, 1):
+            tip, foot = cx + side * r * 0.95, cx + side * r * 0.35
+            edge = cx + side * r * 1.15
+            pen.polygon([(foot, cy - r * 1.1), (tip, cy - r * 1.1 - tall), (edge, cy - r * 0.7)], fill=hair)
+            inner = (foot * 0.6 + tip * 0.4, cy - r * 1.02)
+            pen.polygon([inner, (tip, cy - r * 1.1 - tall * 0.7), (edge, cy - r * 0.85)], fill=(240, 170, 170))
+    pen.ellipse([cx - r, cy - r * 0.95, cx + r, cy + r], fill=(252, 226, 206))
+    pen.pieslice([cx - r * 1.08, cy - r * 1.15, cx + r * 1.08, cy + r * 0.55], 180, 360, fill=hair)
+    for side in (-1, 1):
+        ex = cx + side * r * 0.42
+        pen.ellipse([ex - r * 0.15, cy - r * 0.02, ex + r * 0.15, cy + r * 0.38], fill=(70, 110, 170))
+        pen.ellipse([ex - r * 0.05, cy + r * 0.05, ex + r * 0.06, cy + r * 0.17], fill=(255, 255, 255))
+        pen.ellipse(
+            [ex - r * 0.2 + side * r * 0.12, cy + r * 0.42, ex + r * 0.2 + side * r * 0.12, cy + r * 0.56],
+            fill=(246, 190, 180),
+        )
+    pen.arc([cx - r * 0.22, cy + r * 0.4, cx + r * 0.22, cy + r * 0.72], 20, 160, fill=(150, 70, 70), width=3)
+    if star > 0.05:
+        size = r * 0.3 * min(1.5, star)
+        pen.ellipse(
+            [cx + r * 0.6 - size, cy - r * 0.8 - size, cx + r * 0.6 + size, cy - r * 0.8 + size], fill=(250, 214, 90)
+        )
+    if neon > 0.05:
+        pen.ellipse(
+            [cx - r * 1.6, cy - r * 1.7, cx + r * 1.6, cy + r * 2],
+            outline=(90, 240, 255),
+            width=max(2, int(6 * min(1.5, neon))),
+        )
+    return picture.resize((request.width, request.height), Image.Resampling.LANCZOS)
+
+
+def encode(picture: Image.Image, chunk: str | None = None) -> bytes:
+    """A picture as PNG, with its request when there is one."""
+    from PIL.PngImagePlugin import PngInfo
+
+    info = PngInfo()
+    if chunk is not None:
+        info.add_text(CHUNK, chunk)
+    out = io.BytesIO()
+    picture.save(out, "PNG", pnginfo=info)
+    return out.getvalue()
+
+
+def png(request: GenerateRequest, index: int) -> bytes:
+    """The stored picture of a request."""
+    return encode(draw(request, index), request_chunk(request, index))
+
+
+def uri(picture: Image.Image) -> str:
+    """A small picture as a data URI."""
+    out = io.BytesIO()
+    picture.save(out, "PNG")
+    return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode()
+
+
+def safetensors(metadata: dict[str, str]) -> bytes:
+    """A file that a reader of headers takes for a LoRA."""
+    header = json.dumps({"__metadata__": metadata, "x": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}})
+    return len(header).to_bytes(8, "little") + header.encode() + bytes(4)
+
+
+def adapter_entry(workspace: Workspace, data: bytes, name: str, owner: str) -> AdapterEntry:
+    """An entry for a file, put into the store."""
+    sha256 = workspace.files.put_bytes(data, ".safetensors")
+    return AdapterEntry(sha256=sha256, name=name, owner=owner, created=time.time(), size=len(data), family="fake")
+
+
+def add_samples(workspace: Workspace) -> list[AdapterEntry]:
+    """Three LoRAs as if they had come with the app, each with a cover."""
+    made = []
+    for name, words in (("Cat ears", ("cat ears",)), ("Neon style", ("neon style",)), ("Miko Tsuki", ("miko tsuki",))):
+        try:
+            made.append(workspace.adapters.find(name, "samples"))
+            continue
+        except NotFound:
+            pass
+        entry = adapter_entry(workspace, safetensors({"name": name}), name, "samples")
+        request = from_json(
+            GenerateRequest,
+            {
+                "prompt": "1girl, brown hair, smile",
+                "width": 128,
+                "height": 128,
+                "num_inference_steps": 18,
+                "guidance_scale": 4.0,
+                "sampler": "dpmpp_2m",
+                "seed": 3,
+                "adapters": [{"sha256": entry.sha256, "name": name, "weight": 1.0}],
+            },
+        )
+        cover = workspace.files.put_bytes(encode(draw(request, 0)), ".png")
+        fields = {"trigger_words": words, "cover": cover, "sample": True, "rank": 16, "base_sha256": "a" * 64}
+        made.append(workspace.adapters.add(AdapterEntry(**(vars(entry) | fields))))
+    return made

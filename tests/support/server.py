@@ -1,0 +1,44 @@
+"""The page in a process of its own, on the pretended engine or the real one: `python -m tests.support.server -h`."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+
+from lora_studio.settings import load_settings
+from lora_studio.store import Workspace
+from lora_studio.store.samples import install_samples
+from tests.support.fake_engine import FakeEngine, add_samples
+
+
+def main() -> None:
+    """Serve until told to stop; `--kind real` needs the embedded base."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--workspace", type=Path, required=True)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--kind", choices=("fake", "real"), default="fake")
+    given = parser.parse_args()
+    settings = load_settings(workspace=given.workspace, port=given.port, open_browser=False, offline=True)
+    workspace = Workspace.open(settings.workspace)
+    if given.kind == "real":
+        from lora_studio.engine.inline import build_engine
+
+        install_samples(workspace, settings.assets)
+        engine = build_engine(settings, workspace)
+    else:
+        add_samples(workspace)
+        engine = FakeEngine(workspace, settings.assets)
+    from lora_studio.web import serve
+
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        serve(settings, workspace, engine)
+    finally:
+        engine.close()
+        workspace.close()
+
+
+if __name__ == "__main__":
+    main()
