@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import json
 import re
 import sys
 import tomllib
@@ -74,6 +75,18 @@ def test_both_readmes_have_the_same_structure() -> None:
 
     assert shape(english) == shape(chinese)
     assert len(shape(english)) > 25
+
+
+@pytest.mark.parametrize(
+    ("page", "language", "title"), [("README.md", "en", "First steps"), ("README.zh.md", "zh", "第一步")]
+)
+def test_the_first_steps_name_what_the_page_shows(page: str, language: str, title: str) -> None:
+    """Words in bold in that section are buttons and tabs, and read as they do on the screen."""
+    section = read(page).split(f"## {title}\n")[1].split("\n## ")[0]
+    shown = set(json.loads(read(f"lora_studio/ui/strings/{language}.json")).values())
+    named = re.findall(r"(?<!\*)\*\*?([^*]+)\*\*?(?!\*)", section)
+    assert len(named) >= 6
+    assert [word for word in named if word not in shown and word not in ("cat ears", "猫耳")] == []
 
 
 def test_the_readme_commands_exist() -> None:
