@@ -20,6 +20,8 @@ from lora_studio.types import DatasetItem
 SUFFIXES = (".txt", ".caption")
 """Endings of caption files; the first wins where a picture has both."""
 MAX_BYTES = 65_536
+GENERIC = ("1girl", "1boy", "no humans", "no", "humans", "solo", "hair", "eyes", "style", "background")
+"""Words that many sets have in common and that teach nothing."""
 _BOMS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 
 
@@ -100,6 +102,35 @@ def _with_trigger(caption: str, word: str) -> str:
     if not word or (caption and has_trigger(caption, word)):
         return caption
     return f"{word}, {caption}" if caption else word
+
+
+def common_words(captions: Sequence[str], ignored: Sequence[str] = GENERIC) -> str:
+    """The longest run of words within one tag that every caption has: what a set teaches, where nobody says it.
+
+    Words that say nothing of their own (`ignored`, e.g. 1girl) do not count; "" when there is no such run.
+    """
+    runs = [_runs(caption, frozenset(ignored)) for caption in captions]
+    shared = set.intersection(*runs) if runs else set()
+    return max(sorted(shared), key=lambda run: len(run.split()), default="")
+
+
+def _runs(caption: str, ignored: frozenset[str]) -> set[str]:
+    """All runs of words within the caption's tags, in lower case."""
+    found: set[str] = set()
+    for tag in tags(caption):
+        words = tag.casefold().replace("_", " ").split()
+        for start in range(len(words)):
+            for end in range(start + 1, len(words) + 1):
+                found.add(" ".join(words[start:end]))
+    return found - ignored
+
+
+def without_words(caption: str, words: str) -> str:
+    """The caption without the tags that hold the run `words`; as it stands when `words` is empty."""
+    if not words:
+        return caption
+    run = f" {words.casefold()} "
+    return ", ".join(tag for tag in tags(caption) if run not in f" {tag.casefold().replace('_', ' ')} ")
 
 
 def rng_for(seed: int, step: int, index: int) -> random.Random:

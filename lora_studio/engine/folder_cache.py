@@ -17,21 +17,25 @@ class FolderCache:
         self._folder = folder
 
     def get(self, key: str) -> bytes | None:
-        """What was put under `key` (hex digits), or None."""
+        """What was put under `key` (hex digits and `-`), or None."""
         try:
-            data = (self._folder / key).read_bytes()
+            data = self._path(key).read_bytes()
         except OSError:
             return None
         whole = hashlib.sha256(data[_LENGTH:]).digest() == data[:_LENGTH]
         return data[_LENGTH:] if whole else None
 
+    def _path(self, key: str) -> Path:
+        return self._folder / key[:2] / key
+
     def put(self, key: str, data: bytes) -> None:
         """Keep `data`; a full disk only means that it is made again next time."""
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=self._folder)
+            target = self._path(key)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(dir=target.parent)
             with os.fdopen(handle, "wb") as file:
                 file.write(hashlib.sha256(data).digest() + data)
-            os.replace(name, self._folder / key)
+            os.replace(name, target)
         except OSError:
             return

@@ -76,7 +76,7 @@ class Worker:
                 old, self._base, self._tools = self._base, None, None
                 release(old)
             base = self._load(ref)
-            latents = FolderCache(self._workspace.root / "cache" / "latents")
+            latents = FolderCache(self._workspace.files.latents)
             self._tools = Tools(self._workspace, base, AdapterCache(self._workspace, base), latents)
             self._base = base
         finally:
@@ -156,7 +156,7 @@ class Worker:
         self._tell(self._workspace.jobs.append(job.id, report.type, data))
 
     def _too_soon(self, job_id: str, report: Report) -> bool:
-        """True for progress that follows other progress within moments: it would fill the store and tell nobody more."""
+        """True for progress within moments of other progress: it would fill the store and tell nobody more."""
         if report.type != "progress" or report.data.get("step") == report.data.get("steps"):
             return False
         now = time.monotonic()

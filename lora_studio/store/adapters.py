@@ -22,7 +22,7 @@ from lora_studio.store.files import FileStore
 from lora_studio.store.references import References
 from lora_studio.store.tables import adapter
 from lora_studio.store.words import checked_name, storable
-from lora_studio.types import AdapterEntry
+from lora_studio.types import LOCAL, AdapterEntry
 
 CHANGEABLE = ("name", "trigger_words", "notes", "cover", "recommended_weight")
 _PREFIX = re.compile(r"[0-9a-f]{8,64}")
@@ -116,10 +116,10 @@ class Adapters:
         )
 
     def list(self, owner: str | None = None) -> builtins.list[AdapterEntry]:
-        """The owner's entries and the samples (everybody's where `owner` is None), newest first, samples last."""
+        """The owner's entries, the command line's and the samples (everybody's for None), newest first, samples last."""
         query = select(adapter).order_by(adapter.c.sample, adapter.c.created.desc(), adapter.c.number.desc())
         if owner is not None:
-            query = query.where((adapter.c.owner == owner) | adapter.c.sample.is_(True))
+            query = query.where(adapter.c.owner.in_((owner, LOCAL)) | adapter.c.sample.is_(True))
         with self._database.read() as connection:
             return [_entry(row) for row in connection.execute(query)]
 

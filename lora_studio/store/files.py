@@ -34,6 +34,8 @@ class FileStore:
     def __init__(self, root: Path, presence: Presence) -> None:
         self._files = root / "files"
         self._thumbs = root / "thumbs"
+        self.latents = root / "latents"
+        """What was computed from pictures; a file's name starts with its picture's sha256, and goes with it."""
         self._presence = presence
         make_folder(self._files)
         make_folder(self._thumbs)
@@ -97,10 +99,10 @@ class FileStore:
         return _SHA256.fullmatch(sha256) is not None and self._find(sha256) is not None
 
     def delete(self, sha256: str) -> None:
-        """Remove a file and its thumbnails for good; one that is not there is no error."""
+        """Remove a file and all that was made of it for good; one that is not there is no error."""
         if not _SHA256.fullmatch(sha256):
             return
-        for folder in (self._files, self._thumbs):
+        for folder in (self._files, self._thumbs, self.latents):
             for path in (folder / sha256[:2]).glob(f"{sha256}*"):
                 with told(path), contextlib.suppress(FileNotFoundError):
                     path.unlink()

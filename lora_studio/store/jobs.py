@@ -24,6 +24,15 @@ from lora_studio.store.tables import adapter, cell, checkpoint, job, job_adapter
 from lora_studio.types import Event, EventType, Job, JobKind, JobSpec, JobState
 from lora_studio.types.jobs import FINAL
 
+STARTS = 2
+"""How often a job may be begun before it is held for what ended the process."""
+CRASHED: dict[str, Any] = {
+    "type": "StudioError",
+    "code": "crashed_twice",
+    "message": f"The app ended {STARTS} times while this was being made, so it was not begun again; try a smaller size.",
+    "values": {"given": STARTS},
+}
+
 ACTIVE: tuple[JobState, ...] = ("queued", "running", "stopping")
 
 
@@ -149,7 +158,8 @@ class Jobs:
     def recover(self) -> builtins.list[Job]:
         """Put right what a crash left behind, and return the jobs to enqueue, oldest first.
 
-        Trainings that ran become interrupted (with the event); other jobs that ran are queued again, to be run from
+        Trainings that ran become interrupted (with the event), other jobs that somebody was stopping cancelled, and so
+        is a change of base; the rest that ran are queued again, to be run from
         their spec; queued ones stay. Jobs of another process that is alive are left to it.
         """
         again: builtins.list[Job] = []
@@ -162,10 +172,22 @@ class Jobs:
                     self._move(connection, row, "interrupted", None, None)
                     self._append(connection, row, "interrupted", {})
                     continue
+                if row.state == "stopping" or (row.kind == "load_base" and row.state == "running"):
+                    self._move(connection, row, "cancelled", {}, None)
+                    self._append(connection, row, "cancelled", {})
+                    continue
+                if row.state == "running" and self._times_started(connection, row.id) >= STARTS:
+                    self._move(connection, row, "failed", None, CRASHED)
+                    self._append(connection, row, "error", CRASHED)
+                    continue
                 values = {"state": "queued", "opener": self._presence.name}
                 connection.execute(update(job).where(job.c.id == row.id).values(**values))
                 again.append(_job(_row(connection, row.id)))
         return again
+
+    def _times_started(self, connection: Connection, job_id: str) -> int:
+        query = select(func.count()).where(job_event.c.job_id == job_id, job_event.c.type == "started")
+        return int(connection.scalar(query) or 0)
 
     def save_checkpoint(self, job_id: str, step: int, sha256: str) -> None:
         """Note the newest checkpoint; the file of the one before goes after this one is on the medium."""

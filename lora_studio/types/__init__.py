@@ -19,10 +19,11 @@ from lora_studio.types.jobs import (
     JobState,
     Tag,
 )
-from lora_studio.types.library import AdapterEntry, Cell, DatasetItem, DatasetManifest, Notebook, RefusedPicture
+from lora_studio.types.library import LOCAL, AdapterEntry, Cell, DatasetItem, DatasetManifest, Notebook, RefusedPicture
 from lora_studio.types.train import RECIPES, TrainConfig, recipe
 
 __all__ = [
+    "LOCAL",
     "RECIPES",
     "SAMPLERS",
     "AdapterEntry",

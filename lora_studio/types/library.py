@@ -6,6 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 
+LOCAL = "local"
+"""Owner of what the command line makes. Until there are accounts every page of this machine sees it too."""
+
+
 @dataclass(frozen=True)
 class AdapterEntry:
     """One LoRA file in the library; `sha256` is its identity, the name a free label."""

@@ -55,6 +55,13 @@ class TrainConfig:
         advanced=True,
     )
     snr_floor: float = spec(0.2, doc="Smallest weight of a noise level.", minimum=0, maximum=1, advanced=True)
+    prior_share: float = spec(
+        0.0,
+        doc="Share of a batch that is shown again without the learned words, to stay as the base draws it.",
+        minimum=0,
+        maximum=1,
+        advanced=True,
+    )
     weight_decay: float = spec(0.0, doc="AdamW's weight decay.", minimum=0, maximum=1, advanced=True)
     max_grad_norm: float = spec(1.0, doc="Gradients longer than this are cut.", minimum=0, maximum=1000, advanced=True)
     preview_every: int = spec(100, doc="Steps between previews; 0 makes none.", minimum=0, maximum=1_000_000)

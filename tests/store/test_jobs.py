@@ -183,11 +183,8 @@ def test_recovery_puts_right_what_a_crash_left(tmp_path: Path, spec: Make) -> No
             for key in (
                 "generate queued",
                 "generate running",
-                "generate stopping",
                 "train queued",
                 "load_base queued",
-                "load_base running",
-                "load_base stopping",
             )
         ]
         assert {found.state for found in again} == {"queued"}
@@ -195,6 +192,8 @@ def test_recovery_puts_right_what_a_crash_left(tmp_path: Path, spec: Make) -> No
             found = opened.jobs.get(made[f"train {state}"])
             assert (found.state, found.finished is not None) == ("interrupted", True)
             assert [event.type for event in opened.jobs.events(found.id)] == ["started", "interrupted"]
+        for gone in ("generate stopping", "load_base running", "load_base stopping"):
+            assert opened.jobs.get(made[gone]).state == "cancelled"
         for final in FINAL:
             assert opened.jobs.get(made[f"generate {final}"]).state == final
         assert [found.id for found in opened.jobs.recover()] == [found.id for found in again]
@@ -288,3 +287,19 @@ def test_a_job_that_has_not_ended_cannot_be_deleted(workspace: Workspace, spec: 
     with pytest.raises(NotAllowed, match=f"is {state}.*stop it first"):
         workspace.jobs.delete(made.id)
     assert workspace.jobs.get(made.id).state == state
+
+
+def test_what_crashes_the_app_twice_is_not_begun_again(tmp_path: Path, spec: Make) -> None:
+    """A picture too large for the machine ended the app at each start, for ever."""
+    with Workspace.open(tmp_path) as first:
+        job = first.jobs.create(spec("generate")).id
+    for start in range(2):
+        with Workspace.open(tmp_path) as opened:
+            again = opened.jobs.recover()
+            assert [found.id for found in again] == [job], start
+            opened.jobs.set_state(job, "running")
+            opened.jobs.append(job, "started", {})
+    with Workspace.open(tmp_path) as opened:
+        assert opened.jobs.recover() == []
+        assert opened.jobs.get(job).state == "failed"
+        assert opened.jobs.events(job)[-1].data["code"] == "crashed_twice"
