@@ -9,7 +9,7 @@ from lora_studio.ui.components import LoraStack, NotebookCells, PictureSettings,
 
 def build(words: dict[str, str]) -> tuple[gr.Tab, dict[str, gr.Component]]:
     """The tab, and its native widgets by the key of their words."""
-    with gr.Tab(words["tab.generate"], id="generate", elem_id="tab-generate") as tab:
+    with gr.Tab(words["tab.generate"], id="generate", elem_id="tab-generate", render_children=True) as tab:
         with gr.Row(elem_id="bench", equal_height=False):
             with gr.Column(elem_id="form", min_width=320, scale=5):
                 prompt = gr.Textbox(label=words["prompt.label"], lines=3, elem_id="prompt", interactive=True)

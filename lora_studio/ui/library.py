@@ -9,6 +9,6 @@ from lora_studio.ui.components import LibraryRoom
 
 def build(words: dict[str, str]) -> gr.Tab:
     """The tab with the cards of all LoRAs."""
-    with gr.Tab(words["tab.library"], id="library", elem_id="tab-library") as tab:
+    with gr.Tab(words["tab.library"], id="library", elem_id="tab-library", render_children=True) as tab:
         LibraryRoom()
     return tab

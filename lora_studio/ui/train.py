@@ -9,6 +9,6 @@ from lora_studio.ui.components import TrainRoom
 
 def build(words: dict[str, str]) -> gr.Tab:
     """The tab with the five steps and the list of past runs."""
-    with gr.Tab(words["tab.train"], id="train", elem_id="tab-train") as tab:
+    with gr.Tab(words["tab.train"], id="train", elem_id="tab-train", render_children=True) as tab:
         TrainRoom()
     return tab

@@ -51,7 +51,8 @@ def sample_set(ask: Ask) -> dict[str, Any]:
         )
     datasets = ask.studio.workspace.datasets
     made = datasets.create(name, ask.owner)
-    return {"set": dataset_view(datasets.add_folder(made.id, assets / "examples" / name))}
+    files = sorted(path for path in (assets / "examples" / name).iterdir() if path.suffix in (".png", ".txt"))
+    return {"set": dataset_view(datasets.add_files(made.id, files))}
 
 
 def caption(ask: Ask) -> dict[str, Any]:

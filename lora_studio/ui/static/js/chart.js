@@ -3,8 +3,7 @@ import { h } from "./dom.js";
 import { number, t } from "./text.js";
 
 const NS = "http://www.w3.org/2000/svg";
-const W = 640;
-const H = 220;
+const H = 250;
 const PAD = { left: 44, right: 12, top: 12, bottom: 26 };
 
 const svg = (tag, attributes, ...children) => {
@@ -43,10 +42,11 @@ export class Chart {
 
   draw(losses, steps) {
     const points = losses.filter(([, loss]) => Number.isFinite(loss));
-    const key = `${points.length}/${points.length ? points[points.length - 1][0] : 0}/${steps}`;
+    const [plot, caption] = this.element.children;
+    const W = Math.max(280, plot.clientWidth || 880);
+    const key = `${W}/${points.length}/${points.length ? points[points.length - 1][0] : 0}/${steps}`;
     if (key === this.drawn) return;
     this.drawn = key;
-    const [plot, caption] = this.element.children;
     if (!points.length) { plot.replaceChildren(h("p.hint", {}, t("chart.waiting"))); caption.textContent = ""; return; }
     const course = smooth(points);
     const sorted = points.map(([, loss]) => loss).sort((a, b) => a - b);
@@ -60,7 +60,7 @@ export class Chart {
       ...ticks(low, high, 4).map((value) => svg("g", { class: "tick" },
         svg("line", { x1: PAD.left, x2: W - PAD.right, y1: y(value), y2: y(value) }),
         svg("text", { x: PAD.left - 6, y: y(value) + 3.5, "text-anchor": "end" }, number(value, 3)))),
-      ...ticks(0, steps, 5).map((value) => svg("text", { class: "tick", x: x(value), y: H - 8, "text-anchor": "middle" }, number(value))),
+      ...ticks(0, steps, Math.round(W / 160)).map((value) => svg("text", { class: "tick", x: x(value), y: H - 8, "text-anchor": "middle" }, number(value))),
       svg("path", { class: "raw", d: line(points) }), svg("path", { class: "course", d: line(course) }),
       svg("circle", { class: "now", cx: x(last[0]), cy: y(last[1]), r: 4 })));
     caption.textContent = t("chart.caption", { loss: number(last[1], 4) });

@@ -3,7 +3,7 @@ const ICONS = {
   plus: "M12 5v14M5 12h14",
   close: "M6 6l12 12M18 6L6 18",
   again: "M4 12a8 8 0 1 0 2.6-5.9M4 4v4.5h4.5",
-  dice: "M5 5h14v14H5zM9 9h.01M15 9h.01M12 12h.01M9 15h.01M15 15h.01",
+  shuffle: "M4 7h3l10 10h3M17 14l3 3-3 3M4 17h3l3-3M14 10l3-3h3M17 4l3 3-3 3",
   edit: "M4 20h4L19 9l-4-4L4 16zM13.5 6.5l4 4",
   note: "M5 4h14v11l-5 5H5zM14 20v-5h5M8 9h8M8 12.5h5",
   trash: "M5 7h14M10 7V4.5h4V7M7 7l.8 12.5h8.4L17 7M10.5 10.5v5.5M13.5 10.5v5.5",

@@ -69,7 +69,7 @@ function runningWords(told) {
   const job = told.job && world.jobs[told.job];
   const done = job && progress.share(job);
   if (done) text += ` ${percent(done)}`;
-  if (job && job.kind === "train" && job.progress && job.progress.seconds_left) text += `, ${about(job.progress.seconds_left)}`;
+  if (job && job.kind === "train" && job.progress && job.progress.seconds_left) text += ` · ${about(job.progress.seconds_left)}`;
   return text;
 }
 

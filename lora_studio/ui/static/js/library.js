@@ -3,7 +3,7 @@ import { button, h, icon, reconcile, set } from "./dom.js";
 import { emit, on } from "./bus.js";
 import { loadLibrary, matches, shelf } from "./library_data.js";
 import { askText, confirm } from "./dialog.js";
-import { call } from "./server.js";
+import { call, world } from "./server.js";
 import { add, cover, take } from "./stack.js";
 import { goTo } from "./keys.js";
 import { attempt, tell } from "./toast.js";
@@ -33,6 +33,7 @@ export function library(panel) {
   };
   search.addEventListener("input", draw);
   on("library", draw);
+  on("hello", () => { for (const card of cards.children) card.drawn = ""; draw(); });
   on("language", () => { for (const card of cards.children) card.drawn = ""; draw(); });
   draw();
 }
@@ -51,13 +52,19 @@ function drawCard(card, entry) {
       h("h3", {}, entry.name),
       entry.trigger_words.length ? h("p.words", {}, entry.trigger_words.join(", ")) : h("p.words.hint", {}, t("library.no_words")),
       h("p.hint", {}, facts),
-      entry.base_sha256 ? h("p.hint", {}, t("library.base", { base: entry.base_sha256.slice(0, 10) })) : null,
+      entry.base_sha256 ? h("p.hint", {}, t("library.base", { base: baseName(entry) })) : null,
       entry.fits ? null : h("p.remark.info", {}, icon("layers"), h("span", {}, t("stack.other_base")))),
     h("div.verbs", {},
       button("primary.small", { text: t("library.use"), onclick: () => { add(entry); goTo("generate"); } }),
-      h("a.quiet.small.button", { href: `/studio/adapter/${entry.sha256}.safetensors`, download: "" , "aria-label": t("library.download", { name: entry.name }) }, icon("download"), h("span", {}, t("download"))),
+      h("a.ghost.square.button", { href: `/studio/adapter/${entry.sha256}.safetensors`, download: "", "aria-label": t("library.download", { name: entry.name }), title: t("library.download", { name: entry.name }) }, icon("download")),
       button("ghost.square", { sign: "edit", label: t("library.rename", { name: entry.name }), onclick: () => rename(entry) }),
       button("ghost.square", { sign: "trash", label: t("library.delete", { name: entry.name }), onclick: () => remove(entry) })));
+}
+
+// The name of the base that it was made for where that one is loaded, else the beginning of its hash.
+function baseName(entry) {
+  const base = (world.hello || {}).base;
+  return base && base.sha256 === entry.base_sha256 ? base.title : entry.base_sha256.slice(0, 10);
 }
 
 export async function rename(entry) {

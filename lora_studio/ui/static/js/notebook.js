@@ -125,7 +125,7 @@ function drawVerbs(verbs, cell, images) {
   const saveAll = () => images.forEach((image) => save(image.sha256, fileName(cell.request.prompt, image.seed)));
   verbs.replaceChildren(
     button("quiet.small", { sign: "again", text: t("cell.again"), onclick: () => again(cell, false) }),
-    button("quiet.small", { sign: "dice", text: t("cell.new_seed"), onclick: () => again(cell, true) }),
+    button("quiet.small", { sign: "shuffle", text: t("cell.new_seed"), onclick: () => again(cell, true) }),
     button("quiet.small", { sign: "edit", text: t("cell.edit"), onclick: () => edit(cell) }),
     button("quiet.small", { sign: "note", text: t("cell.note"), onclick: (event) => openNote(event.currentTarget.closest(".cell"), cell) }),
     images.length ? button("quiet.small", { sign: "download", text: t("download"), onclick: saveAll }) : "",

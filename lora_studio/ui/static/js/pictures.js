@@ -19,10 +19,13 @@ export function save(sha256, name) {
   link.remove();
 }
 
+// Width by height, so that a frame can be as large as the window allows.
+const ratio = (image, request) => (image.width || request.width || 1) / (image.height || request.height || 1);
+
 // A picture in a button that shows it large. Small pictures are enlarged smoothly by the style sheet.
 export function frame(image, alt, request) {
   return h("button.frame", {
-    type: "button", "aria-label": t("picture.enlarge", { what: alt }), onclick: () => large(image, alt, request),
+    style: `--ratio: ${ratio(image, request)}`, type: "button", "aria-label": t("picture.enlarge", { what: alt }), onclick: () => large(image, alt, request),
   }, h("img", {
     src: pictureUrl(image.sha256), alt, loading: "lazy", decoding: "async", width: image.width || null, height: image.height || null,
   }));
@@ -45,7 +48,7 @@ export function compare(before, after, alt) {
   const top = h("img", { src: pictureUrl(before.sha256), alt: t("compare.alt_without", { what: alt }), draggable: false });
   const below = h("img", { src: pictureUrl(after.sha256), alt: t("compare.alt_with", { what: alt }), draggable: false });
   const range = h("input", { type: "range", min: 0, max: 100, value: 50, "aria-label": t("compare.slider") });
-  const box = h("div.compare", {},
+  const box = h("div.compare", { style: `--ratio: ${ratio(after, {})}` },
     below, h("div.half", {}, top), h("span.tag.left", {}, t("compare.without")), h("span.tag.right", {}, t("compare.with")),
     h("span.rail", { "aria-hidden": "true" }), range);
   const move = () => {

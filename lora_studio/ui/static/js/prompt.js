@@ -109,7 +109,7 @@ function drawChips(chips) {
 function drawUnknown(line) {
   const others = active().flatMap(({ sha256 }) => (find(sha256) || { trigger_words: [] }).trigger_words);
   const words = vocabulary.unknown(draft.prompt, others);
-  const text = words.length ? t("unknown", { words: words.map((word) => `“${word}”`).join(", ") }) : "";
+  const text = words.length ? t("unknown", { words: words.map((word) => `"${word}"`).join(", ") }) : "";
   set(line, { hidden: !words.length, text });
 }
 

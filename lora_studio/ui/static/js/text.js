@@ -70,7 +70,7 @@ export function about(seconds) {
 }
 
 export function bytes(size) {
-  if (size < 1e6) return `${number(size / 1e3, 0)} KB`;
+  if (size < 1e6) return `${number(Math.max(1, size / 1e3), 0)} KB`;
   if (size < 1e9) return `${number(size / 1e6, 1)} MB`;
   return `${number(size / 1e9, 2)} GB`;
 }

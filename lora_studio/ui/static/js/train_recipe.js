@@ -13,6 +13,7 @@ import { about, many, number, sentence, t } from "./text.js";
 const MAIN = ["name", "trigger"];
 const SHOWN = ["steps", "rank", "learning_rate", "batch_size", "preview_every", "seed", "flip", "caption_dropout"];
 const HIDDEN = ["recipe", "dataset"];
+const SECONDS_PER_STEP = 0.3; // the embedded base, batch 8, two processor cores; only until a run here has been timed
 
 // The settings as the form shows them: the recipe's, and over them what a person changed.
 function values() {
@@ -49,7 +50,7 @@ export function recipeStep(room) {
       },
     }),
     h("b", {}, t(`recipe.${kind}`)), h("span", {}, t(`recipe.${kind}.what`)),
-    h("small", {}, `${t("recipe.steps", { n: number(recipe.steps) })} · ${time(recipe.steps)}`))));
+    h("small", {}, `${t("recipe.steps", { n: number(recipe.steps) })} · ${time(recipe.steps, true)}`))));
   const drawSummary = () => {
     const steps = Number(values().steps);
     const parts = [sets.current ? many("pictures.count", sets.current.items.length) : "", t("recipe.steps", { n: Number.isFinite(steps) ? number(steps) : "?" }), time(steps)];
@@ -58,7 +59,7 @@ export function recipeStep(room) {
   const show = () => { for (const form of forms) form.show(values()); drawSummary(); };
   start.addEventListener("click", () => begin(start, forms, wrong));
   room.append(
-    forms[0].element, cards,
+    h("div.names", {}, forms[0].element), cards,
     h("details.more", { open: Object.keys(draft.train.form).some((name) => SHOWN.includes(name)) }, h("summary", {}, t("recipe.more")), forms[1].element,
       h("div.entry", {}, h("label", { htmlFor: prompts.id }, t("recipe.prompts")), prompts, h("p.hint", {}, t("recipe.prompts_hint")))),
     h("details.more", { open: Object.keys(draft.train.form).some((name) => advanced.includes(name)) }, h("summary", {}, t("recipe.expert")), h("p.hint", {}, t("recipe.expert_hint")), forms[2].element),
@@ -70,12 +71,14 @@ export function recipeStep(room) {
 }
 
 // How long a training takes: from the pace of the last one here, else as it was measured on two processor cores.
-function time(steps) {
+function time(steps, short = false) {
   const pace = world.hello.seconds_per_step;
   if (!Number.isFinite(steps)) return "";
   if (pace) return about(pace * steps);
   const base = world.hello.base;
-  return base && base.small ? t("recipe.guess", { time: about(0.3 * steps) }) : t("recipe.unknown_time");
+  if (!base || !base.small) return t("recipe.unknown_time");
+  const guess = about(SECONDS_PER_STEP * steps);
+  return short ? guess : t("recipe.guess", { time: guess });
 }
 
 async function begin(start, forms, wrong) {
