@@ -28,7 +28,7 @@ MAX_RATIO = 200
 _SMALL = 1_000_000
 """Entries up to this size are let be whatever their ratio: texts and flat drawings pack well."""
 _JUNK_FOLDERS = ("__MACOSX",)
-_JUNK_FILES = ("thumbs.db", "desktop.ini", ".ds_store")
+_JUNK_FILES = ("thumbs.db", "desktop.ini", ".ds_store", "readme.md", "readme.txt", "license", "license.txt")
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Entry:
 
 
 def is_junk(name: str) -> bool:
-    """True for what systems leave in folders and archives (macOS' __MACOSX and ._ files, Thumbs.db, hidden files)."""
+    """True for what goes along with pictures and is none: system files (__MACOSX, ._ files, Thumbs.db), read-me files."""
     parts = PurePosixPath(name.replace("\\", "/")).parts
     hidden = any(part.startswith(".") and part not in (".", "..") for part in parts)
     return hidden or any(part in _JUNK_FOLDERS for part in parts) or (parts[-1:] or ("",))[0].lower() in _JUNK_FILES

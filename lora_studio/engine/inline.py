@@ -20,7 +20,7 @@ from lora_studio.pipeline.device import describe
 from lora_studio.pipeline.source import find_base
 from lora_studio.settings import Settings
 from lora_studio.store import Workspace
-from lora_studio.types import DeviceInfo, EngineInfo, Event, Job, JobSpec, Tag, from_json, to_json
+from lora_studio.types import LOCAL, DeviceInfo, EngineInfo, Event, Job, JobSpec, Tag, from_json, to_json
 from lora_studio.types.jobs import FINAL
 
 _PATIENCE = 30.0
@@ -184,7 +184,7 @@ class InlineEngine:
     def _resume(self, job_id: str, owner: str) -> str:
         """Queue an interrupted training again under its own id."""
         job = self._workspace.jobs.get(job_id)
-        if job.kind != "train" or job.state != "interrupted" or job.owner != owner:
+        if job.kind != "train" or job.state != "interrupted" or owner not in (job.owner, LOCAL):
             raise InvalidInput(
                 f"The run {job_id!r} is {job.state}; only an interrupted training of your own can be continued; choose "
                 "such a run.",

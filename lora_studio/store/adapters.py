@@ -116,7 +116,7 @@ class Adapters:
         )
 
     def list(self, owner: str | None = None) -> builtins.list[AdapterEntry]:
-        """The owner's entries, the command line's and the samples (everybody's for None), newest first, samples last."""
+        """The owner's entries, the command line's, the samples (everybody's for None), newest first, samples last."""
         query = select(adapter).order_by(adapter.c.sample, adapter.c.created.desc(), adapter.c.number.desc())
         if owner is not None:
             query = query.where(adapter.c.owner.in_((owner, LOCAL)) | adapter.c.sample.is_(True))

@@ -29,7 +29,7 @@ STARTS = 2
 CRASHED: dict[str, Any] = {
     "type": "StudioError",
     "code": "crashed_twice",
-    "message": f"The app ended {STARTS} times while this was being made, so it was not begun again; try a smaller size.",
+    "message": f"The app ended {STARTS} times while this was made, so it was not begun again; try a smaller size.",
     "values": {"given": STARTS},
 }
 

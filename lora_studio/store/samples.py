@@ -49,6 +49,7 @@ def install_samples(workspace: Workspace, assets: Path) -> None:
 def _enter_adapter(workspace: Workspace, path: Path) -> None:
     side = _read_object(path.with_suffix(".json"))
     sha256 = workspace.files.put_file(path)
+    cover = path.parent / Path(str(side.get("cover") or "")).name
     workspace.adapters.add(
         AdapterEntry(
             sha256=sha256,
@@ -63,6 +64,7 @@ def _enter_adapter(workspace: Workspace, path: Path) -> None:
             trigger_words=_words(side.get("trigger_words")),
             recommended_weight=_number(side.get("recommended_weight"), float) or 1.0,
             notes=str(side.get("notes") or ""),
+            cover=workspace.files.put_file(cover) if cover.is_file() else None,
             sample=True,
             metadata=_texts(side.get("metadata")),
         )
