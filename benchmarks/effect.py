@@ -54,7 +54,8 @@ def kept(
 
 def traits(found: dict[str, NDArray[np.float32]]) -> NDArray[np.int64]:
     """How many of the character's traits each picture has (n,)."""
-    return np.stack([found[trait].argmax(1) for trait in TRAITS]).sum(0)
+    counts: NDArray[np.int64] = np.stack([found[trait].argmax(1) for trait in TRAITS]).sum(0)
+    return counts
 
 
 def spearman(xs: Sequence[float], ys: Sequence[float]) -> float:

@@ -25,7 +25,7 @@ from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from PIL import Image
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from benchmarks.studio import ASSETS, drive
+from benchmarks.studio import ASSETS, drive, no_adapter
 from lora_studio.dataset.examples import Example
 from lora_studio.generate import generate
 from lora_studio.pipeline import Precision, Report, SharedBase, load_base
@@ -173,7 +173,7 @@ def _train_and_draw(base: SharedBase, folder: Path) -> tuple[int, int]:
         sampler="euler",
         seed=0,
     )
-    drive(base, generate(base, [request], {}.__getitem__))
+    drive(base, generate(base, [request], no_adapter))
     return result.trainable_parameters * 4 * 4, largest
 
 

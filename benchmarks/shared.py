@@ -50,7 +50,8 @@ def picture(engine: Engine, seed: int) -> float:
 
 def begin_training(engine: Engine, workspace: Workspace, dataset: str) -> str:
     """Start a training of Bob's that goes on until it is cancelled; returns when it makes steps."""
-    config = recipe("balanced", name="bench", dataset=dataset, steps=_FAR, preview_every=0, checkpoint_every=0)
+    given = {"name": "bench", "dataset": dataset, "steps": _FAR, "preview_every": 0, "checkpoint_every": 0}
+    config = recipe("balanced", engine.info().base, **given)
     job = engine.submit(JobSpec(uuid.uuid4().hex, "train", "bob", {"config": to_json(config)}))
     while steps_made(workspace, job) < 5:
         time.sleep(0.1)
@@ -64,7 +65,10 @@ def steps_made(workspace: Workspace, job: str) -> int:
 
 def measure(rounds: int, pictures: int) -> dict[str, Any]:
     """Medians of the latencies idle and beside a training, of the training's pace alone and beside pictures."""
-    idle, beside, alone, shared = [], [], [], []
+    idle: list[float] = []
+    beside: list[float] = []
+    alone: list[float] = []
+    shared: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         workspace = Workspace.open(Path(folder) / "workspace")
         engine = build_engine(load_settings(workspace=workspace.root), workspace)

@@ -59,7 +59,7 @@ def drive(base: SharedBase, job: Generator[Any, Any, Any], seen: Callable[[Any],
         if isinstance(want, ModelCall):
             inbox = base.predict(want)
         elif isinstance(want, NeedPreview):
-            stack.append(generate(base, want.requests, _no_adapter, live=want.live))
+            stack.append(generate(base, want.requests, no_adapter, live=want.live))
 
 
 @dataclass
@@ -83,7 +83,7 @@ class Studio:
     def draw(self, prompts: Sequence[str], mix: Mix = (), seed: int = 1000, **changes: Any) -> NDArray[np.uint8]:
         """Pictures (N, H, W, 3), one of each prompt, at the base's defaults; picture i uses seed + i."""
         defaults = self.base.info.defaults
-        settings = {
+        settings: dict[str, Any] = {
             "width": defaults.width,
             "height": defaults.height,
             "num_inference_steps": defaults.num_inference_steps,
@@ -97,5 +97,6 @@ class Studio:
         return np.stack([np.asarray(Image.open(io.BytesIO(p.png)).convert("RGB")) for p in pictures])
 
 
-def _no_adapter(sha256: str) -> CanonicalAdapter:
+def no_adapter(sha256: str) -> CanonicalAdapter:
+    """For jobs that may name no adapter."""
     raise KeyError(f"a preview named the adapter {sha256}, and there is no library here")

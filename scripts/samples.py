@@ -47,7 +47,12 @@ def teach(engine: Engine, workspace: Workspace, name: str) -> None:
     words, weight = SETS[name]
     dataset = workspace.datasets.add_folder(workspace.datasets.create(name, LOCAL).id, EXAMPLES / name)
     config = recipe(
-        "balanced", name=words, dataset=dataset.id, preview_every=0, preview_prompts=(_cover_prompt(words),)
+        "balanced",
+        engine.info().base,
+        name=words,
+        dataset=dataset.id,
+        preview_every=0,
+        preview_prompts=(_cover_prompt(words),),
     )
     result = run(engine, "train", {"config": to_json(config)})
     entry = workspace.adapters.get(result["adapter"])

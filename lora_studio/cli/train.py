@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from lora_studio.cli.options import TrainOptions
 from lora_studio.errors import DatasetError, InvalidInput, NotFound, StorageError, StudioError
 from lora_studio.settings import Settings, load_settings
 from lora_studio.store import Workspace
-from lora_studio.types import DatasetManifest, JobSpec, TrainConfig, recipe, to_json
+from lora_studio.types import DatasetManifest, JobSpec, recipe, to_json
 
 REPORTED = ("steps", "seconds", "final_loss", "trainable_parameters", "base_parameters")
 """What of the engine's result stands in the answer, beside the file and its sha256."""
@@ -26,7 +27,7 @@ REPORTED = ("steps", "seconds", "final_loss", "trainable_parameters", "base_para
 
 def run(options: TrainOptions, build: EngineFactory) -> None:
     """Train or go on with a training, write the file, print the answer."""
-    config = None if options.resume else config_of(options)
+    asked = None if options.resume else asked_for(options)
     if options.out is None:
         raise InvalidInput("--out is missing; give the .safetensors file to write.", code="missing", given="--out")
     settings = load_settings(workspace=options.workspace, base=options.base)
@@ -36,12 +37,13 @@ def run(options: TrainOptions, build: EngineFactory) -> None:
     out = target_file(options.out, ".safetensors")
     teller = Teller()
     with opened(settings) as workspace:
-        if config is not None and folder is not None:
-            job = spec("train", {"config": to_json(intake(workspace, folder, config, teller))})
+        if asked is not None and folder is not None:
+            asked["dataset"] = intake(workspace, folder, asked["trigger"] or "", teller)
+            job = spec("train", {})
         else:
             job = spec("train", {"resume": find_run(workspace, str(options.resume))})
-        result = _train(job, build, settings, workspace, teller)
-        _export(workspace, result, out, config, teller)
+        result = _train(job, asked, build, (settings, workspace, teller))
+        _export(workspace, result, out, None if asked is None else asked["name"], teller)
     answer = {"file": str(out), "sha256": result["adapter"]} | {key: result[key] for key in REPORTED}
     if options.json:
         print(json.dumps(answer))
@@ -50,8 +52,8 @@ def run(options: TrainOptions, build: EngineFactory) -> None:
         print(f"{out}\n{result['name']}: {told}")
 
 
-def config_of(options: TrainOptions) -> TrainConfig:
-    """The settings that were asked for, checked; the dataset is not known yet.
+def asked_for(options: TrainOptions) -> dict[str, Any]:
+    """What was asked for, as arguments of `recipe`, checked; dataset and base are not known yet.
 
     Raises:
         InvalidInput: a value is missing or not allowed.
@@ -60,17 +62,19 @@ def config_of(options: TrainOptions) -> TrainConfig:
         raise InvalidInput("DIR is missing; give the folder of pictures to learn from.", code="missing", given="DIR")
     if options.name is None:
         raise InvalidInput("--name is missing; say what the new LoRA is called.", code="missing", given="--name")
-    return recipe(
-        options.recipe,
-        name=options.name,
-        dataset="",
-        steps=options.steps,
-        rank=options.rank,
-        alpha=options.alpha,
-        learning_rate=options.lr,
-        trigger=options.trigger,
-        seed=options.seed,
-    )
+    asked: dict[str, Any] = {
+        "kind": options.recipe,
+        "name": options.name,
+        "dataset": "",
+        "steps": options.steps,
+        "rank": options.rank,
+        "alpha": options.alpha,
+        "learning_rate": options.lr,
+        "trigger": options.trigger,
+        "seed": options.seed,
+    }
+    recipe(**asked)
+    return asked
 
 
 def _folder(folder: Path | None) -> Path:
@@ -102,8 +106,8 @@ def _nothing_else(options: TrainOptions) -> None:
             )
 
 
-def intake(workspace: Workspace, folder: Path, config: TrainConfig, teller: Teller) -> TrainConfig:
-    """Take the pictures of `folder` into the workspace; the config with the new dataset's id.
+def intake(workspace: Workspace, folder: Path, trigger: str, teller: Teller) -> str:
+    """Take the pictures of `folder` into the workspace; the new dataset's id.
 
     Raises:
         DatasetError: there is no usable picture, or pictures without caption and no trigger word.
@@ -113,11 +117,11 @@ def intake(workspace: Workspace, folder: Path, config: TrainConfig, teller: Tell
         manifest = workspace.datasets.add_folder(dataset.id, folder)
         for refused in manifest.refused:
             teller.say(f"note: {refused.message}")
-        _usable(manifest, folder, config.trigger)
+        _usable(manifest, folder, trigger)
     except StudioError:
         workspace.datasets.delete(dataset.id)
         raise
-    return recipe(config.recipe, **(to_json(config) | {"dataset": dataset.id}))
+    return dataset.id
 
 
 def _usable(manifest: DatasetManifest, folder: Path, trigger: str) -> None:
@@ -162,13 +166,16 @@ def find_run(workspace: Workspace, given: str) -> str:
 
 
 def _train(
-    job: JobSpec, build: EngineFactory, settings: Settings, workspace: Workspace, teller: Teller
+    job: JobSpec, asked: dict[str, Any] | None, build: EngineFactory, place: tuple[Settings, Workspace, Teller]
 ) -> dict[str, Any]:
     """The result of the training; after Ctrl-C the run is left interrupted and the way on is told."""
+    settings, workspace, teller = place
     run_id = str(job.payload.get("resume", job.id))
     try:
         with running(build, settings, workspace) as engine:
-            loaded_base(engine, settings, teller)
+            base = loaded_base(engine, settings, teller)
+            if asked is not None:
+                job = replace(job, payload={"config": to_json(recipe(base=base, **asked))})
             before = len(workspace.jobs.events(run_id)) if "resume" in job.payload else 0
             job_id = engine.submit(job)
             return follow(engine, job_id, teller, since=before if job_id == run_id else 0, keep=True)
@@ -182,13 +189,11 @@ def _train(
         teller.done()
 
 
-def _export(
-    workspace: Workspace, result: dict[str, Any], out: Path, config: TrainConfig | None, teller: Teller
-) -> None:
+def _export(workspace: Workspace, result: dict[str, Any], out: Path, asked: str | None, teller: Teller) -> None:
     """Copy the adapter to `out`; where that fails it is still in the library, and the sentence says so."""
     name = result["name"]
-    if config is not None and name != config.name:
-        teller.say(f"note: the library has a LoRA called {config.name!r} already; this one is called {name!r}")
+    if asked is not None and name != asked:
+        teller.say(f"note: the library has a LoRA called {asked!r} already; this one is called {name!r}")
     try:
         copy_atomically(workspace.files.path(result["adapter"]), out)
     except StorageError as problem:

@@ -41,7 +41,7 @@ class Entry:
 
 
 def is_junk(name: str) -> bool:
-    """True for what goes along with pictures and is none: system files (__MACOSX, ._ files, Thumbs.db), read-me files."""
+    """True for what lies beside pictures and is none: system files (__MACOSX, ._ files, Thumbs.db), read-me files."""
     parts = PurePosixPath(name.replace("\\", "/")).parts
     hidden = any(part.startswith(".") and part not in (".", "..") for part in parts)
     return hidden or any(part in _JUNK_FOLDERS for part in parts) or (parts[-1:] or ("",))[0].lower() in _JUNK_FILES

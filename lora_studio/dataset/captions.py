@@ -125,14 +125,6 @@ def _runs(caption: str, ignored: frozenset[str]) -> set[str]:
     return found - ignored
 
 
-def without_words(caption: str, words: str) -> str:
-    """The caption without the tags that hold the run `words`; as it stands when `words` is empty."""
-    if not words:
-        return caption
-    run = f" {words.casefold()} "
-    return ", ".join(tag for tag in tags(caption) if run not in f" {tag.casefold().replace('_', ' ')} ")
-
-
 def rng_for(seed: int, step: int, index: int) -> random.Random:
     """The generator of picture `index` of the batch at `step` (both from 0): the same for the same three numbers."""
     digest = hashlib.sha256(f"caption/{seed}/{step}/{index}".encode()).digest()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lora_studio.adapters import CanonicalAdapter, admit
+from lora_studio.dataset.captions import common_words
 from lora_studio.dataset.examples import Example, examples_for
 from lora_studio.engine.adapter_cache import AdapterCache
 from lora_studio.engine.folder_cache import FolderCache
@@ -157,13 +158,9 @@ def open_train(
 
 
 def trigger_words(trigger: str, captions: Sequence[str]) -> tuple[str, ...]:
-    """The trigger word, or without one the tags that every caption of the set has (at most four)."""
-    if trigger.strip():
-        return (trigger.strip(),)
-    sets = [[tag.strip() for tag in caption.split(",") if tag.strip()] for caption in captions]
-    common = [tag for tag in (sets[0] if sets else []) if all(tag in tags for tags in sets)]
-    generic = {"1girl", "1boy", "no humans", "solo"}
-    return tuple(dict.fromkeys(tag for tag in common if tag not in generic))[:4]
+    """The trigger word, or without one the longest run of words that every caption of the set has."""
+    words = trigger.strip() or common_words(captions)
+    return (words,) if words else ()
 
 
 def open_import(spec: JobSpec, tools: Tools) -> JobGenerator:

@@ -102,6 +102,7 @@ class SharedBase:
             parameters=sum(p.numel() for module in modules for p in module.parameters()),
             prediction_type=str(self.scheduler_config.get("prediction_type", "epsilon")),
             defaults=self.family.defaults,
+            recipes={str(kind): dict(changes) for kind, changes in source.card.get("recipes", {}).items()},
             small=bool(source.card.get("small", False)),
         )
 

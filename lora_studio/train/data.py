@@ -21,7 +21,7 @@ from torch import Tensor
 
 from lora_studio.dataset.batches import Plan, plan
 from lora_studio.dataset.buckets import Bucket, assign, fit
-from lora_studio.dataset.captions import common_words, variant, without_words
+from lora_studio.dataset.captions import variant
 from lora_studio.dataset.examples import Example
 from lora_studio.pipeline.base import SharedBase
 from lora_studio.pipeline.calls import Report, Turn
@@ -40,25 +40,17 @@ class Batch:
 
     latents: Tensor
     embeddings: Tensor
-    prior: Tensor
-    """(B, length, width): captions of any pictures of the set, without the words that it teaches."""
     size: tuple[int, int]
     """(height, width)."""
-
-
-@dataclass(frozen=True)
-class _Texts:
-    """Embeddings (length, width): variants per picture, and captions without the words that the set teaches."""
-
-    variants: list[list[Tensor]]
-    priors: list[Tensor]
 
 
 class TrainingData:
     """Encoded examples and the order in which they are used, a function of (seed, step)."""
 
-    def __init__(self, config: TrainConfig, latents: list[Tensor], texts: _Texts, buckets: list[Bucket]) -> None:
-        """Latents per picture: (1 or 2, C, h, w), the second its mirror image."""
+    def __init__(
+        self, config: TrainConfig, latents: list[Tensor], texts: list[list[Tensor]], buckets: list[Bucket]
+    ) -> None:
+        """Latents per picture: (1 or 2, C, h, w), the second its mirror image; texts per picture: its variants."""
         self._config = config
         self._latents = latents
         self._texts = texts
@@ -70,11 +62,9 @@ class TrainingData:
         rng = random.Random(seed_of(self._config.seed, "batch", step))
         items = self._plan.batch(step)
         latents = torch.stack([self._latents[i][rng.randrange(len(self._latents[i]))] for i in items])
-        told = self._texts.variants
-        texts = torch.stack([told[i][rng.randrange(len(told[i]))] for i in items])
-        priors = torch.stack([self._texts.priors[rng.randrange(len(self._texts.priors))] for _ in items])
+        texts = torch.stack([self._texts[i][rng.randrange(len(self._texts[i]))] for i in items])
         bucket = self._buckets[items[0]]
-        return Batch(latents, texts, priors, (bucket.height, bucket.width))
+        return Batch(latents, texts, (bucket.height, bucket.width))
 
 
 def prepare(
@@ -119,8 +109,10 @@ def _latents(
     return latents
 
 
-def _texts(base: SharedBase, examples: Sequence[Example], config: TrainConfig) -> Generator[Any, Any, _Texts]:
-    """Encode every variant of every caption."""
+def _texts(
+    base: SharedBase, examples: Sequence[Example], config: TrainConfig
+) -> Generator[Any, Any, list[list[Tensor]]]:
+    """Embeddings (length, width) of every variant of every caption."""
     each = max(1, min(_VARIANTS_EACH, _VARIANTS_IN_ALL // len(examples)))
     if config.caption_dropout == 0 and config.caption_shuffle == 0:
         each = 1
@@ -128,16 +120,14 @@ def _texts(base: SharedBase, examples: Sequence[Example], config: TrainConfig) -
         [_variant(example.caption, config, index, number, each) for number in range(each)]
         for index, example in enumerate(examples)
     ]
-    words = config.trigger.strip() or common_words([example.caption for example in examples])
-    priors = [without_words(example.caption, words) for example in examples]
-    distinct = sorted({text for own in variants for text in own} | set(priors))
+    distinct = sorted({text for own in variants for text in own})
     encoded: dict[str, Tensor] = {}
     for start in range(0, len(distinct), _TEXTS_AT_ONCE):
         part = distinct[start : start + _TEXTS_AT_ONCE]
         conditions = base.family.encode_text(part, [()] * len(part))
         encoded |= {text: condition.embeddings.cpu() for text, condition in zip(part, conditions, strict=True)}
         yield Turn()
-    return _Texts([[encoded[text] for text in own] for own in variants], [encoded[text] for text in priors])
+    return [[encoded[text] for text in own] for own in variants]
 
 
 def _variant(caption: str, config: TrainConfig, index: int, number: int, each: int) -> str:

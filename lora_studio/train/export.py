@@ -55,7 +55,7 @@ def metadata_of(base: SharedBase, config: TrainConfig, examples: Sequence[Exampl
         "ss_network_module": "networks.lora",
         "ss_network_dim": str(config.rank),
         "ss_network_alpha": f"{alpha:g}",
-        "ss_network_args": json.dumps(convolutions if config.layers == "all" else {}),
+        "ss_network_args": json.dumps(convolutions if config.layers in ("all", "without cross-attention") else {}),
         "ss_base_model_version": _base_version(base),
         "ss_sd_model_name": base.info.title,
         "ss_sd_model_hash": base.info.unet_file_sha256[:10],

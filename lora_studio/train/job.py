@@ -17,16 +17,15 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 
 from lora_studio.adapters.canonical import CanonicalAdapter
 from lora_studio.dataset.examples import Example
 from lora_studio.errors import DatasetError, InvalidInput, TrainingDiverged
 from lora_studio.pipeline.base import SharedBase
-from lora_studio.pipeline.calls import Blob, LiveAdapter, ModelCall, NeedPreview, Report, Turn
-from lora_studio.train.data import Batch, TrainingData, prepare
+from lora_studio.pipeline.calls import Blob, LiveAdapter, NeedPreview, Report, Turn
+from lora_studio.train.data import TrainingData, prepare
 from lora_studio.train.export import FILE_DTYPE, RunFacts, check_change, check_readers, metadata_of, to_file
-from lora_studio.train.noise import Draw, NoiseSchedule, learning_rate
+from lora_studio.train.noise import NoiseSchedule, learning_rate
 from lora_studio.train.state import Cache, Checkpoint
 from lora_studio.train.student import Student
 from lora_studio.types import GenerateRequest, TrainConfig
@@ -146,11 +145,7 @@ class _Run:
                 raise Paused
             if wish == "finish" and self.step > 0:
                 return
-            batch = self._data.batch(self.step)
-            draw = self._schedule.draw(config.seed, self.step, tuple(batch.latents.shape))
-            noisy = self._schedule.noisy(batch.latents, draw)
-            teacher = yield from self._teach(batch, noisy, draw.timesteps)
-            loss, rate = self._one_step(batch, noisy, draw, teacher)
+            loss, rate = self._one_step()
             yield Turn()
             yield Report("step", self._figures(loss, rate))
             last = self.step == config.steps
@@ -184,28 +179,15 @@ class _Run:
             base_parameters=self._base.info.parameters,
         )
 
-    def _teach(self, batch: Batch, noisy: Tensor, timesteps: Tensor) -> Generator[Any, Any, Tensor]:
-        """What the base alone says to the first pictures of a batch without the learned words (k, C, h, w).
-
-        Prior preservation by the base's own prediction, no pictures needed: Ruiz et al. 2022 (arXiv 2208.12242,
-        section 3.2) in the form of OneTrainer's "prior prediction".
-        """
-        count = math.ceil(self._config.prior_share * len(noisy))
-        if not count:
-            return noisy[:0]
-        call = ModelCall(noisy[:count], timesteps[:count], batch.prior[:count], None, ((),) * count)
-        prediction: Tensor = yield call
-        return prediction
-
-    def _one_step(self, batch: Batch, noisy: Tensor, draw: Draw, teacher: Tensor) -> tuple[float, float]:
+    def _one_step(self) -> tuple[float, float]:
         """One optimizer step; returns the loss and the rate it was made with."""
-        config, began, count = self._config, time.monotonic(), len(teacher)
-        timesteps = torch.cat([draw.timesteps, draw.timesteps[:count]])
-        prediction = self._student.predict(
-            torch.cat([noisy, noisy[:count]]), timesteps, torch.cat([batch.embeddings, batch.prior[:count]]), batch.size
-        )
-        target = torch.cat([self._schedule.target(batch.latents, draw).to(prediction.device), teacher])
-        weights = self._schedule.weights(timesteps, config.min_snr_gamma, config.snr_floor).to(prediction.device)
+        config, began = self._config, time.monotonic()
+        batch = self._data.batch(self.step)
+        draw = self._schedule.draw(config.seed, self.step, tuple(batch.latents.shape))
+        noisy = self._schedule.noisy(batch.latents, draw)
+        prediction = self._student.predict(noisy, draw.timesteps, batch.embeddings, batch.size)
+        target = self._schedule.target(batch.latents, draw).to(prediction.device)
+        weights = self._schedule.weights(draw.timesteps, config.min_snr_gamma, config.snr_floor).to(prediction.device)
         losses = (prediction - target).pow(2).mean(dim=(1, 2, 3)) * weights
         if not bool(torch.isfinite(losses).all()):
             raise TrainingDiverged(

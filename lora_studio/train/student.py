@@ -22,11 +22,13 @@ from lora_studio.types import TrainConfig
 _ADAPTER = "student"
 
 _ATTENTION = r"attn[12]\.(to_q|to_k|to_v|to_out\.0)"
+_SELF_ATTENTION = r"attn1\.(to_q|to_k|to_v|to_out\.0)"
 _FEED_FORWARD = r"ff\.net\.(0\.proj|2)|attentions\.\d+\.proj_(in|out)"
 _CONVOLUTIONS = r"resnets\.\d+\.(conv1|conv2|conv_shortcut|time_emb_proj)"
 LAYER_PATTERNS = {
     "attention": rf".*\.({_ATTENTION})",
     "attention+feed-forward": rf".*\.({_ATTENTION}|{_FEED_FORWARD})",
+    "without cross-attention": rf".*\.?({_SELF_ATTENTION}|{_FEED_FORWARD}|{_CONVOLUTIONS})",
     "all": rf".*\.?({_ATTENTION}|{_FEED_FORWARD}|{_CONVOLUTIONS})",
 }
 """Regular expressions over module paths, as peft takes them; `TrainConfig.layers` names them."""

@@ -122,6 +122,8 @@ class BaseInfo:
     parameters: int
     prediction_type: str
     defaults: BaseDefaults
+    recipes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Recipe name to the training settings that were measured best on this base."""
     small: bool = False
     """True for the embedded base: the app then says what it can learn from and what to use for real work."""
 

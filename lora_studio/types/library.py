@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-
 LOCAL = "local"
 """Owner of what the command line makes. Until there are accounts every page of this machine sees it too."""
 

@@ -12,8 +12,9 @@ from typing import Any
 
 from lora_studio.errors import InvalidInput
 from lora_studio.types.fields import check, spec
+from lora_studio.types.jobs import BaseInfo
 
-LAYER_SETS = ("attention", "attention+feed-forward", "all")
+LAYER_SETS = ("attention", "attention+feed-forward", "without cross-attention", "all")
 SCHEDULES = ("constant", "cosine")
 
 
@@ -25,18 +26,18 @@ class TrainConfig:
     dataset: str = spec(doc="The stored set of pictures.")
     recipe: str = spec("balanced", doc="Where the settings started from.", choices=("quick", "balanced", "best"))
     trigger: str = spec("", doc="A word put before every caption; empty leaves captions as they stand.")
-    steps: int = spec(500, doc="Optimizer steps.", minimum=1, maximum=1_000_000)
+    steps: int = spec(1200, doc="Optimizer steps.", minimum=1, maximum=1_000_000)
     rank: int = spec(16, doc="Size of the adapter: how many directions each layer may learn.", minimum=1, maximum=1024)
     alpha: float | None = spec(
         None, doc="Strength is alpha/rank; empty means alpha = rank.", minimum=1e-6, maximum=1e6, advanced=True
     )
-    learning_rate: float = spec(1e-3, doc="How large a step each update takes.", minimum=0, maximum=10)
-    batch_size: int = spec(8, doc="Pictures per step.", minimum=1, maximum=1024)
+    learning_rate: float = spec(1e-4, doc="How large a step each update takes.", minimum=0, maximum=10)
+    batch_size: int = spec(2, doc="Pictures per step.", minimum=1, maximum=1024)
     seed: int = spec(0, doc="Noise, order and first weights grow from it.", minimum=0, maximum=2**53 - 1)
     flip: bool = spec(True, doc="Use mirror images too.")
-    caption_dropout: float = spec(0.1, doc="Share of steps in which a caption is left out.", minimum=0, maximum=1)
+    caption_dropout: float = spec(0.05, doc="Share of steps in which a caption is left out.", minimum=0, maximum=1)
     caption_shuffle: float = spec(
-        0.5,
+        0.0,
         doc="Share of steps in which a caption's tags are shuffled and shortened.",
         minimum=0,
         maximum=1,
@@ -46,7 +47,7 @@ class TrainConfig:
     warmup_steps: int = spec(
         20, doc="Steps over which the rate rises from 0.", minimum=0, maximum=100_000, advanced=True
     )
-    layers: str = spec("all", doc="Which layers of the UNet learn.", choices=LAYER_SETS, advanced=True)
+    layers: str = spec("attention", doc="Which layers of the UNet learn.", choices=LAYER_SETS, advanced=True)
     min_snr_gamma: float = spec(
         5.0,
         doc="Weight of a noise level is min(SNR, gamma), see arXiv 2303.09556.",
@@ -55,13 +56,6 @@ class TrainConfig:
         advanced=True,
     )
     snr_floor: float = spec(0.2, doc="Smallest weight of a noise level.", minimum=0, maximum=1, advanced=True)
-    prior_share: float = spec(
-        0.0,
-        doc="Share of a batch that is shown again without the learned words, to stay as the base draws it.",
-        minimum=0,
-        maximum=1,
-        advanced=True,
-    )
     weight_decay: float = spec(0.0, doc="AdamW's weight decay.", minimum=0, maximum=1, advanced=True)
     max_grad_norm: float = spec(1.0, doc="Gradients longer than this are cut.", minimum=0, maximum=1000, advanced=True)
     preview_every: int = spec(100, doc="Steps between previews; 0 makes none.", minimum=0, maximum=1_000_000)
@@ -105,15 +99,16 @@ class TrainConfig:
 
 
 RECIPES: dict[str, dict[str, Any]] = {
-    "quick": {"steps": 150, "preview_every": 50, "checkpoint_every": 50},
+    "quick": {"steps": 400, "preview_every": 100, "checkpoint_every": 100},
     "balanced": {},
-    "best": {"steps": 1200, "preview_every": 200, "checkpoint_every": 200},
+    "best": {"steps": 2500, "preview_every": 250, "checkpoint_every": 250},
 }
-"""What each recipe changes in `TrainConfig`'s defaults; *balanced* is the default and the one measured."""
+"""What each recipe changes in `TrainConfig`'s defaults, which are those of Stable Diffusion 1.5; a base that was
+measured says better ones itself (`BaseInfo.recipes`). *balanced* is the default and the one measured."""
 
 
-def recipe(kind: str, **changes: Any) -> TrainConfig:
-    """A `TrainConfig` from a recipe's name and what a person changed in it (None leaves the recipe's value)."""
+def recipe(kind: str, base: BaseInfo | None = None, **changes: Any) -> TrainConfig:
+    """A `TrainConfig` from a recipe, what the base wants otherwise, and what a person changed (None is no change)."""
     if kind not in RECIPES:
         raise InvalidInput(
             f"The recipe {kind!r} is not known; allowed are {', '.join(RECIPES)}; choose one of these.",
@@ -131,4 +126,5 @@ def recipe(kind: str, **changes: Any) -> TrainConfig:
             allowed=", ".join(sorted(known)),
         )
     given = {key: value for key, value in changes.items() if value is not None}
-    return TrainConfig(**(RECIPES[kind] | {"recipe": kind} | given))
+    wanted = {} if base is None else base.recipes.get(kind, {})
+    return TrainConfig(**(RECIPES[kind] | wanted | {"recipe": kind} | given))

@@ -179,7 +179,10 @@ def test_a_header_of_200_000_tensors_is_refused_unread(base: SharedBase, tmp_pat
 )
 def test_any_header_is_let_in_or_refused(base: SharedBase, tmp_path: Path, header: dict) -> None:
     path = header_file(tmp_path / "any.safetensors", json.dumps(header).encode(), body=bytes(64))
+    refused = ""
     try:
         admit(path, "0" * 64, base.layers)
     except AdapterRefused as refusal:
-        assert "any.safetensors" in refusal.message
+        refused = refusal.message
+    # No generated header can make a whole adapter of 64 zero bytes: each is refused, and by name.
+    assert "any.safetensors" in refused

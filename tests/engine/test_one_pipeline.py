@@ -81,7 +81,7 @@ def test_the_finder_of_copies_finds_one(embedded: SharedBase) -> None:
 
 @pytest.mark.slow
 def test_nothing_large_is_held_twice(embedded: SharedBase, tmp_path: Path) -> None:
-    """At rest, at every turn of a generation with adapters, and at every turn of a training with previews and export."""
+    """At rest, and at the turns of a generation with adapters and of a training with previews and export."""
     assert copies() == []
     desk = Desk(embedded, {"random-1": random_adapter(embedded, 1, rank=16)})
     config = TrainConfig(
@@ -138,7 +138,7 @@ class Counter:
 
 
 def test_at_most_one_model_call_follows_a_cancel(tmp_path: Path) -> None:
-    """Cancelled after every single turn in its life, and from within every report: one model call at most comes after."""
+    """Cancelled after every single turn in its life: one model call at most comes after."""
     base = load_tiny(write_tiny_base(tmp_path / "tiny"))
     counter = Counter(base)
     desk = Desk(base, {})

@@ -20,7 +20,7 @@ from lora_studio.adapters import admit
 from lora_studio.dataset.examples import Example
 from lora_studio.errors import DatasetError, InvalidInput, TrainingDiverged
 from lora_studio.generate import generate
-from lora_studio.pipeline import ModelCall, NeedPreview, Report, SharedBase
+from lora_studio.pipeline import ModelCall, Report, SharedBase
 from lora_studio.train import Controls, MemoryCache, Paused, TrainingResult, train
 from lora_studio.train.noise import NoiseSchedule, learning_rate
 from lora_studio.types import AdapterWeight, GenerateRequest, TrainConfig
@@ -277,7 +277,9 @@ def test_noise_and_target_agree_with_diffusers() -> None:
     latents = torch.randn(5, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     draw = ours.draw(3, 7, tuple(latents.shape))
     assert torch.allclose(ours.noisy(latents, draw), theirs.add_noise(latents, draw.noise, draw.timesteps), atol=1e-6)
-    assert torch.allclose(ours.target(latents, draw), theirs.get_velocity(latents, draw.noise, draw.timesteps), atol=1e-6)
+    assert torch.allclose(
+        ours.target(latents, draw), theirs.get_velocity(latents, draw.noise, draw.timesteps), atol=1e-6
+    )
 
 
 def test_the_rate_rises_and_falls() -> None:

@@ -129,6 +129,7 @@ def _hand_over(ask: Ask, kind: Any, requests: dict[str, GenerateRequest]) -> dic
     try:
         payload = {"requests": list(plain.values()), "notebook": notebook.id, "cell": made.id}
         ask.studio.engine.submit(JobSpec(job, "generate", ask.owner, payload))
+        ask.owned_job(job)
     except StudioError:
         notebooks.delete(cell.id)
         raise

@@ -25,7 +25,7 @@ def train(ask: Ask) -> dict[str, Any]:
         )
     base = ask.studio.base()
     values = read(TrainConfig, form) | {"dataset": manifest.id, "base": base.sha256}
-    config = recipe(kind, **_words(values))
+    config = recipe(kind, base, **_words(values))
     payload = {"config": to_json(from_json(TrainConfig, to_json(config)))}
     return {"job": ask.studio.engine.submit(JobSpec(ask.new_id("job"), "train", ask.owner, payload))}
 

@@ -36,7 +36,7 @@ def hello(ask: Ask) -> dict[str, Any]:
         "base": _base(studio.engine.info().base),
         "form": {"generate": plan(GenerateRequest), "train": plan(TrainConfig)},
         "samplers": {name: " ".join(filter(None, a1111_sampler(name))) for name in SAMPLERS},
-        "recipes": {kind: _recipe(kind) for kind in RECIPES},
+        "recipes": {kind: _recipe(kind, studio.engine.info().base) for kind in RECIPES},
         "examples": examples(studio.settings.assets),
         "seconds_per_step": pace(studio),
     }
@@ -113,9 +113,9 @@ def _base(base: BaseInfo | None) -> dict[str, Any] | None:
     return None if base is None else to_json(base)
 
 
-def _recipe(kind: str) -> dict[str, Any]:
-    """The settings of a recipe, without what a person must give."""
-    values = dataclasses.asdict(recipe(kind, name="-", dataset="-"))
+def _recipe(kind: str, base: BaseInfo | None) -> dict[str, Any]:
+    """The settings of a recipe on a base, without what a person must give."""
+    values = dataclasses.asdict(recipe(kind, base, name="-", dataset="-"))
     for name in ("name", "dataset", "base", "preview_prompts", "trigger"):
         del values[name]
     return values
