@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from lora_studio.store import Workspace
+from lora_studio.types import RECIPES, TrainConfig
 from tests.cli.conftest import Studio
 from tests.cli.fake import Faults, write_pictures
 
@@ -38,7 +39,7 @@ def test_a_training_becomes_a_file_and_an_entry(studio: Studio, tmp_path: Path) 
         "learning_rate": 2e-3,
         "seed": 5,
         "recipe": "quick",
-        "preview_every": 50,
+        "preview_every": RECIPES["quick"]["preview_every"],
     }
     assert {key: config[key] for key in wanted} == wanted
     assert len(workspace.datasets.get(config["dataset"]).items) == 4
@@ -135,4 +136,4 @@ def test_an_unknown_run_is_named(studio: Studio, tmp_path: Path) -> None:
 def test_an_older_file_is_replaced_whole(studio: Studio, tmp_path: Path) -> None:
     (tmp_path / "here" / "a.safetensors").write_bytes(b"old" * 1000)
     assert studio("train", str(write_pictures(tmp_path / "c", 2)), "--name", "N", "--out", "a.safetensors").code == 0
-    assert (tmp_path / "here" / "a.safetensors").read_bytes() == b"adapter N 500"
+    assert (tmp_path / "here" / "a.safetensors").read_bytes() == f"adapter N {TrainConfig.steps}".encode()
