@@ -169,12 +169,8 @@ def measure(studio: Studio, judge: Judge, files: dict[str, Path], style_word: st
     }
 
 
-def main() -> None:
-    """Measure the adapters that come with the app."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--count", type=int, default=60, help="prompts for each figure")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "effect.json")
-    options = parser.parse_args()
+def measure_samples(studio: Studio, judge: Judge, count: int) -> dict[str, Any]:
+    """`measure` of the adapters that come with the app."""
     folder = ASSETS / "examples" / "adapters"
     style = next(path.stem for path in sorted(folder.glob("*-style.safetensors")))
     files = {
@@ -182,7 +178,16 @@ def main() -> None:
         "style": folder / f"{style}.safetensors",
         "character": folder / "miko-tsuki.safetensors",
     }
-    figures = measure(Studio(), load_judge(), files, style.replace("-", " "), options.count)
+    return measure(studio, judge, files, style.replace("-", " "), count)
+
+
+def main() -> None:
+    """Measure the adapters that come with the app."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=60, help="prompts for each figure")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "effect.json")
+    options = parser.parse_args()
+    figures = measure_samples(Studio(), load_judge(), options.count)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(figures, indent=1))
