@@ -92,7 +92,11 @@ class Ask:
     # ------------------------------------------------------------ things that must be the caller's own
     def job(self, name: str = "job") -> Job:
         """A job of the caller. Raises `NotFound`, for somebody else's too."""
-        job = self.studio.engine.job(self.text(name))
+        return self.owned_job(self.text(name))
+
+    def owned_job(self, job_id: str) -> Job:
+        """The job of that id, if it is the caller's. Raises `NotFound`."""
+        job = self.studio.engine.job(job_id)
         if job.owner != self.owner:
             raise NotFound(
                 f"There is no job {job.id[:80]!r} in this workspace; it may have been deleted.",

@@ -131,7 +131,7 @@ def _hand_over(ask: Ask, kind: Any, requests: dict[str, GenerateRequest]) -> dic
         ask.studio.engine.submit(JobSpec(job, "generate", ask.owner, payload))
         ask.owned_job(job)
     except StudioError:
-        notebooks.delete(cell.id)
+        notebooks.delete(cell.id)  # nothing will ever fill it
         raise
     return {"cell": _views(ask, [notebooks.cell(cell.id)])[0]}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from lora_studio.errors import InvalidInput
@@ -24,8 +25,8 @@ def train(ask: Ask) -> dict[str, Any]:
             given=manifest.name,
         )
     base = ask.studio.base()
-    values = read(TrainConfig, form) | {"dataset": manifest.id, "base": base.sha256}
-    config = recipe(kind, base, **_words(values))
+    values = _words(read(TrainConfig, form) | {"dataset": manifest.id})
+    config = dataclasses.replace(recipe(kind, base, **values), base=base.sha256)
     payload = {"config": to_json(from_json(TrainConfig, to_json(config)))}
     return {"job": ask.studio.engine.submit(JobSpec(ask.new_id("job"), "train", ask.owner, payload))}
 

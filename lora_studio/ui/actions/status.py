@@ -31,12 +31,13 @@ MAX_WATCHED = 64
 def hello(ask: Ask) -> dict[str, Any]:
     """What a page needs once: the base and its defaults, the plans of the forms, recipes and example sets."""
     studio = ask.studio
+    base = studio.engine.info().base
     return {
         "version": __version__,
-        "base": _base(studio.engine.info().base),
+        "base": None if base is None else to_json(base),
         "form": {"generate": plan(GenerateRequest), "train": plan(TrainConfig)},
         "samplers": {name: " ".join(filter(None, a1111_sampler(name))) for name in SAMPLERS},
-        "recipes": {kind: _recipe(kind, studio.engine.info().base) for kind in RECIPES},
+        "recipes": {kind: _recipe(kind, base) for kind in RECIPES},
         "examples": examples(studio.settings.assets),
         "seconds_per_step": pace(studio),
     }
@@ -107,10 +108,6 @@ def pace(studio: Studio) -> float | None:
         if result.get("steps") and result.get("seconds"):
             return float(result["seconds"]) / float(result["steps"])
     return None
-
-
-def _base(base: BaseInfo | None) -> dict[str, Any] | None:
-    return None if base is None else to_json(base)
 
 
 def _recipe(kind: str, base: BaseInfo | None) -> dict[str, Any]:

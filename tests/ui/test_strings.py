@@ -1,0 +1,142 @@
+"""Both languages say everything: equal keys, equal blanks, a sentence for every error, every key of the scripts."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+from lora_studio.types import RECIPES, GenerateRequest, TrainConfig, describe
+from lora_studio.ui.texts import FOLDER, LANGUAGES, strings, t
+
+ROOT = Path(__file__).resolve().parents[2]
+BLANK = re.compile(r"\{(\w+)\}")
+CODE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+
+
+def blanks(text: str) -> set[str]:
+    """Names of what is filled in."""
+    return set(BLANK.findall(text))
+
+
+def constant(node: ast.AST | None) -> str | None:
+    """The text of a constant that looks like an error's code."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str) and CODE.fullmatch(node.value):
+        return node.value
+    return None
+
+
+def codes() -> dict[str, list[set[str]]]:
+    """Every code of an error in the product, each with the sets of values that its places give ({"*"}: not known)."""
+    found: dict[str, list[set[str]]] = defaultdict(list)
+    for path in sorted((ROOT / "lora_studio").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                names = {keyword.arg or "*" for keyword in node.keywords}
+                for keyword in node.keywords:
+                    if keyword.arg == "code":
+                        for choice in ast.walk(keyword.value):
+                            if (code := constant(choice)) and code != "code":
+                                found[code].append(names)
+                if "refus" in ast.unparse(node.func):
+                    for argument in node.args[:3]:
+                        code = constant(argument)
+                        if code and "_" in code:
+                            found[code].append({"*"})
+            elif isinstance(node, ast.Dict):
+                for key, value in zip(node.keys, node.values, strict=True):
+                    if constant(key) == "code" and (code := constant(value)):
+                        found[code].append({"*"})
+            elif isinstance(node, ast.Tuple) and len(node.elts) == 2:
+                code, sentence = constant(node.elts[0]), node.elts[1]
+                if code and isinstance(sentence, ast.Constant) and str(sentence.value).endswith("."):
+                    found[code].append({"*"})
+    return found
+
+
+def test_both_languages_have_the_same_keys() -> None:
+    english, chinese = strings("en"), strings("zh")
+    assert len(english) > 300
+    assert set(english) == set(chinese)
+    assert list(english) == list(chinese), "the same order, so that they can be read side by side"
+
+
+def test_the_same_blanks_are_filled_in() -> None:
+    english, chinese = strings("en"), strings("zh")
+    assert {key: (blanks(english[key]), blanks(chinese[key])) for key in english} == {
+        key: (blanks(english[key]), blanks(english[key])) for key in english
+    }
+
+
+def test_every_error_can_be_said() -> None:
+    """An error without a text was shown in English to people who had chosen Chinese."""
+    known = codes()
+    assert len(known) > 90
+    missing = {code for code in known if f"error.{code}" not in strings("en")}
+    assert missing == set()
+
+
+def test_no_text_is_left_of_an_error_that_is_gone() -> None:
+    scripts = " ".join(path.read_text(encoding="utf-8") for path in (FOLDER.parent / "static" / "js").glob("*.js"))
+    written = {key.removeprefix("error.") for key in strings("en") if key.startswith("error.")}
+    gone = {code for code in written - set(codes()) if f'"{code}"' not in scripts and f"error.{code}" not in scripts}
+    assert gone == set()
+
+
+def test_errors_fill_their_blanks_somewhere() -> None:
+    """A blank that no place of the error gives a value for would never be shown."""
+    empty = {}
+    for code, places in codes().items():
+        wanted = blanks(strings("en")[f"error.{code}"])
+        if not any("*" in names or wanted <= names for names in places):
+            empty[code] = wanted
+    assert empty == {}
+
+
+@pytest.mark.parametrize(("cls", "place"), [(TrainConfig, "t"), (GenerateRequest, "g")])
+def test_labels_and_help_are_those_of_the_fields(cls: type, place: str) -> None:
+    english = strings("en")
+    shown = [field for field in describe(cls) if f"help.{place}.{field.name}" in english]
+    assert len(shown) >= 7
+    assert {field.name: english[f"help.{place}.{field.name}"] for field in shown} == {
+        field.name: field.doc for field in shown
+    }
+    assert [field.name for field in shown if f"field.{field.name}" not in english] == []
+    unnamed = {field.name for field in describe(cls)} - {field.name for field in shown}
+    assert unnamed <= {"recipe", "dataset", "prompt", "negative_prompt", "strength"}
+
+
+def test_choices_and_recipes_have_names() -> None:
+    english = strings("en")
+    wanted = [f"choice.{choice}" for field in describe(TrainConfig) for choice in field.choices]
+    named = [key for key in wanted if key.removeprefix("choice.") not in RECIPES]
+    assert [key for key in named if key not in english] == []
+    assert [kind for kind in RECIPES if f"recipe.{kind}" not in english] == []
+
+
+def test_the_scripts_ask_for_no_key_that_is_not_there() -> None:
+    english = strings("en")
+    asked: set[str] = set()
+    for path in (FOLDER.parent / "static" / "js").glob("*.js"):
+        text = path.read_text(encoding="utf-8")
+        asked |= set(re.findall(r'\bt\("([\w.]+)"', text))
+        asked |= {f"{key}.{n}" for key in re.findall(r'\bmany\("([\w.]+)"', text) for n in ("one", "many")}
+        for yes, no in re.findall(r'\bt\([^"()]+\? "([\w.]+)" : "([\w.]+)"', text):
+            asked |= {yes, no}
+    assert len(asked) > 150
+    assert {key for key in asked if key not in english} == set()
+
+
+def test_filling_in() -> None:
+    assert t("en", "time.s", s=5) == "5 s"
+    assert t("zh", "time.s", s=5) == "5 秒"
+    with pytest.raises(KeyError):
+        t("en", "no such key")
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_no_markup_in_texts(lang: str) -> None:
+    assert [text for text in strings(lang).values() if re.search(r"<\w|\$\{", text)] == []
