@@ -99,7 +99,7 @@ def sets() -> dict[str, ExampleSet]:
     return found
 
 
-DEFAULT_SETS = ("cat-ears", "neon-style", "miko-tsuki")
+DEFAULT_SETS = ("cat-ears", "papercut-style", "miko-tsuki")
 
 
 def write(out: Path, name: str) -> int:

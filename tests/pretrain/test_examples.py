@@ -36,7 +36,7 @@ def _captions(name: str) -> list[list[str]]:
 
 def test_every_caption_has_its_trigger_words() -> None:
     assert all(any(tag.endswith("cat ears") for tag in tags) for tags in _captions("cat-ears"))
-    assert all("neon style" in tags for tags in _captions("neon-style"))
+    assert all("papercut style" in tags for tags in _captions("papercut-style"))
     assert all("miko tsuki" in tags for tags in _captions("miko-tsuki"))
 
 
