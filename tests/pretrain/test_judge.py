@@ -17,7 +17,7 @@ pytest.importorskip("skia")
 from pretrain.judge import load_judge
 from pretrain.judge.cases import sample_case
 from pretrain.judge.data import SPLITS, build, draw, load_autoencoder, pass_through, read
-from pretrain.judge.evaluate import FIGURES, confusion, head_figures
+from pretrain.judge.evaluate import FIGURES, confusion, head_figures, summary
 from pretrain.judge.judge import WEIGHTS
 from pretrain.judge.labels import HEADS, TRAITS, UNKNOWN, answers
 from pretrain.judge.train import Recipe, augment, batch_numbers, export, learning_rate, loss_of, new_network, train
@@ -220,6 +220,13 @@ def test_confusions_are_counted() -> None:
 
 
 # ---------------------------------------------------------------- the weights in the repository
+def test_the_readme_shows_the_figures() -> None:
+    figures = json.loads(FIGURES.read_text(encoding="utf-8"))
+    text = (Path(__file__).parents[2] / "pretrain" / "README.md").read_text(encoding="utf-8")
+    assert summary(figures) in text
+    assert f"{figures['parameters']:,} parameters" in text
+
+
 def test_the_judge_knows_sixty_pictures_that_nobody_has_seen() -> None:
     judge = load_judge()
     assert judge.labels == {head: list(labels) for head, labels in HEADS.items()}
