@@ -280,7 +280,6 @@ class FakeEngine:
         wanted = [(request, index) for request in requests for index in range(request.num_images)]
         steps = requests[0].num_inference_steps
         for step in range(1, steps + 1):
-            yield "step"
             left = (steps - step) * float(self._control().get("step_seconds", 0.02))
             data = {"phase": "sample", "step": step, "steps": steps, "seconds_left": left}
             self._tell(spec.id, "progress", data)
@@ -288,6 +287,7 @@ class FakeEngine:
             noise = Image.effect_noise((32, 32), 90).convert("RGB")
             mixed = Image.blend(noise, look, step / steps)
             self._glimpses[spec.id] = Event(spec.id, -1, time.time(), "glimpse", {"image": uri(mixed), "step": step})
+            yield "step"
         images = []
         for request, index in wanted:
             sha256 = self.workspace.files.put_bytes(png(request, index), ".png")

@@ -50,7 +50,7 @@ export function h(what, attributes = {}, ...children) {
     else if (name in element && !name.includes("-") && !["list", "form", "role"].includes(name)) element[name] = value;
     else element.setAttribute(name, value === true ? "" : value);
   }
-  element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
   return element;
 }
 

@@ -5,7 +5,7 @@ import { emit } from "./bus.js";
 const KEY = "studio.draft.1";
 
 const EMPTY = {
-  prompt: "", negative: "", stack: [], form: {}, seedLocked: false,
+  tab: "generate", prompt: "", negative: "", stack: [], form: {}, seedLocked: false,
   train: { step: "pictures", set: null, run: null, form: {}, recipe: "balanced" },
 };
 

@@ -12,7 +12,7 @@ export function header(panel) {
   const base = button("quiet.base", { sign: "box", text: "", onclick: chooseBase });
   const lang = button("quiet.square.lang", { text: "", onclick: () => attempt(() => choose(language() === "en" ? "zh" : "en")) });
   const theme = button("ghost.square.theme", { sign: "moon", label: " ", onclick: flip });
-  panel.append(h("div.masthead", {}, h("div.brand", {}, mark(), h("h1", {}, "LoRA Studio")), strip, h("div.tools", {}, base, lang, theme)));
+  panel.append(h("header.masthead", { role: "banner" }, h("div.brand", {}, mark(), h("h1", {}, "LoRA Studio")), strip, h("div.tools", {}, base, lang, theme)));
 
   const draw = () => {
     drawStrip(strip);

@@ -62,6 +62,7 @@ function updateCell(element, cell) {
   if (element.drawn !== key) {
     element.drawn = key;
     element.dataset.state = cell.state;
+    if (cell.sample) element.dataset.sample = "";
     set(element, { "aria-label": t("cell.label", { what: cell.request.prompt }) });
     drawSight(sight, cell, images);
     drawRecipe(recipe, cell);

@@ -21,6 +21,12 @@ export async function loadSet(id) {
   }
 }
 
+// A set is gone: nothing asks for its pictures any more.
+export function forget(id) {
+  sets.list = sets.list.filter((entry) => entry.id !== id);
+  if (sets.current && sets.current.id === id) show(null);
+}
+
 // Makes a set the open one, with its newest content.
 export function show(found) {
   sets.current = found;

@@ -2,7 +2,7 @@
 import { button, h, icon, reconcile, set } from "./dom.js";
 import { on } from "./bus.js";
 import { call, world } from "./server.js";
-import { create, loadSet, loadSets, send, sets, show } from "./sets.js";
+import { create, forget, loadSet, loadSets, send, sets, show } from "./sets.js";
 import { askText, confirm } from "./dialog.js";
 import { thumbUrl } from "./pictures.js";
 import { attempt, offerUndo, tell } from "./toast.js";
@@ -172,7 +172,7 @@ async function deleteSet() {
   if (!(await confirm(t("set.delete"), t("set.delete_text", { name }), t("delete_for_good")))) return;
   await attempt(async () => {
     await call("delete_set", { set: id });
-    show(null);
+    forget(id);
     tell(t("set.deleted", { name }));
     await loadSets();
   });

@@ -4,7 +4,7 @@ import { emit, on } from "./bus.js";
 import { draft, keep } from "./draft.js";
 import { call, watch, world } from "./server.js";
 import { loadLibrary } from "./library_data.js";
-import { loadSet, loadSets } from "./sets.js";
+import { forget, loadSet, loadSets } from "./sets.js";
 import { confirm } from "./dialog.js";
 import { resume } from "./train_progress.js";
 import { walk } from "./train.js";
@@ -88,7 +88,7 @@ export async function removeRun(run) {
   await attempt(async () => {
     await call("delete_run", { run: run.id, pictures: Boolean(answer.pictures), adapter: Boolean(answer.adapter) });
     if (draft.train.run === run.id) Object.assign(draft.train, { run: null, step: "pictures" });
-    if (answer.pictures && draft.train.set) await loadSet(draft.train.set);
+    if (answer.pictures && listed.config.dataset) forget(listed.config.dataset);
     delete world.jobs[run.id];
     keep();
     tell(t("run.deleted"));

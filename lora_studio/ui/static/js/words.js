@@ -30,17 +30,18 @@ export class Vocabulary {
 
   get empty() { return this.tags.length === 0; }
 
-  // Words that begin with what was typed come first, then those that hold it, the frequent before the rare.
+  // Words that begin with what was typed come first, then those that hold it, the frequent before the rare. Nothing for
+  // a word that is written out: the list would cover what the person wants to press next.
   suggest(typed, limit = 8) {
     const low = bare(typed);
-    if (!low) return [];
+    if (!low || this.known.has(low)) return [];
     const ranked = [];
     for (const tag of this.tags) {
       const rank = this.rank(tag, low);
       if (rank !== null) ranked.push([rank, tag]);
     }
     ranked.sort((a, b) => a[0] - b[0] || b[1].count - a[1].count);
-    return ranked.slice(0, limit).map(([, tag]) => tag).filter(({ low: word }) => word !== low);
+    return ranked.slice(0, limit).map(([, tag]) => tag);
   }
 
   rank({ low, zh }, typed) {

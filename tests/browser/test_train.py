@@ -1,0 +1,177 @@
+"""The Train tab: from pictures to a LoRA, every step of it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import KIND, Visit, goto, open_set, start_training
+from tests.browser.driver import Server
+from tests.web.test_uploads import png
+
+SHORT = {"steps": "60", "preview_every": "15"} if KIND == "fake" else {"steps": "20", "preview_every": "5"}
+
+
+def test_the_whole_way(page: Page, server: Server) -> None:
+    """Train the example set, watch chart and previews move, see the result, try it."""
+    server.control(step_seconds=0.05)
+    open_set(page)
+    start_training(page, **SHORT)
+    page.wait_for_selector(".chart path.course")
+    before = page.locator(".chart path.course").get_attribute("d")
+    page.wait_for_selector(".preview")
+    first = page.locator(".preview").count()
+    page.wait_for_function("n => document.querySelectorAll('.preview').length > n", arg=first)
+    assert page.locator(".chart path.course").get_attribute("d") != before, "the chart moves"
+    bar = page.locator("[role=progressbar][aria-label='Progress of the training']")
+    assert 0 < int(bar.get_attribute("aria-valuenow") or 0) <= 100
+    assert "left" in (bar.get_attribute("aria-valuetext") or "")
+    expect(page.locator(".strip")).to_contain_text("Training cat-ears")
+    server.control()
+    page.wait_for_selector(".result")
+    expect(page.locator(".result h3")).to_contain_text("cat-ears")
+    expect(page.locator(".result dd").first).to_have_text(SHORT["steps"])
+    with page.expect_download() as waiting:
+        page.get_by_role("link", name="Download .safetensors").click()
+    assert waiting.value.suggested_filename.startswith("cat-ears")
+    page.get_by_role("button", name="Try it").click()
+    page.wait_for_selector("#tab-generate-button[aria-selected=true]")
+    expect(page.locator(".stack .row .name")).to_contain_text("cat-ears")
+    expect(page.locator(".stack input.weight")).to_have_value("1.00")
+    assert "cat ears" in page.input_value("#prompt textarea")
+    page.click("#go")
+    page.wait_for_selector(".cell[data-state=done]:not([data-sample])")
+    expect(page.locator(".cell").first.locator(".mark.lora")).to_contain_text("cat-ears")
+
+
+def test_stop_and_keep(page: Page, server: Server) -> None:
+    server.control(step_seconds=0.1)
+    open_set(page)
+    start_training(page)
+    page.wait_for_selector(".chart path.course")
+    page.locator(".step .next").get_by_role("button", name="Stop").click()
+    expect(page.locator("dialog")).to_contain_text("keep what it has learnt so far")
+    page.get_by_role("button", name="Stop and keep").click()
+    page.wait_for_selector(".result")
+    steps = int(page.locator(".result dd").first.inner_text().replace(",", ""))
+    assert 0 < steps < 250
+    expect(page.locator(".run .state")).to_have_text("finished")
+
+
+def test_stop_and_discard(page: Page, server: Server) -> None:
+    server.control(step_seconds=0.1)
+    open_set(page)
+    start_training(page)
+    page.wait_for_selector(".chart path.course")
+    page.locator(".step .next").get_by_role("button", name="Stop").click()
+    page.get_by_role("button", name="Go on training").click()
+    page.locator(".step .next").get_by_role("button", name="Stop").click()
+    page.get_by_role("button", name="Discard").click()
+    expect(page.locator(".verdict")).to_have_text("Stopped and discarded.")
+    expect(page.locator(".run .state")).to_have_text("discarded")
+    goto(page, "library")
+    expect(page.locator(".card")).to_have_count(3)
+
+
+def test_pictures(page: Page) -> None:
+    goto(page, "train")
+    files = [
+        {"name": "red.png", "mimeType": "image/png", "buffer": png((220, 40, 40), 128)},
+        {"name": "red.txt", "mimeType": "text/plain", "buffer": b"a red square"},
+        {"name": "tiny.png", "mimeType": "image/png", "buffer": png((40, 40, 220), 32)},
+        {"name": "<img src=x>.png", "mimeType": "image/png", "buffer": b"\x89PNG\r\n\x1a\nhalf"},
+    ]
+    page.set_input_files(".dropzone input", files=files)  # type: ignore[arg-type]
+    expect(page.locator(".thumb")).to_have_count(2)
+    expect(page.locator(".badge.small")).to_have_count(1)
+    expect(page.locator(".refused li")).to_contain_text("<img src=x>.png")
+    page.locator(".thumb").first.hover()
+    page.locator(".thumb button").first.click()
+    expect(page.locator(".thumb")).to_have_count(1)
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator(".thumb")).to_have_count(2)
+    page.get_by_role("button", name="Rename the set").click()
+    page.fill("dialog input", "squares")
+    page.keyboard.press("Enter")
+    expect(page.locator(".set-name")).to_have_text("squares")
+    page.reload()
+    expect(page.locator(".set-name")).to_have_text("squares")
+    expect(page.locator(".thumb")).to_have_count(2)
+    page.get_by_role("button", name="Delete the set").click()
+    page.locator("dialog .danger").click()
+    page.wait_for_selector(".samples .tile")
+    expect(page.locator(".own .tile")).to_have_count(0)
+
+
+def test_captions_are_saved_at_each_edit(page: Page) -> None:
+    open_set(page)
+    page.click(".step .next .primary")
+    box = page.locator(".caption-card textarea").first
+    with page.expect_response("**/call/caption"):
+        box.fill("cat ears, ${x} C:\\users <b>")
+    expect(page.locator(".saved")).to_have_text("Saved")
+    page.reload()
+    expect(page.locator(".caption-card textarea").first).to_have_value("cat ears, ${x} C:\\users <b>")
+    page.fill("input[placeholder=Find]", "cat ears")
+    page.fill("input[placeholder='Replace with']", "kitty ears")
+    page.get_by_role("button", name="Replace").click()
+    expect(page.locator(".toast")).to_contain_text("16 captions changed")
+    expect(page.locator(".caption-card textarea").first).to_have_value("kitty ears, ${x} C:\\users <b>")
+    page.fill("#trigger", "kitty")
+    page.click(".step .next .primary")
+    expect(page.locator("#t-trigger")).to_have_value("kitty")
+
+
+@pytest.mark.parametrize(
+    ("field", "given"), [("name", " "), ("steps", "lots"), ("rank", "0"), ("learning_rate", "0,001"), ("alpha", "big")]
+)
+def test_a_bad_recipe_is_told_at_its_field(
+    page: Page, complaints: list[re.Pattern[str]], field: str, given: str
+) -> None:
+    complaints.append(re.compile(r"Failed to load resource.*\b422\b"))
+    open_set(page)
+    page.click(".step .next .primary")
+    page.click(".step .next .primary")
+    for summary in page.locator("details.more summary").all():
+        summary.click()
+    page.fill(f"#t-{field}", given)
+    page.click(".step .next .primary")
+    wrong = page.locator(".entry .wrong:visible")
+    expect(wrong).to_have_count(1)
+    expect(wrong).to_contain_text(given)
+    expect(page.locator(".run")).to_have_count(0)
+
+
+def test_a_run_as_recipe_and_its_end(page: Page) -> None:
+    open_set(page)
+    start_training(page, **SHORT, seed="5")
+    page.wait_for_selector(".result")
+    page.get_by_role("button", name="Rename").first.click()
+    page.fill("dialog input", "kitty")
+    page.keyboard.press("Enter")
+    expect(page.locator(".result h3")).to_have_text("kitty")
+    page.get_by_role("button", name="Use as recipe").click()
+    expect(page.locator("#t-seed")).to_have_value("5")
+    expect(page.locator("#t-steps")).to_have_value(SHORT["steps"])
+    page.locator(".run").get_by_role("button", name="Delete the run").click()
+    for box in page.locator("dialog input[type=checkbox]").all():
+        box.check()
+    page.locator("dialog .danger").click()
+    expect(page.locator(".run")).to_have_count(0)
+    page.wait_for_selector(".samples .tile")
+    expect(page.locator(".own .tile")).to_have_count(0)
+    goto(page, "library")
+    expect(page.locator(".card", has_text="kitty")).to_have_count(0)
+
+
+@pytest.mark.skipif(KIND == "real", reason="needs the pretended engine's pace")
+def test_others_see_that_somebody_trains(visit: Visit, server: Server) -> None:
+    server.control(step_seconds=0.1)
+    ann, ben = visit(server), visit(server)
+    open_set(ann)
+    start_training(ann)
+    expect(ben.locator(".strip")).to_contain_text("Somebody's training")
+    ann.locator(".step .next").get_by_role("button", name="Stop").click()
+    ann.get_by_role("button", name="Discard").click()
