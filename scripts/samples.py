@@ -97,9 +97,17 @@ def draw_cells(engine: Engine, workspace: Workspace) -> None:
     entries = {entry.name: entry for entry in workspace.adapters.list() if entry.sample}
     ears = entries["cat ears"]
     mixes = [
-        (PROMPT, (), "The base alone: it has never seen cat ears."),
-        (PROMPT, ((ears, 1.0),), "The same words and seed with one LoRA: it learnt cat ears from sixteen drawings."),
-        (TOGETHER, tuple((entries[words], 0.8) for words, _ in SETS.values()), "Three LoRAs at once, each at 0.8."),
+        (PROMPT, (), "The base alone: it has never seen cat ears. 只用底模：它从没见过猫耳。"),
+        (
+            PROMPT,
+            ((ears, 1.0),),
+            "The same words and seed with one LoRA. 同样的词和种子，加一个 LoRA。",
+        ),
+        (
+            TOGETHER,
+            tuple((entries[words], 0.8) for words, _ in SETS.values()),
+            "Three LoRAs at once, each at 0.8. 三个 LoRA 一起，各 0.8。",
+        ),
     ]
     folder = EXAMPLES / "cells"
     folder.mkdir(exist_ok=True)

@@ -6,6 +6,7 @@ the serving tree. All that learns is held in float32, whatever the base is held 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 
 import torch
@@ -41,6 +42,12 @@ class Student:
         self._base = base
         self.scale = config.scale
         self.tree = base.training_tree()
+        if not any(re.fullmatch(LAYER_PATTERNS[config.layers], path) for path, _ in self.tree.named_modules()):
+            raise InvalidInput(
+                f"The layers {config.layers!r} match nothing in this base; choose another set of layers.",
+                code="layers_none",
+                given=config.layers,
+            )
         lora = LoraConfig(
             r=config.rank,
             lora_alpha=config.rank if config.alpha is None else config.alpha,
@@ -53,12 +60,6 @@ class Student:
             inject_adapter_in_model(lora, self.tree, adapter_name=_ADAPTER)
         for parameter in self.parameters.values():
             parameter.data = parameter.data.float()
-        if not self.parameters:
-            raise InvalidInput(
-                f"The layers {config.layers!r} match nothing in this base; choose another set of layers.",
-                code="layers_none",
-                given=config.layers,
-            )
         self.optimizer = torch.optim.AdamW(
             list(self.parameters.values()), lr=0.0, betas=(0.9, 0.99), weight_decay=config.weight_decay
         )
