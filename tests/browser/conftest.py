@@ -152,7 +152,7 @@ def generate(page: Page, prompt: str = "1girl, brown hair, smile") -> None:
     page.click("#go")
 
 
-def done(page: Page, count: int = 1) -> None:
+def expect_done(page: Page, count: int = 1) -> None:
     """Wait until so many cells of one's own are finished."""
     page.wait_for_function(
         "n => document.querySelectorAll('.cell[data-state=done]:not([data-sample])').length >= n", arg=count

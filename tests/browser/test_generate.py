@@ -13,7 +13,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from lora_studio.prompt.infotext import CHUNK
-from tests.browser.conftest import KIND, Visit, add_lora, done, generate, goto
+from tests.browser.conftest import KIND, Visit, add_lora, expect_done, generate, goto
 from tests.browser.driver import Server
 from tests.support.fake_engine import safetensors
 
@@ -29,7 +29,7 @@ def prompt_of(page: Page) -> str:
 # ---------------------------------------------------------------- pictures and cells
 def test_generate_makes_a_cell(page: Page) -> None:
     generate(page)
-    done(page)
+    expect_done(page)
     cell = page.locator(".cell").first
     expect(cell.locator(".prompt")).to_have_text("1girl, brown hair, smile")
     picture = cell.locator("img").first
@@ -52,7 +52,7 @@ def test_glimpse_and_progress_move(page: Page, server: Server) -> None:
     look = page.locator(".stage .glimpse").get_attribute("src")
     page.wait_for_function(f"{NOW} > {first}")
     page.wait_for_function("look => document.querySelector('.stage .glimpse')?.src !== look", arg=look)
-    done(page)
+    expect_done(page)
 
 
 def test_four_clicks_are_four_pictures(page: Page, server: Server) -> None:
@@ -61,7 +61,7 @@ def test_four_clicks_are_four_pictures(page: Page, server: Server) -> None:
     page.fill("#prompt textarea", "1girl")
     for _ in range(4):
         page.click("#go")
-    done(page, 4)
+    expect_done(page, 4)
     seeds = page.locator(".cell .mark:nth-child(1)").all_inner_texts()
     assert len(set(seeds)) == 4, "each with a seed of its own"
 
@@ -76,18 +76,18 @@ def test_stop_ends_the_picture_and_keeps_the_cell(page: Page, server: Server) ->
     expect(page.locator(".cell .remark").first).to_contain_text("Stopped")
     server.control()
     generate(page)
-    done(page)
+    expect_done(page)
 
 
 def test_again_new_seed_edit_note_delete(page: Page) -> None:
     generate(page, "1girl, red hair")
-    done(page)
+    expect_done(page)
     first = page.locator(".cell").first.locator("img").first.get_attribute("src")
     page.locator(".cell").first.get_by_role("button", name="Again").click()
-    done(page, 2)
+    expect_done(page, 2)
     assert page.locator(".cell").first.locator("img").first.get_attribute("src") == first, "the same pixels"
     page.locator(".cell").first.get_by_role("button", name="New seed").click()
-    done(page, 3)
+    expect_done(page, 3)
     assert page.locator(".cell").first.locator("img").first.get_attribute("src") != first
 
     page.fill("#prompt textarea", "something else")
@@ -110,7 +110,7 @@ def test_again_new_seed_edit_note_delete(page: Page) -> None:
 
 def test_a_download_is_the_stored_file(page: Page) -> None:
     generate(page, "1girl, green eyes")
-    done(page)
+    expect_done(page)
     with page.expect_download() as waiting:
         page.locator(".cell").first.get_by_role("button", name="Download").click()
     path = waiting.value.path()
@@ -148,7 +148,7 @@ def test_show_me_without_loras_says_why_not(page: Page, complaints: list[re.Patt
 def test_several_pictures(page: Page) -> None:
     page.fill("#g-num_images", "3")
     generate(page)
-    done(page)
+    expect_done(page)
     expect(page.locator(".cell").first.locator(".sight img")).to_have_count(3)
     page.locator(".cell").first.locator(".frame").nth(1).click()
     expect(page.locator("dialog img.large")).to_be_visible()
@@ -175,7 +175,7 @@ def test_prompts_are_shown_as_written(page: Page, prompt: str) -> None:
     title = page.title()
     page.fill("#negative textarea", prompt)
     generate(page, prompt)
-    done(page)
+    expect_done(page)
     cell = page.locator(".cell").first
     assert cell.locator(".prompt").evaluate("element => element.textContent") == prompt
     assert prompt in str(cell.locator(".negative").evaluate("element => element.textContent"))
@@ -190,7 +190,7 @@ def test_prompts_are_shown_as_written(page: Page, prompt: str) -> None:
 
 # ---------------------------------------------------------------- the stack
 def test_the_stack(page: Page) -> None:
-    for name in ("ears", "eon", "iko"):
+    for name in ("ears", "aper", "iko"):
         add_lora(page, name)
     rows = page.locator(".stack .row")
     expect(rows).to_have_count(3)
@@ -203,12 +203,12 @@ def test_the_stack(page: Page) -> None:
     rows.nth(2).locator(".solo").click()
     expect(page.locator(".stack .row.off")).to_have_count(2)
     generate(page)
-    done(page)
+    expect_done(page)
     expect(page.locator(".cell").first.locator(".mark.lora")).to_have_count(1)
     rows.nth(2).locator(".solo").click()
     rows.nth(0).locator(".toggle").click()
     page.click("#go")
-    done(page, 2)
+    expect_done(page, 2)
     marks = page.locator(".cell").first.locator(".mark.lora").all_inner_texts()
     assert [text.split()[-1] for text in marks] == ["1.7", "1"]
     rows.nth(0).get_by_role("button", name=re.compile("Take .* out of the stack")).click()
@@ -305,9 +305,9 @@ def test_keys(page: Page, server: Server) -> None:
         page.keyboard.press("Escape")
         page.wait_for_selector(".cell[data-state=stopped]")
     page.keyboard.press("Alt+2")
-    page.wait_for_selector("#tab-train-button[aria-selected=true]")
+    expect(page.locator("#tab-train-button")).to_have_attribute("aria-selected", "true")
     page.keyboard.press("Alt+1")
-    page.wait_for_selector("#tab-generate-button[aria-selected=true]")
+    expect(page.locator("#tab-generate-button")).to_have_attribute("aria-selected", "true")
 
 
 # ---------------------------------------------------------------- bad input
@@ -337,7 +337,7 @@ def test_bad_input_is_told_at_its_field(page: Page, complaints: list[re.Pattern[
     page.fill(field, "128" if "width" in field or "height" in field else "4")
     expect(wrong).to_have_count(0)
     page.click("#go")
-    done(page)
+    expect_done(page)
 
 
 def test_a_bad_weight_is_told_at_its_row(page: Page, complaints: list[re.Pattern[str]]) -> None:
@@ -356,7 +356,7 @@ def test_a_base_that_is_not_there(page: Page) -> None:
     expect(page.locator("dialog .wrong")).to_contain_text("/no/such/base")
     page.keyboard.press("Escape")
     generate(page)
-    done(page)
+    expect_done(page)
 
 
 @pytest.mark.skipif(KIND == "real", reason="there is one embedded base")
@@ -383,7 +383,7 @@ def test_a_lora_that_is_deleted(page: Page, server: Server) -> None:
     drop(page, "short lived.safetensors", safetensors({"which": str(time.time())}))
     expect(page.locator(".stack .row")).to_have_count(1)
     generate(page)
-    done(page)
+    expect_done(page)
     goto(page, "library")
     card = page.locator(".card", has_text="short lived")
     card.get_by_role("button", name="Delete").click()
@@ -408,9 +408,9 @@ def test_the_library(page: Page) -> None:
 def test_two_people_see_nothing_of_each_other(visit: Visit, server: Server) -> None:
     ann, ben = visit(server), visit(server)
     generate(ann, "1girl, ann was here")
-    done(ann)
+    expect_done(ann)
     generate(ben, "1girl, ben was here")
-    done(ben)
+    expect_done(ben)
     for person, other in ((ann, "ben"), (ben, "ann")):
         assert f"{other} was here" not in person.locator("body").inner_text()
     cookies = json.dumps([person.context.cookies() for person in (ann, ben)])

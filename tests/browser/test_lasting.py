@@ -8,7 +8,7 @@ import time
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import KIND, Visit, add_lora, done, generate, open_set, ready, start_training
+from tests.browser.conftest import KIND, Visit, add_lora, expect_done, generate, open_set, ready, start_training
 from tests.browser.driver import Server
 
 CUT_OFF = re.compile(r"ERR_INTERNET_DISCONNECTED|ERR_CONNECTION|ERR_EMPTY_RESPONSE|ERR_INCOMPLETE|Failed to fetch")
@@ -53,7 +53,7 @@ def test_closing_the_tab_keeps_the_draft_and_the_picture(page: Page, server: Ser
     again.goto(server.address)
     ready(again)
     expect_filled(again)
-    done(again)
+    expect_done(again)
 
 
 @held
@@ -74,7 +74,7 @@ def test_a_reload_at_any_moment_loses_no_picture(page: Page, server: Server, pla
     if place == "saving":
         expect(cell.locator(".frame img")).to_be_visible()
     server.control()
-    done(page)
+    expect_done(page)
     expect(page.locator(".cell")).to_have_count(1)
 
 
@@ -95,7 +95,7 @@ def test_the_end_of_the_server_at_any_moment_loses_no_picture(
     expect(page.locator(".strip")).to_contain_text("No connection")
     own_server.control()
     own_server.start()
-    done(page)
+    expect_done(page)
     expect(page.locator(".cell")).to_have_count(1)
     expect(page.locator(".strip")).to_contain_text("Ready")
     expect_filled(page)
@@ -117,7 +117,7 @@ def test_four_seconds_without_a_network(page: Page, complaints: list[re.Pattern[
     page.wait_for_selector(".cell .progress")
     time.sleep(4)
     page.context.set_offline(False)
-    done(page)
+    expect_done(page)
     expect(page.locator(".cell")).to_have_count(1 if KIND == "fake" else 4)
     expect(page.locator(".cell .prompt").first).to_have_text("1girl, written meanwhile")
     expect(page.locator("#prompt textarea")).to_have_value("1girl, written meanwhile")
@@ -133,7 +133,7 @@ def test_an_outage_while_a_picture_is_made(page: Page, server: Server, complaint
     page.context.set_offline(True)
     time.sleep(4)
     page.context.set_offline(False)
-    done(page)
+    expect_done(page)
 
 
 def test_captions_written_without_a_network_arrive(page: Page, complaints: list[re.Pattern[str]]) -> None:
@@ -159,7 +159,7 @@ def test_a_training_outlives_a_reload(page: Page, server: Server) -> None:
     page.wait_for_selector(".chart path.course")
     page.wait_for_selector(".preview >> nth=2")
     server.control()
-    page.wait_for_selector(".result")
+    expect(page.locator(".result dd").first).to_have_text("100")
 
 
 @held
@@ -202,8 +202,8 @@ def test_a_queued_training_outlives_the_end_of_the_server(
 
 def test_a_second_window_sees_the_same_notebook(page: Page, server: Server) -> None:
     generate(page)
-    done(page)
+    expect_done(page)
     other = page.context.new_page()
     other.goto(server.address)
     ready(other)
-    done(other)
+    expect_done(other)

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from lora_studio.ui.texts import strings
-from tests.browser.conftest import Visit, add_lora, done, generate, goto, open_set, ready, start_training
+from tests.browser.conftest import Visit, add_lora, expect_done, generate, goto, open_set, ready, start_training
 from tests.browser.driver import Server
 
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
@@ -33,12 +33,12 @@ SMALL = """() => [...document.querySelectorAll('button, a[href], select, input, 
 
 def everywhere(page: Page) -> list[str]:
     """Fill the page with something in every room; names of the tabs."""
-    for name in ("ears", "eon"):
+    for name in ("ears", "aper"):
         add_lora(page, name)
     generate(page, "1girl, brown hair, dragon wings, cat ears")
-    done(page)
+    expect_done(page)
     page.click("#show")
-    done(page, 2)
+    expect_done(page, 2)
     return ["generate", "train", "library"]
 
 
@@ -160,7 +160,7 @@ def test_a_phone_scrolls_one_way_only_and_has_room_for_fingers(visit: Visit, ser
 def test_a_phone_shows_picture_prompt_generate_stack_in_this_order(visit: Visit, server: Server) -> None:
     page = visit(server, **PHONE)
     generate(page)
-    done(page)
+    expect_done(page)
     tops = [
         page.locator(place).first.evaluate("element => element.getBoundingClientRect().top + scrollY")
         for place in (".stage .frame", "#prompt textarea", "#go", ".stack", ".notebook")
@@ -171,7 +171,7 @@ def test_a_phone_shows_picture_prompt_generate_stack_in_this_order(visit: Visit,
 @pytest.mark.parametrize("width", [320, 768, 1024, 1280, 1920])
 def test_no_width_scrolls_sideways(visit: Visit, server: Server, width: int) -> None:
     page = visit(server, viewport={"width": width, "height": 800})
-    for name in ("ears", "eon"):
+    for name in ("ears", "aper"):
         add_lora(page, name)
     for tab in ("generate", "train", "library"):
         goto(page, tab)

@@ -60,7 +60,7 @@ def test_again_repeats_the_request_and_a_new_seed_changes_only_that(studio: Stud
 
 
 def test_a_comparison_is_one_job_with_the_same_seed(studio: Studio, call: Call) -> None:
-    cell = made(studio, call, compare=True, adapters=stack(studio, "Cat ears", "Neon style"))
+    cell = made(studio, call, compare=True, adapters=stack(studio, "Cat ears", "Papercut style"))
     assert cell["kind"] == "compare"
     with_them, without = cell["images"]
     assert with_them["seed"] == without["seed"] == 7

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import gradio as gr
@@ -10,17 +9,14 @@ import pytest
 
 from lora_studio.ui import build_app
 from lora_studio.ui.texts import FOLDER
+from tests.support.loops import in_own_loop
 
 STATIC = FOLDER.parent / "static"
 
 
 @pytest.fixture(scope="module")
 def page() -> gr.Blocks:
-    async def build() -> gr.Blocks:
-        # Inside a loop: outside of one Gradio makes loops of its own and never closes them.
-        return build_app()
-
-    return asyncio.run(build())
+    return in_own_loop(build_app)
 
 
 def test_few_native_widgets(page: gr.Blocks) -> None:

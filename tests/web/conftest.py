@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import uuid
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from lora_studio.settings import Settings
 from lora_studio.store import Workspace
 from lora_studio.web.app import create_app
 from tests.support.fake_engine import FakeEngine, add_samples
+from tests.support.loops import in_own_loop
 
 ROOT = Path(__file__).resolve().parents[2]
 ORIGIN = "http://127.0.0.1:7860"
@@ -38,12 +38,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeEngine]:
 @pytest.fixture(scope="module")
 def app(engine: FakeEngine) -> Any:
     settings = Settings(workspace=engine.workspace.root, assets=ROOT / "assets")
-
-    async def build() -> Any:
-        # Inside a loop: outside of one Gradio makes loops of its own and never closes them.
-        return create_app(settings, engine.workspace, engine)
-
-    return asyncio.run(build())
+    return in_own_loop(lambda: create_app(settings, engine.workspace, engine))
 
 
 @pytest.fixture

@@ -178,7 +178,8 @@ export function act(verb) {
 
 async function generate(compare) {
   emit("wrong", null);
-  if (!draft.seedLocked) randomSeed();
+  // A comparison is of the picture that is there, so its seed stays.
+  if (!draft.seedLocked && !(compare && values().seed.trim())) randomSeed();
   const form = { prompt: draft.prompt, negative_prompt: draft.negative, ...values(), adapters: active() };
   const asked = { cell: uid(), job: uid(), form, compare };
   emit("asking", asked);

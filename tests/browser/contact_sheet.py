@@ -1,0 +1,255 @@
+"""Every state of the page on one sheet per width, language and theme: `python -m tests.browser.contact_sheet`.
+
+Two defects of earlier screens, a blank chart and a tick that could not be seen, passed every assertion and were plain
+in the pictures; so the sheets are looked at by a person. `--readme` takes the README's pictures on the real base.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageDraw, ImageFont
+from playwright.sync_api import Browser, Page
+
+from tests.browser.conftest import add_lora, expect_done, goto, open_set, ready, start_training
+from tests.browser.driver import ROOT, Server, chromium
+
+OUT = ROOT / "docs" / "screens"
+WIDTHS = {1280: (4, 600), 390: (8, 300)}
+"""For each width of the window: pictures in a row of the sheet, and how wide each is there."""
+
+PROMPT = "1girl, brown hair, long hair, smile, cat ears, dragon wings"
+TALLEST = 2.2
+"""A picture of a state is cut below this many window heights."""
+
+Shot = Callable[[str], None]
+
+
+def walk(page: Page, server: Server, shot: Shot) -> None:
+    """Go through every state, saying its name where it is to be seen."""
+    _generate(page, server, shot)
+    _train(page, server, shot)
+    _library(page, server, shot)
+
+
+def _generate(page: Page, server: Server, shot: Shot) -> None:
+    shot("first visit")
+    page.type("#prompt textarea", "1girl, bro")
+    page.wait_for_selector(".suggestions li")
+    shot("suggestions")
+    page.fill("#prompt textarea", PROMPT)
+    page.click(".stack .add")
+    page.wait_for_selector("dialog .pick img")
+    shot("adding a LoRA")
+    page.keyboard.press("Escape")
+    add_lora(page, "ears")
+    server.control(hold="step")
+    page.click("#go")
+    page.wait_for_selector(".stage .glimpse[src^=data]", state="attached")
+    shot("a picture is made")
+    server.control()
+    expect_done(page)
+    add_lora(page, "aper")
+    page.fill(".stack .row:nth-child(2) input.weight", "0.5")
+    page.click("#show")
+    page.wait_for_selector(".stage .compare")
+    expect_done(page, 2)
+    shot("what the LoRAs do")
+    page.fill("#g-num_images", "4")
+    page.click("#go")
+    expect_done(page, 3)
+    page.locator(".cell").first.locator(".verbs button").nth(3).click()
+    page.keyboard.type("0.5 is enough paper")
+    shot("notebook")
+    page.fill("#g-num_images", "none")
+    page.fill(".stack .row:nth-child(2) input.weight", "1.8")
+    page.click("#go")
+    page.wait_for_selector(".wrong:visible")
+    shot("bad input")
+    page.fill("#g-num_images", "1")
+    page.locator(".cell").last.locator(".frame").click()
+    shot("large")
+    page.keyboard.press("Escape")
+    page.locator(".cell").nth(1).locator(".verbs .far").click()
+    page.wait_for_selector(".toast")
+    shot("deleted, with undo")
+    page.locator(".toast .square").click()
+    page.click(".tools .base")
+    page.fill("#base-ref", "/no/such/folder")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("dialog .wrong:visible")
+    shot("choosing a base")
+    page.keyboard.press("Escape")
+    page.context.set_offline(True)
+    page.wait_for_selector(".strip[data-kind=bad]")
+    shot("no connection")
+    page.context.set_offline(False)
+    page.wait_for_selector(".strip:not([data-kind=bad])")
+
+
+def _train(page: Page, server: Server, shot: Shot) -> None:
+    goto(page, "train")
+    page.wait_for_selector(".samples .tile")
+    shot("pictures: choosing")
+    open_set(page)
+    broken: list[Any] = [{"name": "holiday.png", "mimeType": "image/png", "buffer": b"\x89PNG\r\n\x1a\nhalf"}]
+    page.set_input_files(".dropzone input", files=broken)
+    page.wait_for_selector(".refused li")
+    shot("pictures: a set")
+    page.click(".step .next .primary")
+    page.wait_for_selector(".caption-card")
+    shot("captions")
+    page.click(".step .next .primary")
+    page.wait_for_selector(".recipe-card")
+    page.locator("details.more summary").first.click()
+    shot("recipe")
+    page.locator(".stepper button").nth(1).click()
+    page.locator(".stepper button").first.click()
+    start_training(page, steps="200", preview_every="20")
+    page.wait_for_selector(".preview >> nth=5")
+    server.control(hold="step")
+    shot("training")
+    page.locator(".step .next button").click()
+    page.wait_for_selector("dialog")
+    shot("stopping")
+    page.keyboard.press("Escape")
+    server.control()
+    page.wait_for_selector(".result")
+    shot("result")
+    page.locator(".run .ghost").last.click()
+    page.wait_for_selector("dialog")
+    shot("deleting a run")
+    page.keyboard.press("Escape")
+    page.locator(".result .verbs button").first.click()
+    page.wait_for_selector("#tab-generate-button[aria-selected=true]")
+    shot("trying it")
+
+
+def _library(page: Page, server: Server, shot: Shot) -> None:
+    del server
+    goto(page, "library")
+    page.wait_for_selector(".card")
+    shot("library")
+    page.locator(".card .ghost").nth(2).click()
+    page.wait_for_selector("dialog")
+    shot("deleting a LoRA")
+    page.keyboard.press("Escape")
+
+
+def take(browser: Browser, server: Server, width: int, lang: str, theme: str) -> Iterator[tuple[str, Image.Image]]:
+    """The states in one look."""
+    height = 800 if width > 800 else 844
+    phone = {"has_touch": True, "is_mobile": True} if width < 800 else {}
+    context = browser.new_context(
+        viewport={"width": width, "height": height},
+        locale="zh-CN" if lang == "zh" else "en-GB",
+        color_scheme="dark" if theme == "dark" else "light",
+        reduced_motion="reduce",
+        **phone,  # type: ignore[arg-type]
+    )
+    page = context.new_page()
+    page.set_default_timeout(30_000)
+    page.goto(server.address)
+    ready(page)
+    taken: list[tuple[str, Image.Image]] = []
+
+    def shot(name: str) -> None:
+        page.wait_for_timeout(450)
+        # What hangs at the window's edge would be lost in a picture of the whole page.
+        whole = not page.locator("dialog[open], .toast").count()
+        data = page.screenshot(full_page=whole)
+        picture = Image.open(io.BytesIO(data)).convert("RGB")
+        taken.append((name, picture.crop((0, 0, width, min(picture.height, int(height * TALLEST))))))
+
+    server.control()
+    walk(page, server, shot)
+    context.close()
+    yield from taken
+
+
+def sheet(shots: list[tuple[str, Image.Image]], width: int) -> Image.Image:
+    """All states side by side with their names."""
+    columns, wide = WIDTHS[width]
+    font = ImageFont.load_default(18)
+    rows = [shots[start : start + columns] for start in range(0, len(shots), columns)]
+    scaled = [[(name, _scaled(picture, wide)) for name, picture in row] for row in rows]
+    heights = [max(picture.height for _, picture in row) + 40 for row in scaled]
+    made = Image.new("RGB", (columns * (wide + 16) + 16, sum(heights) + 16), (120, 120, 128))
+    pen, top = ImageDraw.Draw(made), 16
+    for row, height in zip(scaled, heights, strict=True):
+        for column, (name, picture) in enumerate(row):
+            left = 16 + column * (wide + 16)
+            pen.text((left, top), name, fill="white", font=font)
+            made.paste(picture, (left, top + 26))
+        top += height
+    return made
+
+
+def _scaled(picture: Image.Image, wide: int) -> Image.Image:
+    return picture.resize((wide, picture.height * wide // picture.width), Image.Resampling.LANCZOS)
+
+
+def sheets(browser: Browser, folder: Path) -> None:
+    """One sheet for each width, language and theme."""
+    for width in WIDTHS:
+        for lang in ("en", "zh"):
+            for theme in ("light", "dark"):
+                server = Server(folder / f"{width}{lang}{theme}")
+                server.control()
+                server.start()
+                try:
+                    shots = list(take(browser, server, width, lang, theme))
+                finally:
+                    server.stop()
+                path = OUT / f"sheet-{width}-{lang}-{theme}.webp"
+                sheet(shots, width).save(path, quality=72, method=6)
+                print(path.relative_to(ROOT), len(shots), "states", flush=True)
+
+
+def readme(browser: Browser, folder: Path) -> None:
+    """The README's two pictures, on the real base and with a short training."""
+    server = Server(folder / "real", "real")
+    server.start()
+    try:
+        context = browser.new_context(viewport={"width": 1280, "height": 860}, locale="en-GB", color_scheme="light")
+        page = context.new_page()
+        page.set_default_timeout(600_000)
+        page.goto(server.address)
+        ready(page)
+        page.fill("#prompt textarea", "1girl, purple hair, long hair, green eyes, smile, cat ears, school uniform, sky")
+        for name, weight in (("ears", "1"), ("paper", "0.4"), ("miko", "0.2")):
+            add_lora(page, name)
+            page.fill(".stack .row:last-child input.weight", weight)
+        page.fill("#g-seed", "11")
+        page.click("#show")
+        page.wait_for_selector(".stage .compare")
+        page.wait_for_timeout(800)
+        page.screenshot(path=OUT / "generate.png")
+        open_set(page)
+        start_training(page)
+        page.wait_for_selector(".preview >> nth=3")
+        page.wait_for_timeout(800)
+        page.locator(".train").evaluate("element => scrollTo(0, 60)")
+        page.screenshot(path=OUT / "train.png")
+        context.close()
+    finally:
+        server.stop()
+
+
+def main() -> None:
+    """Write the sheets, or the README's pictures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--readme", action="store_true", help="take the README's pictures on the real base")
+    given = parser.parse_args()
+    OUT.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder, chromium() as browser:
+        (readme if given.readme else sheets)(browser, Path(folder))
+
+
+if __name__ == "__main__":
+    main()
