@@ -21,6 +21,9 @@ KIND = os.environ.get("STUDIO_BROWSER_ENGINE", "fake")
 PATIENCE = 15_000 if KIND == "fake" else 240_000
 """Milliseconds to wait for what must come to pass."""
 
+OWN = ".cell:not([data-sample])"
+"""Cells that a person made, not those that come with the app."""
+
 QUICK = (
     "test_generate_makes_a_cell",
     "test_show_me_what_the_loras_do",
@@ -154,9 +157,7 @@ def generate(page: Page, prompt: str = "1girl, brown hair, smile") -> None:
 
 def expect_done(page: Page, count: int = 1) -> None:
     """Wait until so many cells of one's own are finished."""
-    page.wait_for_function(
-        "n => document.querySelectorAll('.cell[data-state=done]:not([data-sample])').length >= n", arg=count
-    )
+    page.wait_for_function(f"n => document.querySelectorAll('{OWN}[data-state=done]').length >= n", arg=count)
 
 
 def open_set(page: Page, name: str = "cat-ears") -> None:

@@ -27,6 +27,8 @@ PROMPT = "1girl, brown hair, long hair, smile, cat ears, dragon wings"
 TALLEST = 2.2
 """A picture of a state is cut below this many window heights."""
 
+MOVED = "range => { range.value = 30; range.dispatchEvent(new Event('input')); }"
+
 Shot = Callable[[str], None]
 
 
@@ -111,7 +113,7 @@ def _train(page: Page, server: Server, shot: Shot) -> None:
     page.locator(".stepper button").nth(1).click()
     page.locator(".stepper button").first.click()
     start_training(page, steps="200", preview_every="20")
-    page.wait_for_selector(".preview >> nth=5")
+    page.wait_for_selector(".preview-step >> nth=5")
     server.control(hold="step")
     shot("training")
     page.locator(".step .next button").click()
@@ -216,7 +218,7 @@ def readme(browser: Browser, folder: Path) -> None:
     server = Server(folder / "real", "real")
     server.start()
     try:
-        context = browser.new_context(viewport={"width": 1280, "height": 860}, locale="en-GB", color_scheme="light")
+        context = browser.new_context(viewport={"width": 1280, "height": 1180}, locale="en-GB", color_scheme="light")
         page = context.new_page()
         page.set_default_timeout(600_000)
         page.goto(server.address)
@@ -228,13 +230,15 @@ def readme(browser: Browser, folder: Path) -> None:
         page.fill("#g-seed", "11")
         page.click("#show")
         page.wait_for_selector(".stage .compare")
+        page.locator(".stage .compare input").evaluate(MOVED)
         page.wait_for_timeout(800)
+        page.evaluate("scrollTo(0, 0)")
         page.screenshot(path=OUT / "generate.png")
         open_set(page)
         start_training(page)
-        page.wait_for_selector(".preview >> nth=3")
+        page.wait_for_selector(".preview-step >> nth=4")
         page.wait_for_timeout(800)
-        page.locator(".train").evaluate("element => scrollTo(0, 60)")
+        page.evaluate("scrollTo(0, 0)")
         page.screenshot(path=OUT / "train.png")
         context.close()
     finally:

@@ -8,7 +8,7 @@ import time
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import KIND, Visit, add_lora, expect_done, generate, open_set, ready, start_training
+from tests.browser.conftest import OWN, Visit, add_lora, expect_done, generate, open_set, ready, start_training
 from tests.browser.driver import Server
 
 CUT_OFF = re.compile(r"ERR_INTERNET_DISCONNECTED|ERR_CONNECTION|ERR_EMPTY_RESPONSE|ERR_INCOMPLETE|Failed to fetch")
@@ -75,7 +75,7 @@ def test_a_reload_at_any_moment_loses_no_picture(page: Page, server: Server, pla
         expect(cell.locator(".frame img")).to_be_visible()
     server.control()
     expect_done(page)
-    expect(page.locator(".cell")).to_have_count(1)
+    expect(page.locator(OWN)).to_have_count(1)
 
 
 @held
@@ -96,7 +96,7 @@ def test_the_end_of_the_server_at_any_moment_loses_no_picture(
     own_server.control()
     own_server.start()
     expect_done(page)
-    expect(page.locator(".cell")).to_have_count(1)
+    expect(page.locator(OWN)).to_have_count(1)
     expect(page.locator(".strip")).to_contain_text("Ready")
     expect_filled(page)
     page.reload()
@@ -118,7 +118,7 @@ def test_four_seconds_without_a_network(page: Page, complaints: list[re.Pattern[
     time.sleep(4)
     page.context.set_offline(False)
     expect_done(page)
-    expect(page.locator(".cell")).to_have_count(1 if KIND == "fake" else 4)
+    expect(page.locator(OWN)).to_have_count(1)
     expect(page.locator(".cell .prompt").first).to_have_text("1girl, written meanwhile")
     expect(page.locator("#prompt textarea")).to_have_value("1girl, written meanwhile")
     expect(page.locator(".strip")).to_contain_text("Ready")
@@ -154,10 +154,10 @@ def test_a_training_outlives_a_reload(page: Page, server: Server) -> None:
     server.control(step_seconds=0.05)
     open_set(page)
     start_training(page, steps="100", preview_every="10")
-    page.wait_for_selector(".preview >> nth=1")
+    page.wait_for_selector(".preview-step >> nth=1")
     page.reload()
     page.wait_for_selector(".chart path.course")
-    page.wait_for_selector(".preview >> nth=2")
+    page.wait_for_selector(".preview-step >> nth=2")
     server.control()
     expect(page.locator(".result dd").first).to_have_text("100")
 
@@ -171,7 +171,7 @@ def test_a_training_goes_on_after_the_end_of_the_server(
     own_server.control(step_seconds=0.05)
     open_set(page)
     start_training(page, steps="120", preview_every="10", checkpoint_every="50")
-    page.wait_for_selector(".preview >> nth=5")
+    page.wait_for_selector(".preview-step >> nth=5")
     own_server.kill()
     own_server.start()
     expect(page.locator(".verdict")).to_contain_text("Interrupted; continues from step 50")

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from lora_studio.ui.texts import strings
-from tests.browser.conftest import Visit, add_lora, expect_done, generate, goto, open_set, ready, start_training
+from tests.browser.conftest import OWN, Visit, add_lora, expect_done, generate, goto, open_set, ready, start_training
 from tests.browser.driver import Server
 
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
@@ -63,7 +63,7 @@ def test_the_switch_keeps_draft_and_notebook_and_is_remembered(page: Page) -> No
     chinese = strings("zh")
     expect(page.locator("#go")).to_have_text(chinese["generate.go"])
     expect(page.locator("#prompt textarea")).to_have_value("1girl, half a thought")
-    expect(page.locator(".cell")).to_have_count(2)
+    expect(page.locator(OWN)).to_have_count(2)
     expect(page.locator(".cell").first).to_contain_text(chinese["cell.again"])
     expect(page.locator(".stack h2")).to_have_text(chinese["stack.title"])
     for tab, word in (("train", "train.title"), ("library", "library.title")):
@@ -254,6 +254,34 @@ def test_words_read_prompts(page: Page) -> None:
     assert got["piece"] == {"start": 3, "end": 9, "typed": "bro"}
 
 
+def test_words_on_a_training_are_careful(page: Page) -> None:
+    """At a fifth of the way it was said that the loss hardly falls any more, which nobody can know there."""
+    root = page.locator("script[src*='/js/main.js']").first.get_attribute("src") or ""
+    got = page.evaluate(
+        """async (url) => {
+          const { verdict } = await import(url);
+          const noise = (n) => (Math.abs(Math.sin(n * 12.9898) * 43758.5453) % 1 - 0.5) * 0.06;
+          const run = (course, n) => Array.from({length: n}, (_, i) => [i + 1, course(i / n) + noise(i)]);
+          const falling = (x) => 0.3 - 0.15 * x, flat = () => 0.14, bent = (x) => 0.14 + 0.2 * Math.exp(-12 * x);
+          return [
+            verdict(run(falling, 20), 0.1), verdict(run(falling, 400), 0.5),
+            verdict(run((x) => 0.1 + 0.1 * x, 400), 0.5),
+            verdict(run(flat, 51), 0.2), verdict(run(flat, 400), 0.9), verdict(run(bent, 400), 0.6), verdict([], 0),
+          ];
+        }""",
+        root.replace("main.js", "chart.js"),
+    )
+    assert [key.removeprefix("verdict.") for key in got] == [
+        "early",
+        "learning",
+        "rising",
+        "noisy",
+        "flat",
+        "slowly",
+        "early",
+    ]
+
+
 def test_the_notebook_stays_quick_when_it_is_long(page: Page) -> None:
     """200 cells; one more stands there within a second."""
     page.fill("#prompt textarea", "1girl")
@@ -270,12 +298,13 @@ def test_the_notebook_stays_quick_when_it_is_long(page: Page) -> None:
     )
     page.reload()
     ready(page)
-    expect(page.locator(".cell")).to_have_count(200)
+    expect(page.locator(OWN)).to_have_count(200)
     took = page.evaluate(
         """async () => {
           const before = performance.now();
           document.querySelector('#go').click();
-          while (document.querySelectorAll('.cell').length < 201) await new Promise(requestAnimationFrame);
+          const own = () => document.querySelectorAll('.cell:not([data-sample])').length;
+          while (own() < 201) await new Promise(requestAnimationFrame);
           return performance.now() - before;
         }"""
     )

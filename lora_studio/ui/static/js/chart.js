@@ -67,18 +67,18 @@ export class Chart {
   }
 }
 
-// In words how it goes, from the smoothed course alone: a key of the texts.
-export function verdict(losses, progressShare) {
-  const points = losses.filter(([, loss]) => Number.isFinite(loss));
-  if (points.length < 30 || progressShare < 0.1) return "verdict.early";
-  const mean = (from, to) => {
-    const part = points.slice(Math.floor(points.length * from), Math.ceil(points.length * to));
-    return part.reduce((sum, [, loss]) => sum + loss, 0) / part.length;
-  };
-  const first = mean(0, 0.15);
-  const middle = mean(0.55, 0.75);
-  const end = mean(0.85, 1);
-  if (end > first * 1.15) return "verdict.rising";
-  if (end < middle * 0.97) return "verdict.learning";
-  return end < first * 0.97 ? "verdict.flat" : "verdict.noisy";
+// In words how it goes: a key of the texts. Single losses jump about, so a difference counts only when it is larger than
+// three standard errors of the means that are compared; that it falls no more is said in the last third alone.
+export function verdict(losses, done) {
+  const values = losses.map(([, loss]) => loss).filter(Number.isFinite);
+  if (values.length < 40 || done < 0.15) return "verdict.early";
+  const part = (from, to) => values.slice(Math.floor(values.length * from), Math.ceil(values.length * to));
+  const mean = (list) => list.reduce((sum, value) => sum + value, 0) / list.length;
+  const error = (list) => Math.sqrt(mean(list.map((value) => (value - mean(list)) ** 2)) / list.length);
+  const fell = (a, b) => (mean(a) - mean(b)) / Math.hypot(error(a), error(b), 1e-9);
+  const [first, before, last] = [part(0, 0.2), part(0.5, 0.75), part(0.75, 1)];
+  if (fell(first, last) < -3) return "verdict.rising";
+  if (fell(before, last) > 3) return "verdict.learning";
+  if (done > 0.67) return "verdict.flat";
+  return fell(first, last) > 3 ? "verdict.slowly" : "verdict.noisy";
 }

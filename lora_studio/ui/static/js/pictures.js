@@ -32,7 +32,8 @@ export function frame(image, alt, request) {
 }
 
 export function large(image, alt, request) {
-  const details = [`${image.width || request.width} × ${image.height || request.height}`, `${t("field.seed")} ${image.seed}`];
+  const width = image.width || request.width;
+  const details = [width ? `${width} × ${image.height || request.height}` : null, `${t("field.seed")} ${image.seed}`].filter(Boolean);
   open(t("picture.title"), [
     h("img.large", { src: pictureUrl(image.sha256), alt }),
     h("p.meta", {}, details.join(" · ")),

@@ -48,18 +48,27 @@ function ending(job) {
   return t("run.done");
 }
 
+// A column for each step, with the same prompts always in the same rows.
 function drawPreviews(strip, title, job) {
   title.hidden = !job.previews.length;
   const near = strip.scrollWidth - strip.clientWidth - strip.scrollLeft < 40;
   const before = strip.children.length;
-  reconcile(strip, job.previews, {
-    key: (preview) => `${preview.step}-${preview.prompt}-${preview.sha256}`,
-    make: (preview) => h("button.preview", {
-      type: "button", role: "listitem", "aria-label": t("previews.of", { step: number(preview.step), prompt: preview.prompt || "" }),
-      onclick: () => large({ sha256: preview.sha256, seed: preview.seed }, preview.prompt || "", { prompt: preview.prompt || "", width: "", height: "" }),
-    }, h("img", { src: thumbUrl(preview.sha256), alt: "", loading: "lazy" }), h("small", {}, t("previews.step", { step: number(preview.step) }))),
+  const steps = [...new Set(job.previews.map(({ step }) => step))].sort((a, b) => a - b);
+  reconcile(strip, steps, {
+    key: (step) => step,
+    make: (step) => h("div.preview-step", { role: "listitem" }, h("div", {}), h("small", {}, t("previews.step", { step: number(step) }))),
+    update: (column, step) => reconcile(column.firstElementChild, job.previews.filter((preview) => preview.step === step), {
+      key: (preview) => `${preview.prompt}-${preview.sha256}`, make: preview,
+    }),
   });
   if (near && strip.children.length > before) strip.scrollLeft = strip.scrollWidth;
+}
+
+function preview({ step, prompt, seed, sha256 }) {
+  return h("button.preview", {
+    type: "button", "aria-label": t("previews.of", { step: number(step), prompt: prompt || "" }),
+    onclick: () => large({ sha256, seed }, prompt || "", { prompt: prompt || "" }),
+  }, h("img", { src: thumbUrl(sha256), alt: "", loading: "lazy" }));
 }
 
 function drawVerbs(verbs, job) {
