@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -159,7 +160,7 @@ def test_a_bad_weight_names_the_lora(studio: Studio, call: Call, weight: Any) ->
         ("make", {"form": "text"}),
         ("again", {"source": None}),
         ("poll", {"watch": []}),
-        ("poll", {"watch": {str(number): 0 for number in range(65)}}),
+        ("poll", {"watch": {str(number): 0 for number in range(1001)}}),
         ("caption", {"set": 1}),
         ("train", {"form": []}),
         ("rename_adapter", {"sha256": 3}),
@@ -184,6 +185,26 @@ def test_poll_tells_of_own_jobs_and_only_that_others_run(studio: Studio, call: C
     assert others["running"] == [{"kind": "generate", "mine": False, "job": None}]
     assert others["jobs"] == {}
     assert "secret" not in json.dumps(others)
+
+
+def test_a_job_that_ends_while_it_is_asked_for_is_told_whole(
+    studio: Studio, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """State and events are two questions: an end between them was told as done, but without its result, for ever."""
+    job = made(studio, call)["job"]
+    finished = studio.engine.job(job)
+    answers = [dataclasses.replace(finished, state="running", result=None, finished=None), finished]
+    monkeypatch.setattr(studio.engine, "job", lambda job_id: answers.pop(0))
+    news = call("poll", watch={job: 0})["jobs"][job]
+    assert (news["state"], news["result"]) == ("done", finished.result)
+
+
+def test_those_who_wait_know_their_place(studio: Studio, call: Call) -> None:
+    (studio.workspace.root / "fake.json").write_text('{"hold": "queued"}', encoding="utf-8")
+    jobs = [call("make", owner, cell=uid(), job=uid(), form=FORM)["cell"]["job"] for owner in ("ann", "ben", "ann")]
+    news = call("poll")["jobs"]
+    assert {job: news[job]["ahead"] for job in news} == {jobs[0]: 0, jobs[2]: 2}
+    assert call("poll")["waiting"] == 3
 
 
 def test_poll_goes_on_where_a_page_stands(studio: Studio, call: Call) -> None:

@@ -12,7 +12,6 @@ from lora_studio.types import (
     RECIPES,
     SAMPLERS,
     BaseInfo,
-    EngineInfo,
     GenerateRequest,
     Job,
     JobSpec,
@@ -25,7 +24,11 @@ from lora_studio.ui.forms import plan
 from lora_studio.ui.studio import Ask, Studio
 from lora_studio.ui.views import job_view, progress_view
 
-MAX_WATCHED = 64
+MAX_WATCHED = 1000
+"""Jobs that one page may follow; those that wait cost nothing but their place in the queue."""
+
+ENDS = ("done", "error", "cancelled", "interrupted")
+"""The types of a job's last event."""
 
 
 def hello(ask: Ask) -> dict[str, Any]:
@@ -56,12 +59,12 @@ def poll(ask: Ask) -> dict[str, Any]:
             allowed=str(MAX_WATCHED),
         )
     since = {str(job): number if isinstance(number, int) else 0 for job, number in watched.items()}
-    active = (*info.running, *info.queued)
-    for job in active:
+    active = {job.id: job for job in (*info.running, *info.queued)}
+    for job in active.values():
         if job.owner == ask.owner:
             since.setdefault(job.id, 0)
     base = info.base
-    told = {job_id: _news(ask, job_id, seen, info) for job_id, seen in since.items()}
+    told = {job_id: _news(ask, job_id, seen, active) for job_id, seen in since.items()}
     return {
         "base": {"sha256": base.sha256, "title": base.title, "ref": base.ref} if base else None,
         "loading": info.loading,
@@ -129,23 +132,24 @@ def _told(job: Job, ask: Ask) -> dict[str, Any]:
     return told
 
 
-def _news(ask: Ask, job_id: str, since: int, info: EngineInfo) -> dict[str, Any] | None:
-    """What is new in one job; None when it is gone or somebody else's."""
+def _news(ask: Ask, job_id: str, since: int, active: dict[str, Job]) -> dict[str, Any] | None:
+    """What is new in one job; None when it is gone or somebody else's. `active` are all jobs that run or wait."""
     engine = ask.studio.engine
+    job = active.get(job_id)
+    if job is not None and job.state == "queued" and job.owner == ask.owner:
+        ahead = sum(1 for other in active.values() if other.created < job.created)
+        return job_view(job) | {"since": since, "ahead": ahead}
     try:
         job = engine.job(job_id)
         if job.owner != ask.owner:
             return None
         events = list(engine.events(job_id, since, 0))
+        if events and events[-1].type in ENDS:
+            job = engine.job(job_id)  # it may have ended between the two questions
     except NotFound:
         return None
     news = job_view(job) | progress_view(events)
-    # The state was read before the events: an end between the two is told now, with the state that goes with it.
-    if events and events[-1].type in ("done", "error", "cancelled", "interrupted"):
-        news |= job_view(engine.job(job_id))
     news["since"] = news.get("since") or since
-    if job.state == "queued":
-        news["ahead"] = sum(1 for other in (*info.running, *info.queued) if other.created < job.created)
     glimpse = engine.glimpse(job_id)
     if glimpse is not None:
         news["glimpse"] = glimpse.data.get("image")

@@ -51,7 +51,7 @@ export class Chart {
     const course = smooth(points);
     const sorted = points.map(([, loss]) => loss).sort((a, b) => a - b);
     const high = Math.max(sorted[Math.floor((sorted.length - 1) * 0.98)], ...course.map(([, loss]) => loss)) * 1.08 || 1;
-    const low = Math.min(0, sorted[0]);
+    const low = Math.min(...course.map(([, loss]) => loss), sorted[Math.floor(sorted.length * 0.02)]) * 0.75;
     const x = (step) => PAD.left + ((W - PAD.left - PAD.right) * step) / Math.max(1, steps);
     const y = (loss) => PAD.top + (H - PAD.top - PAD.bottom) * (1 - (Math.min(loss, high) - low) / (high - low));
     const line = (list) => list.map(([step, loss], index) => `${index ? "L" : "M"}${x(step).toFixed(1)},${y(loss).toFixed(1)}`).join("");

@@ -130,7 +130,6 @@ export function revive(id) {
 }
 
 let wake = null;
-let hidden = () => document.hidden;
 
 export function hurry() {
   if (wake) wake();
@@ -141,7 +140,7 @@ export async function startPolling() {
   window.addEventListener("online", hurry);
   for (;;) {
     let wait = 2500;
-    if (!hidden()) {
+    if (!document.hidden) {
       try {
         await pollOnce();
         if (Object.values(world.jobs).some((job) => !ended(job))) wait = 500;
