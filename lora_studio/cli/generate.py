@@ -22,7 +22,7 @@ from lora_studio.engine.protocol import Engine
 from lora_studio.errors import InvalidInput, NotFound
 from lora_studio.settings import Settings, load_settings
 from lora_studio.store import Workspace
-from lora_studio.types import AdapterWeight, BaseDefaults, GenerateRequest, parse_sampler, to_json
+from lora_studio.types import AdapterWeight, BaseDefaults, GenerateRequest, adapter_name, parse_sampler, to_json
 
 FILE_SUFFIXES = (".safetensors", ".pt", ".bin", ".ckpt")
 
@@ -191,6 +191,7 @@ def find_adapter(workspace: Workspace, text: str) -> Asked:
 def _named(workspace: Workspace, name: str, weight: float) -> Asked:
     path = Path(name).expanduser()
     if os.path.isfile(path) and (path.suffix.lower() in FILE_SUFFIXES or len(path.parts) > 1):
+        adapter_name(name)
         return Asked(weight, file=path)
     if path.suffix.lower() in FILE_SUFFIXES or any(mark in name for mark in "/\\"):
         why = "is a folder" if os.path.isdir(path) else "does not exist"
@@ -239,7 +240,7 @@ def _import(engine: Engine, workspace: Workspace, asked: Asked, teller: Teller) 
     if asked.file is None:
         return AdapterWeight(asked.sha256, asked.name, asked.weight)
     stored = workspace.files.put_file(asked.file)
-    job = engine.submit(spec("import_adapter", {"file": stored, "name": asked.file.stem}))
+    job = engine.submit(spec("import_adapter", {"file": stored, "name": adapter_name(asked.file.name)}))
     result = follow(engine, job, teller)
     return AdapterWeight(result["adapter"], result["name"], asked.weight)
 

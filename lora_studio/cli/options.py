@@ -33,6 +33,7 @@ def number_reader(flag: str, spec: FieldSpec, kind: type[int] | type[float]) -> 
     """A function that reads one number for `flag` and refuses what `spec` does not allow."""
 
     def read(given: str) -> Any:
+        """The number, or `InvalidInput`."""
         try:
             value = kind(given)
         except (ValueError, OverflowError):

@@ -73,13 +73,17 @@ class InlineEngine:
     def events(self, job_id: str, since: int = 0, timeout: float | None = None) -> Iterator[Event]:
         """See `Engine.events`."""
         self._workspace.jobs.get(job_id)
+        patient = True
         while True:
             with self._changed:
+                ended = self._workspace.jobs.get(job_id).state in FINAL  # asked first: it may end before the next line
                 found = self._workspace.jobs.events(job_id, since)
                 if not found and job_id not in self._lost:
-                    if self._workspace.jobs.get(job_id).state in FINAL or not self._changed.wait(timeout):
+                    if ended or not patient:
                         return
+                    patient = self._changed.wait(timeout)  # one last look even when it took too long
                     continue
+            patient = True
             for event in found:
                 since = event.seq + 1
                 yield from_json(Event, _through_json(to_json(event)))

@@ -19,7 +19,16 @@ from lora_studio.types.jobs import (
     JobState,
     Tag,
 )
-from lora_studio.types.library import LOCAL, AdapterEntry, Cell, DatasetItem, DatasetManifest, Notebook, RefusedPicture
+from lora_studio.types.library import (
+    LOCAL,
+    AdapterEntry,
+    Cell,
+    DatasetItem,
+    DatasetManifest,
+    Notebook,
+    RefusedPicture,
+    adapter_name,
+)
 from lora_studio.types.train import RECIPES, TrainConfig, recipe
 
 __all__ = [
@@ -47,6 +56,7 @@ __all__ = [
     "RefusedPicture",
     "Tag",
     "TrainConfig",
+    "adapter_name",
     "describe",
     "from_json",
     "parse_sampler",

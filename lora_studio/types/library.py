@@ -5,6 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from lora_studio.errors import InvalidInput
+
+ADAPTER_SUFFIX = ".safetensors"
+"""How the name of a LoRA file ends, in any case."""
+
 LOCAL = "local"
 """Owner of what the command line makes. Until there are accounts every page of this machine sees it too."""
 
@@ -98,3 +103,14 @@ class Notebook:
     name: str
     owner: str
     created: float
+
+
+def adapter_name(file: str) -> str:
+    """The name that a LoRA has by the name of its file. Raises `InvalidInput` for files of another kind."""
+    if not file.casefold().endswith(ADAPTER_SUFFIX):
+        raise InvalidInput(
+            f"The file {file!r} is no LoRA that is read here; give a {ADAPTER_SUFFIX} file.",
+            code="adapter_suffix",
+            given=file,
+        )
+    return file[: -len(ADAPTER_SUFFIX)]

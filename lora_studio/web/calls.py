@@ -23,6 +23,7 @@ def call_route(studio: Studio, actions: dict[str, Action]) -> Route:
     """The route of all actions."""
 
     async def call(request: Request) -> Response:
+        """Answer one call."""
         try:
             name = request.path_params["name"]
             if name not in actions:

@@ -56,6 +56,7 @@ class Guard:
         refused = _refusal(scope) or (_redirect(scope) if self.one_name else None)
 
         async def send_guarded(message: Message) -> None:
+            """Send, with the headers that guard the page."""
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():

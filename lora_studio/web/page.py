@@ -36,6 +36,7 @@ class Page:
         body = bytearray()
 
         async def send_changed(message: Message) -> None:
+            """Hold the page back until all of it is there, and send it changed."""
             if message["type"] == "http.response.start":
                 start.update(message)
                 return

@@ -20,6 +20,7 @@ from starlette.routing import Route
 
 from lora_studio.errors import InvalidInput, StudioError
 from lora_studio.store.disk import told
+from lora_studio.types.library import ADAPTER_SUFFIX, adapter_name
 from lora_studio.ui.actions.library import import_adapter
 from lora_studio.ui.studio import Ask, Studio
 from lora_studio.ui.views import dataset_view
@@ -47,21 +48,17 @@ def _take_picture(ask: Ask, path: Path, name: str) -> Any:
 
 
 def _take_adapter(ask: Ask, path: Path, name: str) -> Any:
-    if not name.casefold().endswith(".safetensors"):
-        raise InvalidInput(
-            f"The file {name!r} is no LoRA that is read here; give a .safetensors file.",
-            code="adapter_suffix",
-            given=name,
-        )
+    called = adapter_name(name)
     ask.new_id("job")
-    sha256 = ask.studio.workspace.files.put_file(path, ".safetensors")
-    return import_adapter(ask, sha256, name[: -len(".safetensors")])
+    sha256 = ask.studio.workspace.files.put_file(path, ADAPTER_SUFFIX)
+    return import_adapter(ask, sha256, called)
 
 
 def _door(studio: Studio, take: Take, limit: int) -> Callable[[Request], Any]:
     """A handler that streams the body into a file and hands it to `take`."""
 
     async def receive(request: Request) -> Response:
+        """Take one file."""
         name = PurePosixPath(request.query_params.get("name", "").replace("\\", "/")).name[:200] or "file"
         ask = Ask(studio, owner_of(request.scope), dict(request.query_params))
         waiting = studio.workspace.root / "uploads"

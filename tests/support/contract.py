@@ -110,6 +110,23 @@ class EngineContract:
         assert engine.job(job).state == "done"
         assert list(engine.events(job, since=len(events) - 1, timeout=0)) == events[-1:]
 
+    def test_a_job_that_ends_between_two_looks_is_told_to_its_end(
+        self, engine: Engine, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Whoever has seen all events and asks for more, just when the last one is written, gets that one."""
+        look = workspace.jobs.events
+        job = JobSpec(new_id(), "generate", "ann", {})
+        workspace.jobs.create(job)
+
+        def look_too_early(job_id: str, since: int = 0) -> list[Event]:
+            found = look(job_id, since)
+            if not found:
+                workspace.jobs.finish_with(job_id, "done", "done", {})
+            return found
+
+        monkeypatch.setattr(workspace.jobs, "events", look_too_early)
+        assert ended(engine, job.id, timeout=0.01).type == "done"
+
     def test_the_same_id_twice_is_one_job(self, engine: Engine) -> None:
         job_id, payload = new_id(), {"request": to_json(request(engine))}
         assert submit(engine, "generate", payload, job_id=job_id) == submit(engine, "generate", payload, job_id=job_id)

@@ -111,13 +111,17 @@ class FakeEngine:
 
     def events(self, job_id: str, since: int = 0, timeout: float | None = None) -> Iterator[Event]:
         """See `Engine`."""
+        patient = True
         while True:
             with self._changed:
+                ended = self.workspace.jobs.get(job_id).state in FINAL
                 found = self.workspace.jobs.events(job_id, since)
                 if not found:
-                    if self.workspace.jobs.get(job_id).state in FINAL or not self._changed.wait(timeout):
+                    if ended or not patient:
                         return
+                    patient = self._changed.wait(timeout)
                     continue
+            patient = True
             yield from found
             since = found[-1].seq + 1
 
