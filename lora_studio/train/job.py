@@ -17,15 +17,16 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
 from lora_studio.adapters.canonical import CanonicalAdapter
 from lora_studio.dataset.examples import Example
 from lora_studio.errors import DatasetError, InvalidInput, TrainingDiverged
 from lora_studio.pipeline.base import SharedBase
-from lora_studio.pipeline.calls import Blob, LiveAdapter, NeedPreview, Report, Turn
-from lora_studio.train.data import TrainingData, prepare
+from lora_studio.pipeline.calls import Blob, LiveAdapter, ModelCall, NeedPreview, Report, Turn
+from lora_studio.train.data import Batch, TrainingData, prepare
 from lora_studio.train.export import FILE_DTYPE, RunFacts, check_change, check_readers, metadata_of, to_file
-from lora_studio.train.noise import NoiseSchedule, learning_rate
+from lora_studio.train.noise import Draw, NoiseSchedule, adapter_weight, learning_rate
 from lora_studio.train.state import Cache, Checkpoint
 from lora_studio.train.student import Student
 from lora_studio.types import GenerateRequest, TrainConfig
@@ -145,7 +146,7 @@ class _Run:
                 raise Paused
             if wish == "finish" and self.step > 0:
                 return
-            loss, rate = self._one_step()
+            loss, rate = yield from self._one_step()
             yield Turn()
             yield Report("step", self._figures(loss, rate))
             last = self.step == config.steps
@@ -179,16 +180,16 @@ class _Run:
             base_parameters=self._base.info.parameters,
         )
 
-    def _one_step(self) -> tuple[float, float]:
+    def _one_step(self) -> Generator[Any, Any, tuple[float, float]]:
         """One optimizer step; returns the loss and the rate it was made with."""
         config, began = self._config, time.monotonic()
         batch = self._data.batch(self.step)
         draw = self._schedule.draw(config.seed, self.step, tuple(batch.latents.shape))
         noisy = self._schedule.noisy(batch.latents, draw)
+        target, weights = yield from self._wanted(batch, draw, noisy)
+        self._student.weigh(adapter_weight(config.seed, self.step, config.least_weight, config.most_weight))
         prediction = self._student.predict(noisy, draw.timesteps, batch.embeddings, batch.size)
-        target = self._schedule.target(batch.latents, draw).to(prediction.device)
-        weights = self._schedule.weights(draw.timesteps, config.min_snr_gamma, config.snr_floor).to(prediction.device)
-        losses = (prediction - target).pow(2).mean(dim=(1, 2, 3)) * weights
+        losses = (prediction - target.to(prediction.device)).pow(2).mean(dim=(1, 2, 3)) * weights.to(prediction.device)
         if not bool(torch.isfinite(losses).all()):
             raise TrainingDiverged(
                 f"The loss of step {self.step + 1} is no number; continue from the last checkpoint with a lower "
@@ -203,6 +204,24 @@ class _Run:
         self.step += 1
         self._pace.append(began)
         return loss, rate
+
+    def _wanted(self, batch: Batch, draw: Draw, noisy: Tensor) -> Generator[Any, Any, tuple[Tensor, Tensor]]:
+        """What the model shall predict (B, C, h, w), and how much each row weighs (B,).
+
+        Rows from `anchor_from` upward shall be predicted as the base itself does; it is asked in a call of its own,
+        so that a cancel may come between that and the step.
+        """
+        config = self._config
+        target = self._schedule.target(batch.latents, draw)
+        weights = self._schedule.weights(draw.timesteps, config.min_snr_gamma, config.snr_floor)
+        far = draw.timesteps >= config.anchor_from * len(self._schedule.alphas_cumprod)
+        if bool(far.any()):
+            rows = ((),) * int(far.sum())
+            own = yield ModelCall(noisy[far], draw.timesteps[far], batch.embeddings[far], None, rows)
+            target = target.clone()
+            target[far] = own.to(target)
+            weights[far] = 1.0  # min-SNR would make these the lightest of all
+        return target, weights
 
     def _figures(self, loss: float, rate: float) -> dict[str, Any]:
         """What a step event tells; the pace is wall-clock, so that others' turns count too."""

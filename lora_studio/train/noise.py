@@ -11,6 +11,7 @@ D), Hang et al. 2023 (min-SNR weights, arXiv 2303.09556, section 3.4), Lin et al
 from __future__ import annotations
 
 import hashlib
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -96,6 +97,16 @@ class NoiseSchedule:
     def _levels(self, timesteps: Tensor) -> tuple[Tensor, Tensor]:
         ac = self.alphas_cumprod[timesteps][:, None, None, None]
         return ac.sqrt(), (1 - ac).sqrt()
+
+
+def adapter_weight(seed: int, step: int, least: float, most: float) -> float:
+    """The LoRA weight that a step trains at, uniform from `least` to `most`.
+
+    After the weight-conditioned training of concept sliders (Gandikota et al. 2023, arXiv 2311.12092), with the same
+    target at every weight.
+    """
+    place = random.Random(seed_of(seed, "weight", step)).random()
+    return least + place * (most - least)
 
 
 def learning_rate(step: int, steps: int, peak: float, warmup: int, kind: str) -> float:

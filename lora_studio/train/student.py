@@ -86,6 +86,11 @@ class Student:
         """How many numbers learn."""
         return sum(p.numel() for p in self.parameters.values())
 
+    def weigh(self, weight: float) -> None:
+        """The weight at which `predict` applies the adapter from now on; nothing else knows it."""
+        for _, layer in self.layers:
+            layer.scaling[_ADAPTER] = self.scale * weight
+
     def predict(self, latents: Tensor, timesteps: Tensor, embeddings: Tensor, size: tuple[int, int]) -> Tensor:
         """The training tree's prediction (B, C, h, w) float32, with gradients where they are switched on."""
         device, dtype = self._base.precision.device, self._base.unet.dtype

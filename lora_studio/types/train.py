@@ -56,6 +56,25 @@ class TrainConfig:
         advanced=True,
     )
     snr_floor: float = spec(0.2, doc="Smallest weight of a noise level.", minimum=0, maximum=1, advanced=True)
+    least_weight: float = spec(
+        1.0,
+        doc="Each step trains at a LoRA weight drawn from the least to the most; below 1 the slider's lower range is "
+        "taught too, and 1 shows the most.",
+        minimum=0.05,
+        maximum=2,
+        advanced=True,
+    )
+    most_weight: float = spec(
+        1.0, doc="The largest LoRA weight that a step trains at.", minimum=0.05, maximum=2, advanced=True
+    )
+    anchor_from: float = spec(
+        1.0,
+        doc="From this share of the noise upward, where colours and composition are settled, the base's own "
+        "predictions are what is learnt; 1 is off.",
+        minimum=0,
+        maximum=1,
+        advanced=True,
+    )
     weight_decay: float = spec(0.0, doc="AdamW's weight decay.", minimum=0, maximum=1, advanced=True)
     max_grad_norm: float = spec(1.0, doc="Gradients longer than this are cut.", minimum=0, maximum=1000, advanced=True)
     preview_every: int = spec(100, doc="Steps between previews; 0 makes none.", minimum=0, maximum=1_000_000)
@@ -90,6 +109,14 @@ class TrainConfig:
                 f"The name has {len(self.name)} characters; at most 100 are allowed; shorten it.",
                 code="name_too_long",
                 given=str(len(self.name)),
+            )
+
+        if self.least_weight > self.most_weight:
+            raise InvalidInput(
+                f"The least weight {self.least_weight:g} is above the most, {self.most_weight:g}; give them in order.",
+                code="weights_crossed",
+                given=f"{self.least_weight:g}",
+                allowed=f"{self.most_weight:g}",
             )
 
     @property

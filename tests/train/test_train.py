@@ -22,7 +22,7 @@ from lora_studio.errors import DatasetError, InvalidInput, TrainingDiverged
 from lora_studio.generate import generate
 from lora_studio.pipeline import ModelCall, Report, SharedBase
 from lora_studio.train import Controls, MemoryCache, Paused, TrainingResult, train
-from lora_studio.train.noise import NoiseSchedule, learning_rate
+from lora_studio.train.noise import NoiseSchedule, adapter_weight, learning_rate
 from lora_studio.types import AdapterWeight, GenerateRequest, TrainConfig
 from tests.support.tiny import drive, load_tiny, write_tiny_base
 
@@ -109,9 +109,65 @@ def test_the_same_seed_gives_the_same_file_but_for_its_times(base: SharedBase, e
     assert not all(torch.equal(v, weights(other)[k]) for k, v in weights(one).items())
 
 
+def change(base: SharedBase, result: TrainingResult, folder: Path, timestep: int) -> float:
+    """How much an adapter changes the base's prediction at a noise level (root mean square over 8 rows)."""
+    path = folder / "change.safetensors"
+    path.write_bytes(result.file)
+    adapter, _ = admit(path, hashlib.sha256(result.file).hexdigest(), base.layers, base.info.sha256)
+    generator = torch.Generator().manual_seed(5)
+    latents = torch.randn(8, 4, 16, 16, generator=generator)
+    condition = base.family.encode_text(["cat ears, 1girl"], [()])[0]
+    text = condition.embeddings[None].expand(8, -1, -1)
+    steps = torch.full((8,), timestep)
+    with_it = base.predict(ModelCall(latents, steps, text, None, (((adapter, 1.0),),) * 8))
+    without = base.predict(ModelCall(latents, steps, text, None, ((),) * 8))
+    return float((with_it - without).pow(2).mean().sqrt())
+
+
+def test_anchored_noise_levels_keep_the_base(base: SharedBase, examples: list[Example], tmp_path: Path) -> None:
+    """From the anchor upward the base is kept better than without one; below it as much is learnt."""
+    settings = {"steps": 60, "batch_size": 8, "layers": "all", "caption_dropout": 0.0}
+    free = run(base, examples[:1], config(**settings))
+    held = run(base, examples[:1], config(**settings, anchor_from=0.7))
+    assert change(base, held, tmp_path, 980) < 0.5 * change(base, free, tmp_path, 980)
+    assert change(base, held, tmp_path, 300) > 0.5 * change(base, free, tmp_path, 300)
+
+
+def test_an_anchor_at_zero_learns_nothing_and_says_so(base: SharedBase, examples: list[Example]) -> None:
+    with pytest.raises(TrainingDiverged):
+        run(base, examples, config(anchor_from=0.0))
+
+
+def test_training_at_a_smaller_weight_is_training_with_a_smaller_alpha(
+    base: SharedBase, examples: list[Example]
+) -> None:
+    """At the fixed weight 0.5 the same numbers are learnt as with alpha = rank / 2, and the file applies them whole."""
+    halved = weights(run(base, examples, config(least_weight=0.5, most_weight=0.5)))
+    alpha = weights(run(base, examples, config(alpha=2.0)))
+    for name, value in halved.items():
+        if not name.endswith(".alpha"):
+            assert torch.allclose(value.float(), alpha[name].float(), atol=1e-3)
+    assert {float(v) for k, v in halved.items() if k.endswith(".alpha")} == {4.0}
+
+
+def test_each_step_trains_at_its_own_weight() -> None:
+    drawn = [adapter_weight(7, step, 0.5, 0.9) for step in range(200)]
+    assert drawn == [adapter_weight(7, step, 0.5, 0.9) for step in range(200)]
+    assert 0.5 <= min(drawn) < 0.52
+    assert 0.88 < max(drawn) <= 0.9
+
+
+def test_weights_in_the_wrong_order_are_refused() -> None:
+    with pytest.raises(InvalidInput, match=r"0\.9 .*0\.5"):
+        config(least_weight=0.9, most_weight=0.5)
+
+
 @pytest.mark.parametrize("stop_at", [1, 3, 5])
-def test_resume_equals_never_having_stopped(base: SharedBase, examples: list[Example], stop_at: int) -> None:
-    whole = run(base, examples, config())
+@pytest.mark.parametrize("more", [{}, {"least_weight": 0.4, "most_weight": 0.9, "anchor_from": 0.6}])
+def test_resume_equals_never_having_stopped(
+    base: SharedBase, examples: list[Example], stop_at: int, more: dict[str, float]
+) -> None:
+    whole = run(base, examples, config(**more))
     kept: list[bytes] = []
 
     def seen(want) -> None:
@@ -121,8 +177,8 @@ def test_resume_equals_never_having_stopped(base: SharedBase, examples: list[Exa
     answers = iter(["go"] * stop_at + ["pause"])
     controls = Controls(cache=MemoryCache(), ask=lambda: next(answers))
     with pytest.raises(Paused):
-        drive(base, train(base, examples, config(), controls), seen)
-    resumed = run(base, examples, config(), checkpoint=kept[-1])
+        drive(base, train(base, examples, config(**more), controls), seen)
+    resumed = run(base, examples, config(**more), checkpoint=kept[-1])
     assert resumed.final_loss == whole.final_loss
     assert all(torch.equal(v, weights(resumed)[k]) for k, v in weights(whole).items())
 
