@@ -1,0 +1,198 @@
+"""One training of UNet and text encoder: v-prediction (Salimans and Ho 2022), min-SNR weights (Hang et al. 2023).
+
+Latents are cached, the autoencoder is frozen. Order, mirrors, captions, timesteps and noise are functions of
+(seed, step). Loss weight: min(SNR, gamma) / (SNR + 1) + floor; the floor keeps the steps of pure noise, where
+composition and colours are decided (zero terminal SNR, Lin et al. 2023).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from pretrain import checkpoint
+from pretrain.batches import Order
+from pretrain.diffusion.captions import TagTokens, split, variant
+from pretrain.diffusion.models import load_models, new_models, noise_schedule
+from pretrain.drawing import draw, make_pipeline
+from pretrain.export import write_base
+from pretrain.latents import LatentSet, build, encoder_hash
+from pretrain.machine import Machine
+from pretrain.pictures import PictureSet
+from pretrain.randomness import generator, numbers
+from pretrain.recipe import Diffusion, Recipe
+from pretrain.sheets import contact_sheet, save_png
+from pretrain.trainer import Step, as_table, check_same, machine_of, run_job
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a step sees: numbers of pictures (n,), whether each is mirrored (n,), its words (n, length); int64."""
+
+    indices: Tensor
+    mirrored: Tensor
+    ids: Tensor
+
+    def pin_memory(self) -> Batch:
+        """For quick copies to a GPU."""
+        return Batch(self.indices.pin_memory(), self.mirrored.pin_memory(), self.ids.pin_memory())
+
+
+class Plan(Dataset[Batch]):
+    """The batch of every step; processes may work it out ahead."""
+
+    def __init__(self, captions: list[str], tokens: TagTokens, recipe: Diffusion) -> None:
+        self._captions, self._tokens, self._recipe = captions, tokens, recipe
+        self._order = Order(len(captions), recipe.batch, recipe.seed, recipe.mirrored)
+
+    def __getitem__(self, step: int) -> Batch:
+        indices, mirrored = self._order.at(step)
+        rng = numbers(self._recipe.seed, step, "captions")
+        rows = [
+            self._tokens.row(variant(split(self._captions[i]), rng, self._recipe.captions)) for i in indices.tolist()
+        ]
+        return Batch(indices, mirrored, torch.tensor(rows))
+
+
+def timesteps(count: int, seed: int, step: int, shift: float = 1.0) -> Tensor:
+    """int64 (count,) in 0 to 999, one in each of `count` equal parts; shift > 1 moves them to the noise."""
+    source = generator(seed, step, "timesteps")
+    u = (torch.arange(count) + torch.rand(count, generator=source)) / count
+    u = shift * u / (1 + (shift - 1) * u)
+    return (u * 1000).long().clamp(0, 999)[torch.randperm(count, generator=source)]
+
+
+def loss_weights(signal: Tensor, gamma: float, floor: float) -> Tensor:
+    """min(SNR, gamma) / (SNR + 1) + floor for the shares of signal (n,); finite at signal 0 and 1."""
+    return torch.minimum(signal, gamma * (1 - signal)) + floor
+
+
+class DiffusionJob:
+    """The models, the data and the loss of one step."""
+
+    name = "diffusion"
+
+    def __init__(self, recipe: Recipe, pictures: PictureSet, machine: Machine) -> None:
+        from diffusers import AutoencoderKL
+        from transformers import CLIPTokenizer
+
+        self._recipe, self._machine, self._base = recipe.diffusion, machine, Path(recipe.base)
+        mine = self._recipe
+        self.steps, self.batch = mine.steps, mine.batch
+        self.optimizer, self.cadence = mine.optimizer, mine.cadence
+        vae = AutoencoderKL.from_pretrained(self._base / "vae", dtype=torch.float32).eval()
+        self._vae = vae.requires_grad_(False).to(machine.device, memory_format=machine.memory_format)
+        self._latents = LatentSet(build(pictures, self._vae, machine), len(pictures.shards), machine.device)
+        channels, side = self._latents.take(torch.zeros(1).long(), torch.zeros(1).long()).shape[1:3]
+        if mine.start == "base":
+            unet, words = load_models(self._base, mine.unet, mine.text_encoder, mine.seed)
+        else:
+            unet, words = new_models(self._base, mine.unet, mine.text_encoder, (channels, side), mine.seed)
+        self._unet = unet.train().to(machine.device, memory_format=machine.memory_format)
+        self._words = words.train(mine.text_encoder.trained).requires_grad_(mine.text_encoder.trained)
+        self._words = self._words.to(machine.device)
+        self._signal = noise_schedule(self._base).to(machine.device)
+        tokenizer = CLIPTokenizer.from_pretrained(self._base / "tokenizer")
+        self._plan = Plan(pictures.captions, TagTokens(tokenizer, pictures.captions), mine)
+
+    def modules(self) -> dict[str, nn.Module]:
+        """Both models."""
+        return {"unet": self._unet, "text_encoder": self._words}
+
+    def rates(self) -> dict[str, float]:
+        """The text encoder may learn at another rate."""
+        return {"text_encoder": self._recipe.text_encoder.rate}
+
+    def batches(self, first: int) -> Iterator[Batch]:
+        """The batches from a step on."""
+        workers = self._recipe.workers
+        loader = DataLoader(
+            self._plan,
+            batch_size=None,
+            sampler=range(first, self.steps),
+            num_workers=workers,
+            multiprocessing_context="spawn" if workers else None,
+            pin_memory=self._machine.device == "cuda",
+        )
+        yield from loader
+
+    def loss(self, batch: Batch, step: int) -> Tensor:
+        """Weighted mean square error of the predicted v."""
+        recipe, device = self._recipe, self._machine.device
+        latents = self._latents.take(batch.indices, batch.mirrored).to(device) * self._vae.config.scaling_factor
+        t = timesteps(len(latents), recipe.seed, step, recipe.shift).to(device)
+        source = generator(recipe.seed, step, "noise", device)
+        noise = torch.randn(latents.shape, generator=source, device=device)
+        signal = self._signal[t]
+        a, b = (share.sqrt().view(-1, 1, 1, 1) for share in (signal, 1 - signal))
+        noisy, target = a * latents + b * noise, a * noise - b * latents
+        trained = recipe.text_encoder.trained
+        with torch.set_grad_enabled(trained), self._machine.autocast():
+            words = self._words(batch.ids.to(device))[0].float()
+        with self._machine.autocast():
+            found = self._unet(noisy, t, words).sample.float()
+        error = (found - target).pow(2).mean((1, 2, 3))
+        weighted: Tensor = error * loss_weights(signal, recipe.gamma, recipe.floor)
+        return weighted.mean()
+
+    def figures(self) -> dict[str, float]:
+        """Nothing but the loss."""
+        return {}
+
+    def identity(self) -> dict[str, Any]:
+        """Configurations to build the models again, and which latents they were trained on."""
+        return {
+            "kind": self.name,
+            "unet": json.loads(self._unet.to_json_string()),
+            "text_encoder": self._words.config.to_dict(),
+            "encoder": encoder_hash(self._vae),
+        }
+
+    def sheet(self, path: Path) -> None:
+        """The recipe's prompts, drawn by diffusers' pipeline."""
+        mine = self._recipe
+        pipe = make_pipeline(self._base, {"vae": self._vae, "unet": self._unet, "text_encoder": self._words})
+        images = draw(pipe, mine.sheet_prompts, self._machine, mine.sheet_steps, mine.sheet_guidance)
+        save_png(path, contact_sheet(images))
+
+    def keep(self, path: Path) -> None:
+        """A base folder in half precision."""
+        write_base(path, self._base, {"unet": self._unet, "text_encoder": self._words})
+
+
+def train(
+    recipe: Recipe,
+    pictures: Path,
+    folder: Path,
+    stop: Callable[[], float | None] = lambda: None,
+    accept_changes: bool = False,
+) -> Iterator[Step]:
+    """Trains in a folder, from its checkpoint if it has one; yields every finished step.
+
+    Args:
+        pictures: folder of the painter's pictures. stop: seconds until this call shall end, None for never.
+        accept_changes: go on from a checkpoint that was made with another recipe.
+
+    Raises:
+        ValueError: the checkpoint belongs to another recipe or to other latents.
+    """
+    table = {"base": recipe.base, "numbers": recipe.numbers, "device": recipe.device}
+    table |= {name: as_table(recipe)[name] for name in ("pictures", "diffusion")}
+    state = checkpoint.load(folder)
+    if state is not None:
+        check_same(state, table, accept_changes)
+    machine = machine_of(recipe, state)
+    job = DiffusionJob(recipe, PictureSet(pictures, recipe.pictures), machine)
+    if state is not None and state["identity"]["encoder"] != job.identity()["encoder"]:
+        raise ValueError(
+            f"{folder} was trained on the latents of another encoder than {recipe.base}'s; a run keeps its latents; "
+            "give it the base that it began with."
+        )
+    yield from run_job(job, folder, table, machine, state, stop)
