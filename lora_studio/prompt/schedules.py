@@ -14,9 +14,10 @@ of an Earley parser. What its grammar comes to:
 The n: a whole number is a step, one with a point is a part of all steps; with a second pass (`hires_steps`) steps count
 on from the first and 1.0 to 2.0 is the second pass. Old counting: below 1 is a part, from 1 on a step.
 
-Different on purpose: where a bracket that is a character comes right behind a schedule, as in `[a:b:3])`, A1111 sees the
-schedule in about half of its runs and plain words in the others (its parser, lark 1.1.2, decides by the hash seed of the
-process); here it is always the schedule. A number beyond all floats is words where A1111 raises; no depth is too deep.
+Different on purpose: where a bracket that is a character comes right behind a schedule, as in `[a:b:3])`, A1111 sees
+the schedule in about half of its runs and plain words in the others (its parser, lark 1.1.2, decides by the hash seed
+of the process); here it is always the schedule. A number beyond all floats is words where A1111 raises; no depth is too
+deep.
 
 It does not know weights or tokens. Reading is linear in the text; saying the texts is linear in what is said.
 """
