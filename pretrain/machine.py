@@ -91,10 +91,11 @@ def choose(device: str = "auto", numbers: str = "auto", saved: dict[str, Any] | 
     if device == "cuda" and not torch.cuda.is_available():
         raise RuntimeError('The device "cuda" is not there on this machine; there is cpu; write device = "auto".')
     place = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    if place == "cuda":
+        torch.set_float32_matmul_precision("high")
     if saved is not None and numbers == "auto" and saved["device"] == place:
         return Machine(**saved)
     if place == "cuda":
-        torch.set_float32_matmul_precision("high")
         return Machine(place, numbers != "fp32", False)
     bf16 = numbers == "bf16" or (numbers == "auto" and bf16_gain() >= PAYS_FROM)
     return Machine(place, bf16, bf16 and attention_gain() < 1)

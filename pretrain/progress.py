@@ -49,12 +49,18 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
 
 class Progress:
-    """Counts steps and says how far it is."""
+    """Counts steps and says how far it is. `before`: seconds that earlier calls took."""
 
     def __init__(
-        self, first: int, steps: int, batch: int, seconds_between: float, clock: Clock = time.monotonic
+        self,
+        first: int,
+        steps: int,
+        batch: int,
+        seconds_between: float,
+        before: float = 0.0,
+        clock: Clock = time.monotonic,
     ) -> None:
-        self._first, self._steps, self._batch = first, steps, batch
+        self._steps, self._batch, self._before = steps, batch, before
         self._between, self._clock = seconds_between, clock
         self._start = self._said = clock()
         self._marks: deque[tuple[float, int]] = deque([(self._start, first)])
@@ -72,6 +78,10 @@ class Progress:
             self._marks.popleft()
         return True
 
+    def seconds(self) -> float:
+        """Wall time of this training, with all its calls."""
+        return self._before + self._clock() - self._start
+
     def speed(self) -> float:
         """Steps a second over the window; 0 before the first line."""
         (began, first), (now, step) = self._marks[0], self._marks[-1]
@@ -87,7 +97,7 @@ class Progress:
             "loss": round(self.loss, 5),
             "rate": round(rate, 5),
             "samples_per_second": round(speed * self._batch, 2),
-            "seconds": round(self._clock() - self._start, 1),
+            "hours": round(self.seconds() / 3600, 4),
             "seconds_left": None if left is None else round(left, 1),
             **{name: round(value, 5) for name, value in extra.items()},
         }

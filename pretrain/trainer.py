@@ -255,7 +255,8 @@ def run_job(
         "trained": trained_names(job.modules()),
     }
     log = Log(folder / "log.jsonl", trainer.step)
-    progress = Progress(trainer.step, job.steps, job.batch, job.cadence.log_seconds, clock)
+    before = state["seconds"] if state else 0.0
+    progress = Progress(trainer.step, job.steps, job.batch, job.cadence.log_seconds, before, clock)
     print(f"{job.name}: step {trainer.step} of {job.steps} on {machine}", flush=True)
     saved = clock()
     for batch in job.batches(trainer.step):
@@ -269,7 +270,7 @@ def run_job(
         ends = step == job.steps or (left is not None and left <= 0)
         _draw(job, trainer, folder, ends)
         if ends or clock() - saved >= 60 * job.cadence.checkpoint_minutes:
-            checkpoint.save(folder, {**trainer.state_dict(), **fixed})
+            checkpoint.save(folder, {**trainer.state_dict(), **fixed, "seconds": progress.seconds()})
             saved = clock()
         yield Step(step, step * job.batch, loss)
         if ends:
