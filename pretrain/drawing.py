@@ -17,9 +17,15 @@ from pretrain.machine import Machine
 
 
 def load_pipeline(base: Path, machine: Machine) -> Any:
-    """The pipeline of a base folder with float32 weights."""
+    """The pipeline of a base folder with float32 weights.
+
+    Raises:
+        FileNotFoundError: no base is there.
+    """
     from diffusers import StableDiffusionPipeline
 
+    if not (base / "model_index.json").exists():
+        raise FileNotFoundError(f"{base} is no base: it has no model_index.json; name a folder that export wrote.")
     pipe = StableDiffusionPipeline.from_pretrained(base, dtype=torch.float32, local_files_only=True)
     return _quiet(pipe).to(machine.device)
 

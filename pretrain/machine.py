@@ -86,10 +86,10 @@ def choose(device: str = "auto", numbers: str = "auto", saved: dict[str, Any] | 
             same, so that the numbers of a resumed training are those of an uninterrupted one.
 
     Raises:
-        RuntimeError: CUDA was asked for and is not there.
+        ValueError: CUDA was asked for and is not there.
     """
     if device == "cuda" and not torch.cuda.is_available():
-        raise RuntimeError('The device "cuda" is not there on this machine; there is cpu; write device = "auto".')
+        raise ValueError('The device "cuda" is not there on this machine; there is cpu; write device = "auto".')
     place = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     if place == "cuda":
         torch.set_float32_matmul_precision("high")

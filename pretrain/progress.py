@@ -49,7 +49,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
 
 class Progress:
-    """Counts steps and says how far it is. `before`: seconds that earlier calls took."""
+    """Counts steps and says how far it is. `samples`, `before`: pictures and seconds of the calls before."""
 
     def __init__(
         self,
@@ -57,26 +57,32 @@ class Progress:
         steps: int,
         batch: int,
         seconds_between: float,
+        samples: int = 0,
         before: float = 0.0,
         clock: Clock = time.monotonic,
     ) -> None:
-        self._steps, self._batch, self._before = steps, batch, before
+        self._first, self._steps, self._batch = first, steps, batch
+        self._samples, self._before = samples, before
         self._between, self._clock = seconds_between, clock
         self._start = self._said = clock()
         self._marks: deque[tuple[float, int]] = deque([(self._start, first)])
         self.loss = math.nan
 
-    def count(self, step: int, loss: float) -> bool:
-        """Takes note of a finished step (its number from 1); True when it is time for a line."""
+    def count(self, step: int, loss: float, ends: bool = False) -> bool:
+        """Takes note of a finished step (its number from 1); True when it is time for a line, as at the end."""
         self.loss = loss if math.isnan(self.loss) else SMOOTH * self.loss + (1 - SMOOTH) * loss
         now = self._clock()
-        if now - self._said < self._between and step < self._steps:
+        if now - self._said < self._between and not ends:
             return False
         self._said = now
         self._marks.append((now, step))
         while len(self._marks) > 2 and now - self._marks[1][0] > WINDOW:
             self._marks.popleft()
         return True
+
+    def samples(self, step: int) -> int:
+        """Pictures that were seen up to a step."""
+        return self._samples + (step - self._first) * self._batch
 
     def seconds(self) -> float:
         """Wall time of this training, with all its calls."""
@@ -93,7 +99,7 @@ class Progress:
         left = (self._steps - step) / speed if speed else None
         return {
             "step": step,
-            "samples": step * self._batch,
+            "samples": self.samples(step),
             "loss": round(self.loss, 5),
             "rate": round(rate, 5),
             "samples_per_second": round(speed * self._batch, 2),

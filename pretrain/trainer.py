@@ -24,6 +24,8 @@ from pretrain.progress import Clock, Log, Progress, line
 from pretrain.recipe import Cadence, Optimizer, Recipe, differences
 
 NOT_FOR_MUON = ("embedding", "conv_in", "conv_out")
+COMMON = ("base", "device", "numbers", "pictures")  # what every training reads of the recipe
+SIZES = (".start", ".train", ".unet.", ".text_encoder.", ".model.")  # never change while a training runs
 MAY_CHANGE = (".steps", ".cadence.", ".sheet_", "pictures.processes", ".workers", "device")  # while a training runs
 
 
@@ -208,11 +210,6 @@ def trained_names(modules: dict[str, nn.Module]) -> dict[str, list[str]]:
     }
 
 
-def machine_of(recipe: Recipe, state: dict[str, Any] | None) -> Machine:
-    """The machine to go on with: the checkpoint's where the recipe leaves it open."""
-    return choose(recipe.device, recipe.numbers, None if state is None else state["machine"])
-
-
 def check_same(state: dict[str, Any], recipe: dict[str, Any], accept: bool) -> None:
     """Refuses to go on with another recipe than the checkpoint's, lengths and cadence aside, unless it is accepted.
 
@@ -220,6 +217,12 @@ def check_same(state: dict[str, Any], recipe: dict[str, Any], accept: bool) -> N
         ValueError: the recipes differ; the sentence names the settings.
     """
     changed = [name for name in differences(state["recipe"], recipe) if not any(word in name for word in MAY_CHANGE)]
+    sizes = [name for name in changed if any(word in name for word in SIZES) and not name.endswith(".rate")]
+    if sizes:
+        raise ValueError(
+            f"The checkpoint at step {state['step']} was made with other values of {', '.join(sizes)}; what is trained "
+            "cannot change within a run; export it, and begin another folder from the export."
+        )
     if changed and not accept:
         raise ValueError(
             f"The checkpoint at step {state['step']} was made with other values of {', '.join(changed)}; a run keeps "
@@ -255,24 +258,25 @@ def run_job(
         "trained": trained_names(job.modules()),
     }
     log = Log(folder / "log.jsonl", trainer.step)
-    before = state["seconds"] if state else 0.0
-    progress = Progress(trainer.step, job.steps, job.batch, job.cadence.log_seconds, before, clock)
+    samples, before = (state["samples"], state["seconds"]) if state else (0, 0.0)
+    progress = Progress(trainer.step, job.steps, job.batch, job.cadence.log_seconds, samples, before, clock)
     print(f"{job.name}: step {trainer.step} of {job.steps} on {machine}", flush=True)
     saved = clock()
     for batch in job.batches(trainer.step):
         loss = trainer.update(job.loss(batch, trainer.step))
         step = trainer.step
         left = stop()
-        if progress.count(step, loss):
+        ends = step == job.steps or (left is not None and left <= 0)
+        _draw(job, trainer, folder, ends)
+        if progress.count(step, loss, ends):
             row = progress.row(step, rate_factor(step - 1, job.steps, job.optimizer), job.figures())
             log.add(row)
             print(line(row, job.steps, left), flush=True)
-        ends = step == job.steps or (left is not None and left <= 0)
-        _draw(job, trainer, folder, ends)
         if ends or clock() - saved >= 60 * job.cadence.checkpoint_minutes:
-            checkpoint.save(folder, {**trainer.state_dict(), **fixed, "seconds": progress.seconds()})
+            seen = {"samples": progress.samples(step), "seconds": progress.seconds()}
+            checkpoint.save(folder, {**trainer.state_dict(), **fixed, **seen})
             saved = clock()
-        yield Step(step, step * job.batch, loss)
+        yield Step(step, progress.samples(step), loss)
         if ends:
             return
 
@@ -291,6 +295,32 @@ def _draw(job: Job, trainer: Trainer, folder: Path, ends: bool) -> None:
             job.keep(folder / "kept" / f"step-{step:07d}")
 
 
-def as_table(recipe: Recipe) -> dict[str, Any]:
-    """A recipe as nested dictionaries for the checkpoint."""
-    return asdict(recipe)
+def train_in(
+    folder: Path,
+    recipe: Recipe,
+    section: str,
+    make: Callable[[Machine], Job],
+    stop: Callable[[], float | None],
+    accept_changes: bool,
+) -> Iterator[Step]:
+    """Trains a job in a folder, from its checkpoint if it has one.
+
+    Args:
+        section: of the recipe; it, the pictures and the device are what a checkpoint must agree with.
+        make: the job on a machine, with the weights that it begins with.
+
+    Raises:
+        ValueError: the checkpoint belongs to another recipe or to other latents.
+    """
+    table = {name: value for name, value in asdict(recipe).items() if name in (*COMMON, section)}
+    state = checkpoint.load(folder)
+    if state is not None:
+        check_same(state, table, accept_changes)
+    machine = choose(recipe.device, recipe.numbers, None if state is None else state["machine"])
+    job = make(machine)
+    if state is not None and state["identity"]["encoder"] != job.identity()["encoder"]:
+        raise ValueError(
+            f"{folder} was trained on the latents of another encoder than {recipe.base}'s; a run keeps its latents; "
+            "give it the base that it began with."
+        )
+    yield from run_job(job, folder, table, machine, state, stop)

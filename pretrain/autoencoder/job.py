@@ -16,7 +16,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pretrain import checkpoint
 from pretrain.autoencoder.loss import picture_loss, psnr
 from pretrain.batches import Order
 from pretrain.export import write_base
@@ -26,7 +25,7 @@ from pretrain.pictures import PictureSet, unseen
 from pretrain.randomness import generator, numbers
 from pretrain.recipe import AutoencoderModel, Recipe
 from pretrain.sheets import contact_sheet, from_pixels, save_png, to_pixels
-from pretrain.trainer import Step, as_table, check_same, machine_of, run_job
+from pretrain.trainer import Step, train_in
 
 MEASURED = 32  # unseen pictures of a sheet
 
@@ -168,16 +167,8 @@ def train(
 
     Args and errors as in `pretrain.diffusion.train`.
     """
-    table = {"base": recipe.base, "numbers": recipe.numbers, "device": recipe.device}
-    table |= {name: as_table(recipe)[name] for name in ("pictures", "autoencoder")}
-    state = checkpoint.load(folder)
-    if state is not None:
-        check_same(state, table, accept_changes)
-    machine = machine_of(recipe, state)
-    job = AutoencoderJob(recipe, PictureSet(pictures, recipe.pictures), machine)
-    if state is not None and state["identity"]["encoder"] != job.identity()["encoder"]:
-        raise ValueError(
-            f"{folder} was trained for the latents of another encoder than {recipe.base}'s; a run keeps its latents; "
-            "give it the base that it began with."
-        )
-    yield from run_job(job, folder, table, machine, state, stop)
+
+    def make(machine: Machine) -> AutoencoderJob:
+        return AutoencoderJob(recipe, PictureSet(pictures, recipe.pictures), machine)
+
+    yield from train_in(folder, recipe, "autoencoder", make, stop, accept_changes)

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from pretrain import checkpoint
 from pretrain.batches import Order
 from pretrain.diffusion.captions import TagTokens, split, variant
 from pretrain.diffusion.models import load_models, new_models, noise_schedule
@@ -29,7 +28,7 @@ from pretrain.pictures import PictureSet
 from pretrain.randomness import generator, numbers
 from pretrain.recipe import Diffusion, Recipe
 from pretrain.sheets import contact_sheet, save_png
-from pretrain.trainer import Step, as_table, check_same, machine_of, run_job
+from pretrain.trainer import Step, train_in
 
 
 @dataclass(frozen=True)
@@ -183,16 +182,8 @@ def train(
     Raises:
         ValueError: the checkpoint belongs to another recipe or to other latents.
     """
-    table = {"base": recipe.base, "numbers": recipe.numbers, "device": recipe.device}
-    table |= {name: as_table(recipe)[name] for name in ("pictures", "diffusion")}
-    state = checkpoint.load(folder)
-    if state is not None:
-        check_same(state, table, accept_changes)
-    machine = machine_of(recipe, state)
-    job = DiffusionJob(recipe, PictureSet(pictures, recipe.pictures), machine)
-    if state is not None and state["identity"]["encoder"] != job.identity()["encoder"]:
-        raise ValueError(
-            f"{folder} was trained on the latents of another encoder than {recipe.base}'s; a run keeps its latents; "
-            "give it the base that it began with."
-        )
-    yield from run_job(job, folder, table, machine, state, stop)
+
+    def make(machine: Machine) -> DiffusionJob:
+        return DiffusionJob(recipe, PictureSet(pictures, recipe.pictures), machine)
+
+    yield from train_in(folder, recipe, "diffusion", make, stop, accept_changes)

@@ -121,6 +121,7 @@ def test_cuts_are_the_same_place_of_pictures_and_latents(drawn: Path, recipe_of:
 def test_a_sheet_measures_on_unseen_pictures(drawn: Path, recipe_of: RecipeOf, tmp_path: Path) -> None:
     recipe = recipe_of()
     job = AutoencoderJob(recipe, PictureSet(drawn, recipe.pictures), PLAIN, measured=3)
+    assert job.figures() == {}
     job.sheet(tmp_path / "sheet.png")
     assert (tmp_path / "sheet.png").exists()
     assert 0 < job.figures()["psnr"] < 40

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def test_the_time_that_is_left_is_the_time_that_passes() -> None:
     """Two seconds a step, and a sheet of 60 seconds in the middle: speed is of the wall clock."""
     now = [0.0]
-    progress = Progress(10, 110, 32, 30.0, before=3600.0, clock=lambda: now[0])
+    progress = Progress(10, 110, 32, 30.0, samples=1000, before=3600.0, clock=lambda: now[0])
     said = []
     for step in range(11, 61):
         now[0] += 2 if step != 40 else 62
@@ -38,7 +38,7 @@ def test_the_time_that_is_left_is_the_time_that_passes() -> None:
     assert last["hours"] == pytest.approx(1 + now[0] / 3600, abs=0.01)
     assert last["samples_per_second"] == pytest.approx(32 * (last["step"] - 10) / now[0], rel=0.1)
     assert last["seconds_left"] == pytest.approx((110 - last["step"]) * now[0] / (last["step"] - 10), rel=0.1)
-    assert last["samples"] == last["step"] * 32
+    assert last["samples"] == 1000 + (last["step"] - 10) * 32
     assert last["psnr"] == 27.12346
 
 
@@ -97,7 +97,7 @@ def test_what_pays_is_chosen_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     assert choose("cpu", "fp32", {"device": "cpu", "bf16": True, "attention_fp32": True}) == Machine(
         "cpu", False, False
     )
-    with pytest.raises(RuntimeError, match="is not there"):
+    with pytest.raises(ValueError, match="is not there"):
         choose("cuda")
 
 
@@ -114,6 +114,8 @@ def test_mistakes_end_with_one_sentence(capsys: pytest.CaptureFixture[str], tmp_
     told = capsys.readouterr().err
     assert "python -m pretrain pictures" in told
     assert told.count("\n") == 1
+    assert main(["evaluate", "--base", str(tmp_path / "nowhere")]) == 2
+    assert "is no base" in capsys.readouterr().err
 
 
 def test_a_call_ends_in_time_and_the_next_goes_on(

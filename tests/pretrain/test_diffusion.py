@@ -251,6 +251,11 @@ def test_a_run_keeps_its_recipe_and_its_latents(
     assert [step.number for step in train(changed, drawn, whole[0], accept_changes=True)] == [7, 8]
     longer = recipe_of("diffusion.floor=0.5", "diffusion.steps=9", "diffusion.cadence.log_seconds=1")
     assert [step.number for step in train(longer, drawn, whole[0])] == [9]  # a longer one needs no leave
+    larger = recipe_of("diffusion.floor=0.5", "diffusion.steps=10", "diffusion.batch=8")
+    assert [step.samples for step in train(larger, drawn, whole[0], accept_changes=True)] == [9 * 4 + 8]
+    grown = recipe_of("diffusion.text_encoder.layers=2")
+    with pytest.raises(ValueError, match=r"text_encoder\.layers; what is trained cannot change"):
+        next(train(grown, drawn, whole[0], accept_changes=True))
 
 
 def test_another_encoder_is_refused(
