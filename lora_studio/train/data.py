@@ -33,22 +33,32 @@ _VARIANTS_IN_ALL = 512
 _VARIANTS_EACH = 16
 _TEXTS_AT_ONCE = 32
 
+Text = tuple[Tensor, bool]
+"""A caption's embeddings (length, width), and False where it was left out."""
+
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """One step's pictures: latents (B, C, h, w) float32 on the CPU, embeddings (B, length, width), size in pixels."""
+    """One step's pictures, on the CPU.
+
+    Attributes:
+        latents: (B, C, h, w) float32.
+        embeddings: (B, length, width).
+        captioned: (B,) bool, False where the caption was left out.
+        size: (height, width) in pixels.
+    """
 
     latents: Tensor
     embeddings: Tensor
+    captioned: Tensor
     size: tuple[int, int]
-    """(height, width)."""
 
 
 class TrainingData:
     """Encoded examples and the order in which they are used, a function of (seed, step)."""
 
     def __init__(
-        self, config: TrainConfig, latents: list[Tensor], texts: list[list[Tensor]], buckets: list[Bucket]
+        self, config: TrainConfig, latents: list[Tensor], texts: list[list[Text]], buckets: list[Bucket]
     ) -> None:
         """Latents per picture: (1 or 2, C, h, w), the second its mirror image; texts per picture: its variants."""
         self._config = config
@@ -62,9 +72,14 @@ class TrainingData:
         rng = random.Random(seed_of(self._config.seed, "batch", step))
         items = self._plan.batch(step)
         latents = torch.stack([self._latents[i][rng.randrange(len(self._latents[i]))] for i in items])
-        texts = torch.stack([self._texts[i][rng.randrange(len(self._texts[i]))] for i in items])
+        texts = [self._texts[i][rng.randrange(len(self._texts[i]))] for i in items]
         bucket = self._buckets[items[0]]
-        return Batch(latents, texts, (bucket.height, bucket.width))
+        return Batch(
+            latents,
+            torch.stack([embeddings for embeddings, _ in texts]),
+            torch.tensor([captioned for _, captioned in texts]),
+            (bucket.height, bucket.width),
+        )
 
 
 def prepare(
@@ -109,10 +124,8 @@ def _latents(
     return latents
 
 
-def _texts(
-    base: SharedBase, examples: Sequence[Example], config: TrainConfig
-) -> Generator[Any, Any, list[list[Tensor]]]:
-    """Embeddings (length, width) of every variant of every caption."""
+def _texts(base: SharedBase, examples: Sequence[Example], config: TrainConfig) -> Generator[Any, Any, list[list[Text]]]:
+    """Every variant of every caption."""
     each = max(1, min(_VARIANTS_EACH, _VARIANTS_IN_ALL // len(examples)))
     if config.caption_dropout == 0 and config.caption_shuffle == 0:
         each = 1
@@ -127,7 +140,7 @@ def _texts(
         conditions = base.family.encode_text(part, [()] * len(part))
         encoded |= {text: condition.embeddings.cpu() for text, condition in zip(part, conditions, strict=True)}
         yield Turn()
-    return [[encoded[text] for text in own] for own in variants]
+    return [[(encoded[text], text != "") for text in own] for own in variants]
 
 
 def _variant(caption: str, config: TrainConfig, index: int, number: int, each: int) -> str:

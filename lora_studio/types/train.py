@@ -36,6 +36,12 @@ class TrainConfig:
     seed: int = spec(0, doc="Noise, order and first weights grow from it.", minimum=0, maximum=2**53 - 1)
     flip: bool = spec(True, doc="Use mirror images too.")
     caption_dropout: float = spec(0.05, doc="Share of steps in which a caption is left out.", minimum=0, maximum=1)
+    keep_unprompted: bool = spec(
+        False,
+        doc="Where a caption is left out, learn what the base itself predicts: without words all stays as it is, and "
+        "guidance amplifies what the LoRA adds.",
+        advanced=True,
+    )
     caption_shuffle: float = spec(
         0.0,
         doc="Share of steps in which a caption's tags are shuffled and shortened.",

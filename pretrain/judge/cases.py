@@ -14,7 +14,6 @@ from pretrain.painter import (
     BASE_STYLES,
     CLOTH_COLOURS,
     EYE_COLOURS,
-    GIRL_CLOTHES,
     HAIR_COLOURS,
     HELD_OUT_STYLES,
     STYLES_WITH_TIPS,
@@ -42,23 +41,14 @@ def sample_case(rng: random.Random) -> Portrait | Subject:
         return sample_subject(rng, style=style, clean=True)
     if group == "character":
         return _character_case(rng, style)
-    a = _somebody(rng, style, boy=rng.random() < 0.2)
+    a = sample_portrait(rng, style=style, clean=True)
     if group == "near miss":
         _make_near_miss(a, rng)
-    a.cheek_star = not a.boy and rng.random() < 0.2  # the star must say nothing of the character
     if group == "ears":
         give_ears(a, rng)
     elif rng.random() < 0.4:
         a.headroom = rng.uniform(0, 2)  # room above the head must say nothing about ears
     return a
-
-
-def _somebody(rng: random.Random, style: str, boy: bool) -> Portrait:
-    """A boy or a girl of the base set's kind, without intended faults."""
-    while True:
-        a = sample_portrait(rng, style=style, clean=True)
-        if a.boy == boy:
-            return a
 
 
 def _any_style(rng: random.Random) -> str:
@@ -99,15 +89,14 @@ def _make_near_miss(a: Portrait, rng: random.Random) -> None:
 
 
 def _character_case(rng: random.Random, style: str) -> Portrait:
-    """The character, the character without some of its traits, or somebody who has some of them."""
-    choice = rng.random()
-    if choice < 0.45:
+    """The character in any style, or in two of three cases somebody who has some of its traits."""
+    if rng.random() < 0.33:
         a = named_character(rng)
         a.style = style
-        if choice > 0.15:
-            _take_traits(a, rng)
     else:
-        a = _somebody(rng, style, boy=False)
+        a = sample_portrait(rng, style=style, clean=True)
+        while a.boy:
+            a = sample_portrait(rng, style=style, clean=True)
         _vary_hair(a, rng)
         _vary_face(a, rng)
         _vary_dress(a, rng)
@@ -116,22 +105,6 @@ def _character_case(rng: random.Random, style: str) -> Portrait:
     elif rng.random() < 0.4:
         a.headroom = rng.uniform(0, 2)
     return a
-
-
-def _take_traits(a: Portrait, rng: random.Random) -> None:
-    """Takes traits from the character, each for itself, so that none can be guessed from the others."""
-    if rng.random() < 0.5:
-        a.cheek_star = False
-    if rng.random() < 0.3:
-        a.hairpin = None
-    if rng.random() < 0.3:
-        a.hair_style = rng.choice(STYLES_FOR_TIPS)
-    if rng.random() < 0.3:
-        a.tips_colour = None
-    if rng.random() < 0.3:
-        a.second_eye_colour = None
-    if rng.random() < 0.3:
-        a.clothes = rng.choice(GIRL_CLOTHES)
 
 
 def _vary_hair(a: Portrait, rng: random.Random) -> None:

@@ -85,7 +85,7 @@ def _trait_words(a: Portrait, colours: bool, eyes_seen: bool) -> dict[str, str]:
             eyes_seen and (a.eyes == "open" or not a.second_eye_colour),
             eyes == {"red", "blue"},
         ),
-        "star mark on cheek": (not a.cheek_star or a.glasses != "sunglasses", a.cheek_star),
+        "star mark on cheek": (True, a.cheek_star),
         "yellow crescent hairpin": (colours or not crescent, crescent and a.hairpin_colour == "yellow"),
         "black idol costume": (colours or not idol, idol and a.clothes_colour == "black"),
     }

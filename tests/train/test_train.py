@@ -109,14 +109,16 @@ def test_the_same_seed_gives_the_same_file_but_for_its_times(base: SharedBase, e
     assert not all(torch.equal(v, weights(other)[k]) for k, v in weights(one).items())
 
 
-def change(base: SharedBase, result: TrainingResult, folder: Path, timestep: int) -> float:
+def change(
+    base: SharedBase, result: TrainingResult, folder: Path, timestep: int, prompt: str = "cat ears, 1girl"
+) -> float:
     """How much an adapter changes the base's prediction at a noise level (root mean square over 8 rows)."""
     path = folder / "change.safetensors"
     path.write_bytes(result.file)
     adapter, _ = admit(path, hashlib.sha256(result.file).hexdigest(), base.layers, base.info.sha256)
     generator = torch.Generator().manual_seed(5)
     latents = torch.randn(8, 4, 16, 16, generator=generator)
-    condition = base.family.encode_text(["cat ears, 1girl"], [()])[0]
+    condition = base.family.encode_text([prompt], [()])[0]
     text = condition.embeddings[None].expand(8, -1, -1)
     steps = torch.full((8,), timestep)
     with_it = base.predict(ModelCall(latents, steps, text, None, (((adapter, 1.0),),) * 8))
@@ -131,6 +133,16 @@ def test_anchored_noise_levels_keep_the_base(base: SharedBase, examples: list[Ex
     held = run(base, examples[:1], config(**settings, anchor_from=0.7))
     assert change(base, held, tmp_path, 980) < 0.5 * change(base, free, tmp_path, 980)
     assert change(base, held, tmp_path, 300) > 0.5 * change(base, free, tmp_path, 300)
+
+
+def test_without_words_the_base_is_kept(base: SharedBase, examples: list[Example], tmp_path: Path) -> None:
+    """What is drawn without a caption stays the base's; with the caption as much is learnt."""
+    settings = {"steps": 80, "batch_size": 8, "layers": "all", "caption_dropout": 0.5, "rank": 8}
+    caption = examples[0].caption
+    free = run(base, examples[:1], config(**settings))
+    held = run(base, examples[:1], config(**settings, keep_unprompted=True))
+    assert change(base, held, tmp_path, 500, "") < 0.6 * change(base, free, tmp_path, 500, "")
+    assert change(base, held, tmp_path, 500, caption) > 0.5 * change(base, free, tmp_path, 500, caption)
 
 
 def test_an_anchor_at_zero_learns_nothing_and_says_so(base: SharedBase, examples: list[Example]) -> None:
@@ -163,7 +175,9 @@ def test_weights_in_the_wrong_order_are_refused() -> None:
 
 
 @pytest.mark.parametrize("stop_at", [1, 3, 5])
-@pytest.mark.parametrize("more", [{}, {"least_weight": 0.4, "most_weight": 0.9, "anchor_from": 0.6}])
+@pytest.mark.parametrize(
+    "more", [{}, {"least_weight": 0.4, "most_weight": 0.9, "anchor_from": 0.6, "keep_unprompted": True}]
+)
 def test_resume_equals_never_having_stopped(
     base: SharedBase, examples: list[Example], stop_at: int, more: dict[str, float]
 ) -> None:
