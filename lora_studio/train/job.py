@@ -208,17 +208,16 @@ class _Run:
     def _wanted(self, batch: Batch, draw: Draw, noisy: Tensor) -> Generator[Any, Any, tuple[Tensor, Tensor]]:
         """What the model shall predict (B, C, h, w), and how much each row weighs (B,).
 
-        Some rows shall be predicted as the base itself does: from `anchor_from` upward, and with `keep_unprompted`
-        where there is no caption. Guidance draws u + g·(c - u): an adapter that changes u as it changes c is not
-        amplified, has to be learnt g times as strong, and three of them then break the picture. The base is asked in
-        a call of its own, so that a cancel may come between that and the step.
+        With `keep_unprompted` rows without a caption shall be predicted as the base itself does. Guidance draws
+        u + g·(c - u): an adapter that changes u as it changes c is not amplified, has to be learnt stronger for the
+        same effect, and three of them together then break the picture (dev/LOG.md). The base is asked in a call of
+        its own, so that a cancel may come between that and the step.
         """
         config = self._config
         target = self._schedule.target(batch.latents, draw)
         weights = self._schedule.weights(draw.timesteps, config.min_snr_gamma, config.snr_floor)
-        far = draw.timesteps >= config.anchor_from * len(self._schedule.alphas_cumprod)
-        kept = far | ~batch.captioned if config.keep_unprompted else far
-        if bool(kept.any()):
+        kept = ~batch.captioned
+        if config.keep_unprompted and bool(kept.any()):
             rows = ((),) * int(kept.sum())
             own = yield ModelCall(noisy[kept], draw.timesteps[kept], batch.embeddings[kept], None, rows)
             target = target.clone()

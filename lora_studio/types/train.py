@@ -73,14 +73,6 @@ class TrainConfig:
     most_weight: float = spec(
         1.0, doc="The largest LoRA weight that a step trains at.", minimum=0.05, maximum=2, advanced=True
     )
-    anchor_from: float = spec(
-        1.0,
-        doc="From this share of the noise upward, where colours and composition are settled, the base's own "
-        "predictions are what is learnt; 1 is off.",
-        minimum=0,
-        maximum=1,
-        advanced=True,
-    )
     weight_decay: float = spec(0.0, doc="AdamW's weight decay.", minimum=0, maximum=1, advanced=True)
     max_grad_norm: float = spec(1.0, doc="Gradients longer than this are cut.", minimum=0, maximum=1000, advanced=True)
     preview_every: int = spec(100, doc="Steps between previews; 0 makes none.", minimum=0, maximum=1_000_000)

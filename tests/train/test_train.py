@@ -109,10 +109,8 @@ def test_the_same_seed_gives_the_same_file_but_for_its_times(base: SharedBase, e
     assert not all(torch.equal(v, weights(other)[k]) for k, v in weights(one).items())
 
 
-def change(
-    base: SharedBase, result: TrainingResult, folder: Path, timestep: int, prompt: str = "cat ears, 1girl"
-) -> float:
-    """How much an adapter changes the base's prediction at a noise level (root mean square over 8 rows)."""
+def change(base: SharedBase, result: TrainingResult, folder: Path, prompt: str) -> float:
+    """How much an adapter changes the base's prediction half-way through the noise (root mean square over 8 rows)."""
     path = folder / "change.safetensors"
     path.write_bytes(result.file)
     adapter, _ = admit(path, hashlib.sha256(result.file).hexdigest(), base.layers, base.info.sha256)
@@ -120,19 +118,10 @@ def change(
     latents = torch.randn(8, 4, 16, 16, generator=generator)
     condition = base.family.encode_text([prompt], [()])[0]
     text = condition.embeddings[None].expand(8, -1, -1)
-    steps = torch.full((8,), timestep)
+    steps = torch.full((8,), 500)
     with_it = base.predict(ModelCall(latents, steps, text, None, (((adapter, 1.0),),) * 8))
     without = base.predict(ModelCall(latents, steps, text, None, ((),) * 8))
     return float((with_it - without).pow(2).mean().sqrt())
-
-
-def test_anchored_noise_levels_keep_the_base(base: SharedBase, examples: list[Example], tmp_path: Path) -> None:
-    """From the anchor upward the base is kept better than without one; below it as much is learnt."""
-    settings = {"steps": 60, "batch_size": 8, "layers": "all", "caption_dropout": 0.0}
-    free = run(base, examples[:1], config(**settings))
-    held = run(base, examples[:1], config(**settings, anchor_from=0.7))
-    assert change(base, held, tmp_path, 980) < 0.5 * change(base, free, tmp_path, 980)
-    assert change(base, held, tmp_path, 300) > 0.5 * change(base, free, tmp_path, 300)
 
 
 def test_without_words_the_base_is_kept(base: SharedBase, examples: list[Example], tmp_path: Path) -> None:
@@ -141,13 +130,13 @@ def test_without_words_the_base_is_kept(base: SharedBase, examples: list[Example
     caption = examples[0].caption
     free = run(base, examples[:1], config(**settings))
     held = run(base, examples[:1], config(**settings, keep_unprompted=True))
-    assert change(base, held, tmp_path, 500, "") < 0.6 * change(base, free, tmp_path, 500, "")
-    assert change(base, held, tmp_path, 500, caption) > 0.5 * change(base, free, tmp_path, 500, caption)
+    assert change(base, held, tmp_path, "") < 0.6 * change(base, free, tmp_path, "")
+    assert change(base, held, tmp_path, caption) > 0.5 * change(base, free, tmp_path, caption)
 
 
-def test_an_anchor_at_zero_learns_nothing_and_says_so(base: SharedBase, examples: list[Example]) -> None:
+def test_nothing_but_left_out_captions_learns_nothing_and_says_so(base: SharedBase, examples: list[Example]) -> None:
     with pytest.raises(TrainingDiverged):
-        run(base, examples, config(anchor_from=0.0))
+        run(base, examples, config(caption_dropout=1.0, keep_unprompted=True))
 
 
 def test_training_at_a_smaller_weight_is_training_with_a_smaller_alpha(
@@ -176,7 +165,7 @@ def test_weights_in_the_wrong_order_are_refused() -> None:
 
 @pytest.mark.parametrize("stop_at", [1, 3, 5])
 @pytest.mark.parametrize(
-    "more", [{}, {"least_weight": 0.4, "most_weight": 0.9, "anchor_from": 0.6, "keep_unprompted": True}]
+    "more", [{}, {"least_weight": 0.4, "most_weight": 0.9, "keep_unprompted": True, "caption_dropout": 0.5}]
 )
 def test_resume_equals_never_having_stopped(
     base: SharedBase, examples: list[Example], stop_at: int, more: dict[str, float]
