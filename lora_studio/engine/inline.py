@@ -167,6 +167,7 @@ class InlineEngine:
             if self._worker.busy:
                 self._worker.turn()
         self._worker.pause(_PATIENCE)
+        self._worker.let_go()
 
     def _post(self, command: Callable[[], None]) -> None:
         """Have `command` done in the worker's thread between two turns."""

@@ -72,9 +72,7 @@ class Worker:
         """Free the present base, then load another. Raises `BaseUnavailable`; then there is none."""
         self.loading = ref
         try:
-            if self._base is not None:
-                old, self._base, self._tools = self._base, None, None
-                release(old)
+            self.let_go()
             base = self._load(ref)
             latents = FolderCache(self._workspace.files.latents)
             self._tools = Tools(self._workspace, base, AdapterCache(self._workspace, base), latents)
@@ -112,6 +110,12 @@ class Worker:
             outcome = self._arbiter.turn()
             if outcome is not None:
                 self._conclude(outcome)
+
+    def let_go(self) -> None:
+        """Free the memory of the base, if there is one; nothing may run on it any more."""
+        if self._base is not None:
+            old, self._base, self._tools = self._base, None, None
+            release(old)
 
     def pause(self, patience: float) -> None:
         """Let trainings save a checkpoint and stop; what does not manage within `patience` seconds is just stopped."""

@@ -133,3 +133,13 @@ def test_nothing_is_taken_after_close(workspace: Workspace, folder: Path) -> Non
     engine.close()
     with pytest.raises(EngineStopped):
         draw(engine, wanted)
+
+
+def test_close_frees_the_base(workspace: Workspace, folder: Path) -> None:
+    """Who opens and closes an engine many times in one process keeps none of its weights."""
+    engine = start(workspace, folder)
+    base = engine._worker.base
+    assert base is not None
+    engine.close()
+    assert engine.info().base is None
+    assert {parameter.device.type for parameter in base.unet.parameters()} == {"meta"}

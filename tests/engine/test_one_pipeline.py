@@ -137,6 +137,7 @@ class Counter:
         self.calls += 1
 
 
+@pytest.mark.slow
 def test_at_most_one_model_call_follows_a_cancel(tmp_path: Path) -> None:
     """Cancelled after every single turn in its life: one model call at most comes after."""
     base = load_tiny(write_tiny_base(tmp_path / "tiny"))
@@ -183,6 +184,7 @@ def test_at_most_one_model_call_follows_a_cancel(tmp_path: Path) -> None:
         assert cut > {"generate": 6, "train": 10}[kind]
 
 
+@pytest.mark.slow
 def test_a_cancel_from_within_a_turn(tmp_path: Path) -> None:
     """A person's click falls into the middle of a turn: whatever report comes next, at most one model call follows."""
     base = load_tiny(write_tiny_base(tmp_path / "tiny"))

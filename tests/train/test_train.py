@@ -88,6 +88,7 @@ def test_the_base_is_bit_equal_after_training(base: SharedBase, examples: list[E
     assert not base.unet.training
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layers", ["attention", "attention+feed-forward", "all"])
 def test_the_loss_falls(base: SharedBase, examples: list[Example], layers: str) -> None:
     """On a set of one picture with fixed captions, the last losses lie below the first by a fifth."""
@@ -124,6 +125,7 @@ def change(base: SharedBase, result: TrainingResult, folder: Path, prompt: str) 
     return float((with_it - without).pow(2).mean().sqrt())
 
 
+@pytest.mark.slow
 def test_without_words_the_base_is_kept(base: SharedBase, examples: list[Example], tmp_path: Path) -> None:
     """What is drawn without a caption stays the base's; with the caption as much is learnt."""
     settings = {"steps": 80, "batch_size": 8, "layers": "all", "caption_dropout": 0.5, "rank": 8}
