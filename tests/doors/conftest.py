@@ -164,10 +164,12 @@ def opened(root: Path, place: Path) -> Iterator[Form]:
     with Workspace.open(root) as workspace:
         install_samples(workspace, settings.assets)
         built = build_engine(settings, workspace)
-        with TestClient(in_own_loop(lambda: create_app(settings, workspace, built)), base_url=ORIGIN) as client:
-            assert client.get("/").status_code == 200
-            yield Form(client, built, settings, place)
-        built.close()
+        try:
+            with TestClient(in_own_loop(lambda: create_app(settings, workspace, built)), base_url=ORIGIN) as client:
+                assert client.get("/").status_code == 200
+                yield Form(client, built, settings, place)
+        finally:
+            built.close()
 
 
 @pytest.fixture
