@@ -12,6 +12,9 @@ from lora_studio.cli import main
 from lora_studio.settings import Settings
 from lora_studio.store import Workspace
 from tests.cli.fake import FakeEngine, Faults
+from tests.support.hardship import locked
+
+__all__ = ["locked"]
 
 
 @dataclass

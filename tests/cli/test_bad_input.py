@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import pytest
 
 from tests.cli.conftest import Answer, Studio
 from tests.cli.fake import Faults, write_pictures
+from tests.support.hardship import small_disk_at
 
 TRAIN = ("train", "cats", "--name", "N", "--out", "a.safetensors")
 GENERATE = ("generate", "--prompt", "a cat", "--out", "p")
@@ -162,20 +161,6 @@ def test_a_port_in_use(studio: Studio) -> None:
         check_one_sentence(studio("serve", "--port", str(port)), str(port))
 
 
-@pytest.fixture
-def locked(tmp_path: Path) -> Iterator[Path]:
-    """A folder without write permission: one of the kernel's for root, who may write everywhere else."""
-    if hasattr(os, "geteuid") and os.geteuid() == 0:
-        if not Path("/sys/kernel").is_dir():
-            pytest.skip("root may write everywhere on this system")
-        yield Path("/sys/kernel")
-        return
-    folder = tmp_path / "locked"
-    folder.mkdir(mode=0o555)
-    yield folder
-    folder.chmod(0o755)
-
-
 def test_a_folder_without_permission(studio: Studio, surroundings: Path, locked: Path) -> None:
     """Found out before any training: the engine is never built."""
     for answer in (
@@ -191,17 +176,8 @@ def test_a_folder_without_permission(studio: Studio, surroundings: Path, locked:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A real file system of 400 KB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(folder)]
-    try:
-        mounted = subprocess.run(command, capture_output=True).returncode == 0
-    except OSError:
-        mounted = False
-    if not mounted:
-        pytest.skip("only root may mount a small disk")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    with small_disk_at(tmp_path / "disk", "400k") as folder:
+        yield folder
 
 
 def test_a_disk_that_fills_up_at_the_end(studio: Studio, surroundings: Path, small_disk: Path) -> None:

@@ -21,6 +21,7 @@ from lora_studio.__main__ import engine, page
 from lora_studio.cli import main
 from lora_studio.prompt.infotext import PARAMETERS
 from lora_studio.store import Workspace
+from tests.support.hardship import write_foreign, write_half
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "assets" / "examples" / "cat-ears"
@@ -132,7 +133,8 @@ def test_what_only_the_engine_can_judge(
 ) -> None:
     monkeypatch.chdir(place)
     monkeypatch.setenv("LORA_STUDIO_OFFLINE", "true")
-    write_bad_adapters(place, trained)
+    write_half(trained, place / "damaged.safetensors")
+    write_foreign(place / "foreign.safetensors")
     assert run("generate", "--prompt", "a", "--out", place / "bad", "--workspace", place / "ws", *given) == 2
     captured = capsys.readouterr()
     last = captured.err.strip().splitlines()[-1]
@@ -140,20 +142,6 @@ def test_what_only_the_engine_can_judge(
     assert last.endswith(".")
     assert "Traceback" not in captured.err
     assert captured.out == ""
-
-
-def write_bad_adapters(folder: Path, good: Path) -> None:
-    """A good file that breaks off, and a LoRA for layers that no base of ours has."""
-    import torch
-    from safetensors.torch import save_file
-
-    tensors = {
-        "lora_unet_double_blocks_0_img_attn_qkv.lora_down.weight": torch.ones(4, 3072),
-        "lora_unet_double_blocks_0_img_attn_qkv.lora_up.weight": torch.ones(9216, 4),
-    }
-    save_file(tensors, folder / "foreign.safetensors", metadata={"modelspec.architecture": "flux-1-dev/lora"})
-    whole = good.read_bytes()
-    (folder / "damaged.safetensors").write_bytes(whole[: len(whole) // 2])
 
 
 def interrupted(command: list[str | Path], sign: str) -> tuple[int, str, str]:

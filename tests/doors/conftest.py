@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import subprocess
 import uuid
@@ -14,8 +13,6 @@ from typing import Any
 
 import httpx
 import pytest
-import torch
-from safetensors.torch import save_file
 from starlette.testclient import TestClient
 
 from lora_studio.__main__ import engine, page
@@ -26,7 +23,10 @@ from lora_studio.settings import Settings, load_settings
 from lora_studio.store import Workspace
 from lora_studio.store.samples import install_samples
 from lora_studio.web.app import create_app
+from tests.support.hardship import locked, small_disk_at, write_foreign, write_half
 from tests.support.loops import in_own_loop
+
+__all__ = ["locked"]
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 ORIGIN = "http://127.0.0.1:7860"
@@ -148,13 +148,8 @@ def write_place(place: Path) -> Path:
         shutil.copy(path, place / "cats")
         shutil.copy(path, place / "mixed")
     (place / "mixed" / "torn.png").write_bytes((place / "cats" / "01.png").read_bytes()[:2000])
-    whole = (ASSETS / "examples" / "adapters" / "cat-ears.safetensors").read_bytes()
-    (place / "torn.safetensors").write_bytes(whole[: len(whole) // 2])
-    foreign = {
-        "lora_unet_double_blocks_0_img_attn_qkv.lora_down.weight": torch.ones(4, 3072),
-        "lora_unet_double_blocks_0_img_attn_qkv.lora_up.weight": torch.ones(9216, 4),
-    }
-    save_file(foreign, place / "foreign.safetensors", metadata={"modelspec.architecture": "flux-1-dev/lora"})
+    write_half(ASSETS / "examples" / "adapters" / "cat-ears.safetensors", place / "torn.safetensors")
+    write_foreign(place / "foreign.safetensors")
     return place
 
 
@@ -190,33 +185,10 @@ def form(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Form]:
 
 
 @pytest.fixture
-def locked(tmp_path: Path) -> Iterator[Path]:
-    """A folder without write permission: one of the kernel's for root, who may write everywhere else."""
-    if hasattr(os, "geteuid") and os.geteuid() == 0:
-        if not Path("/sys/kernel").is_dir():
-            pytest.skip("root may write everywhere on this system")
-        yield Path("/sys/kernel")
-        return
-    folder = tmp_path / "locked"
-    folder.mkdir(mode=0o555)
-    yield folder
-    folder.chmod(0o755)
-
-
-@pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A real file system of 30 MB at `tmp_path/disk`."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    try:
-        done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=30m", "tmpfs", str(folder)], capture_output=True)
-        mounted = done.returncode == 0
-    except OSError:
-        mounted = False
-    if not mounted:
-        pytest.skip("only root may mount a disk of its own")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    with small_disk_at(tmp_path / "disk", "30m") as folder:
+        yield folder
 
 
 @contextlib.contextmanager
