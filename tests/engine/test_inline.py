@@ -60,6 +60,7 @@ class TestInlineEngine(EngineContract):
     """The contract."""
 
 
+@pytest.mark.slow
 def test_close_interrupts_and_continue_equals_never_stopped(workspace: Workspace, folder: Path, tmp_path: Path) -> None:
     from safetensors.torch import load
 
@@ -84,6 +85,7 @@ def test_close_interrupts_and_continue_equals_never_stopped(workspace: Workspace
     engine.close()
 
 
+@pytest.mark.slow
 def test_a_queued_picture_survives_a_restart(workspace: Workspace, folder: Path) -> None:
     """What was queued or running when the process ended is made after the next start, cell included."""
     engine = start(workspace, folder)
