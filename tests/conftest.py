@@ -12,7 +12,7 @@ CHROMIUM = "chromium"
 
 
 def pytest_configure() -> None:
-    """Set before any library reads them: nothing is fetched or reported, and one thread computes: the models are tiny."""
+    """Set before any library reads them: nothing is fetched or reported; one thread computes, the models are tiny."""
     for name in [name for name in os.environ if name.startswith("LORA_STUDIO_")]:
         del os.environ[name]
     os.environ["HF_HUB_OFFLINE"] = "1"
