@@ -25,9 +25,9 @@ from lora_studio.types import LOCAL, AdapterWeight, GenerateRequest, JobSpec, re
 EXAMPLES = Path(__file__).resolve().parents[1] / "assets" / "examples"
 SETS = {"cat-ears": ("cat ears", 1.0), "papercut-style": ("papercut style", 1.0), "miko-tsuki": ("miko tsuki", 1.0)}
 """Example set to the words that call it and the weight it is first shown at."""
-PROMPT = "1girl, cat ears, blue hair, long hair, smile, pink background"
+PROMPT = "anime style, 1girl, cat ears, brown hair, short hair, smile, school uniform, sky"
 TOGETHER = "papercut style, miko tsuki, 1girl, cat ears, smile, night sky"
-SEED = 7
+SEED = 9
 
 
 def run(engine: Engine, kind: Any, payload: dict[str, Any]) -> dict[str, Any]:
