@@ -38,6 +38,11 @@ GENERATE_HELP = """Make pictures from words and any number of LoRAs with weights
 
 Steps, guidance, sampler and size come from the base unless they are given; without --seed one is drawn and told.
 X:W is split at the last colon.
+
+    python -m lora_studio generate --from-picture cat.png --lora "cat ears:0.4" --out pictures
+
+--from-picture takes prompt, LoRAs, seed and settings from a picture of LoRA Studio, A1111, Forge, ComfyUI, InvokeAI or
+Fooocus; every other option overrides it.
 """
 
 SERVE_HELP = """Open the studio in a browser (the same as python app.py). Ctrl-C ends it."""

@@ -11,18 +11,23 @@ import math
 import os
 import re
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lora_studio.cli.files import copy_atomically, target_folder
 from lora_studio.cli.follow import EngineFactory, Teller, follow, loaded_base, opened, running, spec
 from lora_studio.cli.options import GenerateOptions
+from lora_studio.cli.picture import adapters_of, filled, read_picture, tell_remarks
 from lora_studio.engine.protocol import Engine
 from lora_studio.errors import InvalidInput, NotFound
+from lora_studio.prompt.readers import Reading
 from lora_studio.settings import Settings, load_settings
 from lora_studio.store import Workspace
 from lora_studio.types import AdapterWeight, BaseDefaults, GenerateRequest, adapter_name, parse_sampler, to_json
+
+UNNAMED = ("clip_skip", "emphasis", "pad_prompts", "old_scheduling")
+"""Fields of a request that have no option."""
 
 FILE_SUFFIXES = (".safetensors", ".pt", ".bin", ".ckpt")
 
@@ -37,16 +42,23 @@ class Plan:
     size: tuple[int, int] | None
     seed: int
     options: GenerateOptions
+    given: GenerateOptions
+    """The options as they were typed."""
+    picture: Reading | None = None
+    """What --from-picture says; `options` are filled from it already."""
+    unnamed: dict[str, Any] = field(default_factory=dict)
+    """Fields of the request that have no option, as the picture has them."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """One `--lora`: a file, or the sha256 and name of a library entry; and its weight."""
+    """One `--lora`: a file, or the sha256 and name of a library entry; and its weights."""
 
     weight: float
     file: Path | None = None
     sha256: str = ""
     name: str = ""
+    text_encoder_weight: float | None = None
 
 
 def run(options: GenerateOptions, build: EngineFactory) -> None:
@@ -61,6 +73,11 @@ def run(options: GenerateOptions, build: EngineFactory) -> None:
     teller = Teller()
     with opened(settings) as workspace:
         asked = [find_adapter(workspace, given) for given in options.lora]
+        if plan.picture is not None and not asked:
+            asked = [
+                Asked(a.weight, None, a.sha256, a.name, a.text_encoder_weight)
+                for a in adapters_of(plan.picture, workspace)
+            ]
         requests, made = _generate(plan, asked, build, settings, workspace, teller)
         images = _write(workspace, out, requests, made)
     if options.json:
@@ -75,6 +92,10 @@ def plan_of(options: GenerateOptions) -> Plan:
     Raises:
         InvalidInput: prompt, file of prompts, size or sampler is missing or not allowed.
     """
+    given = options
+    picture = None if options.from_picture is None else read_picture(options.from_picture)
+    if picture is not None:
+        options = filled(options, picture)
     if (options.prompt is None) == (options.prompts_from is None):
         both = options.prompt is not None
         raise InvalidInput(
@@ -86,11 +107,14 @@ def plan_of(options: GenerateOptions) -> Plan:
     seed = secrets.randbelow(2**32) if options.seed is None else options.seed
     plan = Plan(
         prompts=prompts,
-        negative=options.negative,
+        negative=options.negative or "",
         sampler=None if options.sampler is None else parse_sampler(options.sampler),
         size=None if options.size is None else parse_size(options.size),
         seed=seed,
         options=options,
+        given=given,
+        picture=picture,
+        unnamed={} if picture is None else {k: v for k, v in picture.settings.items() if k in UNNAMED},
     )
     requests_of(plan, (), BaseDefaults(512, 512, 20, 5.0, "ddim", 1))  # any base's defaults: finds bad values now
     return plan
@@ -225,6 +249,7 @@ def requests_of(plan: Plan, adapters: tuple[AdapterWeight, ...], defaults: BaseD
             seed=plan.seed + index * count,
             num_images=count,
             adapters=adapters,
+            **plan.unnamed,
         )
         for index, prompt in enumerate(plan.prompts)
     ]
@@ -238,7 +263,7 @@ def payload_of(requests: list[GenerateRequest]) -> dict[str, Any]:
 def _import(engine: Engine, workspace: Workspace, asked: Asked, teller: Teller) -> AdapterWeight:
     """The adapter with its weight; a file is taken into the library first."""
     if asked.file is None:
-        return AdapterWeight(asked.sha256, asked.name, asked.weight)
+        return AdapterWeight(asked.sha256, asked.name, asked.weight, asked.text_encoder_weight)
     stored = workspace.files.put_file(asked.file)
     job = engine.submit(spec("import_adapter", {"file": stored, "name": adapter_name(asked.file.name)}))
     result = follow(engine, job, teller)
@@ -253,6 +278,8 @@ def _generate(
     try:
         with running(build, settings, workspace) as engine:
             base = loaded_base(engine, settings, teller)
+            if plan.picture is not None:
+                tell_remarks(plan.picture, plan.given, base)
             adapters = tuple(_import(engine, workspace, one, teller) for one in asked)
             requests = requests_of(plan, adapters, base.defaults)
             result = follow(engine, engine.submit(spec("generate", payload_of(requests))), teller)

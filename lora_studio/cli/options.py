@@ -82,6 +82,7 @@ RECIPE = text("--recipe", "|".join(RECIPES), "Where the settings start from; bal
 OUT_FILE = text("--out", "F.safetensors", "The file to write; an older one of that name is replaced.")
 CONTINUE = text("--continue", "RUN", "Go on with an interrupted run instead of starting one.")
 PROMPTS = text("--prompts-from", "FILE", "UTF-8 file with one prompt a line, instead of --prompt.")
+PICTURE = text("--from-picture", "FILE", "Take everything from what made this picture; other options override it.")
 LORA = text("--lora", "NAME_OR_FILE[:W]", "A LoRA of the library or a file, and its weight, 1 if left out; repeatable.")
 SAMPLER = text("--sampler", "NAME", f"One of {', '.join(SAMPLERS)}, or A1111's name for it.")
 OUT_FOLDER = text("--out", "DIR", "Folder for the PNGs; they are numbered after those that are there.")
@@ -114,7 +115,8 @@ class GenerateOptions:
 
     prompt: Annotated[str | None, text("--prompt", "P", spec_of(GenerateRequest, "prompt").doc)] = None
     prompts_from: Annotated[Path | None, PROMPTS] = None
-    negative: Annotated[str, text("--negative", "P", spec_of(GenerateRequest, "negative_prompt").doc)] = ""
+    from_picture: Annotated[Path | None, PICTURE] = None
+    negative: Annotated[str | None, text("--negative", "P", spec_of(GenerateRequest, "negative_prompt").doc)] = None
     lora: Annotated[tuple[str, ...], LORA] = ()
     seed: Annotated[int | None, number("--seed", "S", spec_of(GenerateRequest, "seed"))] = None
     steps: Annotated[int | None, number("--steps", "K", spec_of(GenerateRequest, "num_inference_steps"))] = None

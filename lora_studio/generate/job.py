@@ -45,6 +45,7 @@ def generate(
     resolve: Resolve,
     live: LiveAdapter | None = None,
     glimpses: bool = True,
+    known_as: Callable[[str], str] | None = None,
 ) -> Generator[Any, Any, list[Picture]]:
     """Make the pictures of `requests`, in order.
 
@@ -54,6 +55,8 @@ def generate(
         resolve: reads the adapters that the requests name.
         live: an adapter in training, mixed into every picture at its weight.
         glimpses: report a small look at every step.
+        known_as: the 12 hex digits by which other programs know the adapter file of a sha256, for the pictures' texts;
+            the first of the sha256 itself where it is left out.
 
     Returns:
         The pictures in the order of the requests.
@@ -72,7 +75,7 @@ def generate(
     texts = yield from _encode(base, wanted)
     base.autoencoder.fit_look()
     yield Turn()
-    facts = ModelFacts(base.info.title, base.info.unet_file_sha256[:10], _hashes(requests))
+    facts = ModelFacts(base.info.title, base.info.unet_file_sha256[:10], _hashes(requests, known_as))
     pictures: list[Picture] = []
     progress = _Progress(wanted)
     for group in _groups(wanted, base.info.defaults.batch_size):
@@ -228,6 +231,7 @@ def _sample(
         return latents
 
 
-def _hashes(requests: Sequence[GenerateRequest]) -> dict[str, str]:
+def _hashes(requests: Sequence[GenerateRequest], known_as: Callable[[str], str] | None) -> dict[str, str]:
     """The 12 hex digits by which other programs know each adapter file."""
-    return {a.sha256: a.sha256[:12] for request in requests for a in request.adapters}
+    used = {a.sha256 for request in requests for a in request.adapters}
+    return {sha256: sha256[:12] if known_as is None else known_as(sha256) for sha256 in used}

@@ -30,6 +30,13 @@ class Header(Panel):
         super().__init__("header")
 
 
+class Recall(Panel):
+    """Taking over what made a picture: the button for it, and what was not taken over, with a way back."""
+
+    def __init__(self) -> None:
+        super().__init__("recall")
+
+
 class PromptHelp(Panel):
     """Suggestions while typing, trigger words as chips, and the words that the base never saw."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gradio as gr
 
-from lora_studio.ui.components import LoraStack, NotebookCells, PictureSettings, PromptHelp, Stage
+from lora_studio.ui.components import LoraStack, NotebookCells, PictureSettings, PromptHelp, Recall, Stage
 
 
 def build(words: dict[str, str]) -> tuple[gr.Tab, dict[str, gr.Component]]:
@@ -12,6 +12,7 @@ def build(words: dict[str, str]) -> tuple[gr.Tab, dict[str, gr.Component]]:
     with gr.Tab(words["tab.generate"], id="generate", elem_id="tab-generate", render_children=True) as tab:
         with gr.Row(elem_id="bench", equal_height=False):
             with gr.Column(elem_id="form", min_width=320, scale=5):
+                Recall()
                 prompt = gr.Textbox(label=words["prompt.label"], lines=3, elem_id="prompt", interactive=True)
                 PromptHelp()
                 with gr.Row(elem_id="verbs"):

@@ -2,6 +2,7 @@
 
     /studio/upload/picture?set=ID&name=NAME     a picture, a caption (.txt) or a zip into a set
     /studio/upload/adapter?job=ID&name=NAME     a LoRA file, handed over to the engine as the job ID
+    /studio/upload/recall?name=NAME             a picture whose texts are read; it is not kept
 
 One file per request means that an outage costs one file, which is sent again, and not the whole heap.
 """
@@ -18,10 +19,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from lora_studio.dataset.texts import MAX_FILE
 from lora_studio.errors import InvalidInput, StudioError
 from lora_studio.store.disk import told
 from lora_studio.types.library import ADAPTER_SUFFIX, adapter_name
 from lora_studio.ui.actions.library import import_adapter
+from lora_studio.ui.actions.recall import recall_picture
 from lora_studio.ui.studio import Ask, Studio
 from lora_studio.ui.views import dataset_view
 from lora_studio.web.answers import refusal
@@ -39,6 +42,7 @@ def upload_routes(studio: Studio) -> list[Route]:
     return [
         Route("/studio/upload/picture", _door(studio, _take_picture, MAX_PICTURES), methods=["POST"]),
         Route("/studio/upload/adapter", _door(studio, _take_adapter, MAX_ADAPTER), methods=["POST"]),
+        Route("/studio/upload/recall", _door(studio, recall_picture, MAX_FILE), methods=["POST"]),
     ]
 
 

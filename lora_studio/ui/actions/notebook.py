@@ -102,8 +102,10 @@ def _weight(ask: Ask, item: Any) -> AdapterWeight:
     given = item if isinstance(item, dict) else {}
     entry = ask.adapter(str(given.get("sha256", "")))
     weight = read(AdapterWeight, {"weight": given.get("weight", 1.0)})["weight"]
+    own = given.get("text_encoder_weight")
+    te = None if own is None else read(AdapterWeight, {"text_encoder_weight": own})["text_encoder_weight"]
     try:
-        return AdapterWeight(sha256=entry.sha256, name=entry.name, weight=weight)
+        return AdapterWeight(sha256=entry.sha256, name=entry.name, weight=weight, text_encoder_weight=te)
     except InvalidInput as problem:
         raise InvalidInput(
             f"The weight of {entry.name!r} was given as {str(weight)!r}; it must be a number from "

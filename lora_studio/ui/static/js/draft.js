@@ -5,7 +5,7 @@ import { emit } from "./bus.js";
 const KEY = "studio.draft.1";
 
 const EMPTY = {
-  tab: "generate", prompt: "", negative: "", stack: [], form: {}, seedLocked: false,
+  tab: "generate", prompt: "", negative: "", stack: [], form: {}, seedLocked: false, recalled: null,
   train: { step: "pictures", set: null, run: null, form: {}, recipe: "balanced" },
 };
 

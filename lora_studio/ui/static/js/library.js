@@ -6,6 +6,7 @@ import { askText, confirm } from "./dialog.js";
 import { call, world } from "./server.js";
 import { add, cover, take } from "./stack.js";
 import { goTo } from "./keys.js";
+import { isPicture } from "./pictures.js";
 import { attempt, tell } from "./toast.js";
 import { bytes, many, t, when } from "./text.js";
 
@@ -19,7 +20,12 @@ export function library(panel) {
   panel.append(h("section.library", {},
     h("header", {}, title, h("label.search", {}, icon("search"), search), adder, file), cards, empty));
   file.addEventListener("change", () => { take([...file.files], false); file.value = ""; });
-  panel.addEventListener("drop", (event) => { event.preventDefault(); take([...event.dataTransfer.files], false); });
+  panel.addEventListener("drop", (event) => {
+    const files = [...event.dataTransfer.files].filter((one) => !isPicture(one)); // the page takes pictures
+    if (!files.length) return;
+    event.preventDefault();
+    take(files, false);
+  });
   panel.addEventListener("dragover", (event) => event.preventDefault());
 
   const draw = () => {

@@ -36,6 +36,13 @@ export function put(changes) {
   if (fields) fields.show({ ...defaults(), ...draft.form });
 }
 
+// Whether the seed stays.
+export function relock(locked) {
+  draft.seedLocked = locked;
+  keep({}, "form");
+  drawLock();
+}
+
 // Sets every field to what a cell was made with.
 export function take(request) {
   draft.form = Object.fromEntries(NAMES.map((name) => [name, request[name]]));

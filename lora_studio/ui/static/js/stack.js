@@ -4,7 +4,7 @@ import { emit, on } from "./bus.js";
 import { draft, keep } from "./draft.js";
 import { find, loadLibrary, matches, shelf } from "./library_data.js";
 import { open } from "./dialog.js";
-import { thumbUrl } from "./pictures.js";
+import { isPicture, thumbUrl } from "./pictures.js";
 import { upload, watch, world } from "./server.js";
 import { attempt, complain, tell } from "./toast.js";
 import { has, number, sentence, t } from "./text.js";
@@ -16,18 +16,21 @@ const STRONG = 1.5;
 // The LoRAs that act: those in solo if there are any, else those that are switched on. Weights as typed.
 export function active() {
   const solo = draft.stack.some((row) => row.solo);
-  return draft.stack.filter((row) => (solo ? row.solo : row.on)).map(({ sha256, name, weight }) => ({ sha256, name, weight: String(weight) }));
+  return draft.stack.filter((row) => (solo ? row.solo : row.on)).map(({ sha256, name, weight, text_encoder_weight: te = null }) => ({
+    sha256, name, weight: String(weight), ...(te === null ? {} : { text_encoder_weight: te }),
+  }));
 }
 
-export function add(entry, weight = entry.recommended_weight) {
+export function add(entry, weight = entry.recommended_weight, textEncoderWeight = null) {
   const there = draft.stack.find((row) => row.sha256 === entry.sha256);
-  if (there) Object.assign(there, { on: true, weight });
-  else draft.stack.push({ sha256: entry.sha256, name: entry.name, weight, on: true, solo: false });
+  const weights = { weight, text_encoder_weight: textEncoderWeight };
+  if (there) Object.assign(there, { on: true, ...weights });
+  else draft.stack.push({ sha256: entry.sha256, name: entry.name, ...weights, on: true, solo: false });
   changed();
 }
 
 export function replaceStack(rows) {
-  draft.stack = rows.map(({ sha256, name, weight }) => ({ sha256, name, weight, on: true, solo: false }));
+  draft.stack = rows.map(({ sha256, name, weight, text_encoder_weight = null }) => ({ sha256, name, weight, text_encoder_weight, on: true, solo: false }));
   changed();
 }
 
@@ -114,7 +117,8 @@ function updateRow(element, row) {
   set(field, { "aria-label": t("stack.weight_number", { name }) });
   set(solo, { "aria-pressed": String(row.solo), "aria-label": t("stack.solo", { name }), title: t("stack.solo", { name }) });
   set(gone, { "aria-label": t("stack.remove", { name }), title: t("stack.remove", { name }) });
-  const words = shelf.loaded && !entry ? t("stack.gone") : entry && !entry.fits ? t("stack.other_base") : Math.abs(value) > STRONG ? t("stack.strong") : "";
+  const te = row.text_encoder_weight ?? null;
+  const words = shelf.loaded && !entry ? t("stack.gone") : entry && !entry.fits ? t("stack.other_base") : Math.abs(value) > STRONG ? t("stack.strong") : te !== null ? t("stack.te", { weight: number(te, 2) }) : "";
   set(warn, { hidden: !words, text: words });
 }
 
@@ -156,18 +160,23 @@ function acceptDrops(box) {
   box.addEventListener("dragleave", () => { depth = Math.max(0, depth - 1); box.classList.toggle("over", depth > 0); });
   box.addEventListener("drop", (event) => {
     if (!holds(event)) return;
-    event.preventDefault();
     depth = 0;
     box.classList.remove("over");
-    take([...event.dataTransfer.files]);
+    const files = [...event.dataTransfer.files].filter((file) => !isPicture(file)); // the page takes pictures
+    if (!files.length) return;
+    event.preventDefault();
+    take(files);
   });
 }
 
 const expected = new Set();
 
+// Sends files to the library, and on into the stack; the ids of the jobs that read them.
 export async function take(files, intoStack = true) {
+  const jobs = [];
   for (const file of files) {
     const job = uid();
+    jobs.push(job);
     if (intoStack) expected.add(job);
     tell(t("stack.reading", { name: file.name }));
     try {
@@ -175,6 +184,7 @@ export async function take(files, intoStack = true) {
       watch(job);
     } catch (error) { expected.delete(job); complain(error); }
   }
+  return jobs;
 }
 
 on("ended", async (job) => {
