@@ -13,7 +13,7 @@ import sys
 import typing
 from pathlib import Path
 
-from lora_studio.cli.options import GenerateOptions, ServeOptions, TrainOptions
+from lora_studio.cli.options import GenerateOptions, InfotextOptions, ServeOptions, TrainOptions
 from lora_studio.settings import FILE, PREFIX, Settings
 from lora_studio.types import RECIPES, GenerateRequest, TrainConfig, describe
 
@@ -23,6 +23,7 @@ TARGET = ROOT / "docs" / "reference.md"
 PLAIN = {
     "preview_prompts": "What the previews show; empty means the base's own choice.",
     "adapters": "The LoRAs of the mix: sha256, name and weight (-10 to 10) of each.",
+    "embeddings": "The textual-inversion embeddings that act: name and sha256 of each.",
     "base": "sha256 of the base's weights this was made for; empty means whichever is loaded.",
     "init_image": "sha256 of a stored picture to start from; empty means noise.",
     "mask": "sha256 of a stored picture that says where to redraw.",
@@ -57,7 +58,20 @@ GENERATE_ANSWER = """With `--json` the answer is one object, pictures in their o
 ```
 
 Picture i of all (over the lines of `--prompts-from` and `--count`) has the seed S + i. `X:W` is split at the last
-colon; where what stands before it names nothing, the whole is taken as a name.
+colon; where what stands before it names nothing, the whole is taken as a name. With `--from-picture` LoRAs are found by
+their hashes, also when they are called otherwise here; what was not taken over is said on standard error.
+"""
+
+INFOTEXT_ANSWER = """With `--json` the answer is one object; `fields` are the pairs as A1111's reader names them:
+
+```json
+{"fields": {"Steps": "28", "Size-1": "512", ...}, "prompt": "...", "negative": "...",
+ "adapters": [{"name": "ears", "hash": "1a2b3c4d5e6f", "weight": 0.8, "text_encoder_weight": null}],
+ "program": "a1111", "settings": {"seed": 123, "num_inference_steps": 28, ...},
+ "warnings": [{"code": "noise", "values": {"given": "GPU"}}]}
+```
+
+`prompt` is without its LoRA tags; `program` is empty for words alone, and `settings` holds fields of a request.
 """
 
 ERRORS = """## Errors
@@ -130,6 +144,9 @@ def page() -> str:
             "## `python -m lora_studio generate`\n",
             options_table(GenerateOptions),
             GENERATE_ANSWER,
+            "## `python -m lora_studio infotext`\n",
+            options_table(InfotextOptions),
+            INFOTEXT_ANSWER,
             "## `python -m lora_studio serve`, `python app.py`\n",
             options_table(ServeOptions),
             ERRORS,

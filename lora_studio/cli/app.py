@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lora_studio import __version__
-from lora_studio.cli.options import GenerateOptions, ServeOptions, TrainOptions, command
+from lora_studio.cli.options import GenerateOptions, InfotextOptions, ServeOptions, TrainOptions, command
 from lora_studio.errors import InvalidInput, StorageError, StudioError
 from lora_studio.settings import Settings
 
@@ -43,6 +43,14 @@ X:W is split at the last colon.
 
 --from-picture takes prompt, LoRAs, seed and settings from a picture of LoRA Studio, A1111, Forge, ComfyUI, InvokeAI or
 Fooocus; every other option overrides it.
+"""
+
+INFOTEXT_HELP = """Read what a picture says of how it was made: prompt, LoRAs, seed and settings.
+
+    python -m lora_studio infotext picture.png --json
+    python -m lora_studio infotext - --json < parameters.txt
+
+Pictures of LoRA Studio, A1111, Forge, ComfyUI, InvokeAI and Fooocus are read, and texts as these programs write them.
 """
 
 SERVE_HELP = """Open the studio in a browser (the same as python app.py). Ctrl-C ends it."""
@@ -80,6 +88,11 @@ def build(engine: EngineFactory, page: Callable[[Settings], None]) -> typer.Type
 
         run(options, engine)
 
+    def infotext(options: InfotextOptions) -> None:
+        from lora_studio.cli.infotext import run
+
+        run(options)
+
     def serve(options: ServeOptions) -> None:
         from lora_studio.cli.serve import run
 
@@ -87,6 +100,7 @@ def build(engine: EngineFactory, page: Callable[[Settings], None]) -> typer.Type
 
     app.command("train", help=_verbatim(TRAIN_HELP))(command(TrainOptions, train))
     app.command("generate", help=_verbatim(GENERATE_HELP))(command(GenerateOptions, generate))
+    app.command("infotext", help=_verbatim(INFOTEXT_HELP))(command(InfotextOptions, infotext))
     app.command("serve", help=_verbatim(SERVE_HELP))(command(ServeOptions, serve))
     return app
 
@@ -133,7 +147,7 @@ def _readable(arguments: list[str]) -> None:
 def _usage(problem: typer.TyperException, arguments: list[str]) -> str:
     """A complaint of the argument parser as one sentence that says where help is."""
     words = " ".join(problem.format_message().split()).rstrip(".")
-    name = f"{arguments[0]} " if arguments[0] in ("train", "generate", "serve") else ""
+    name = f"{arguments[0]} " if arguments[0] in ("train", "generate", "infotext", "serve") else ""
     return f"{words}; {PROGRAM} {name}--help shows what is allowed."
 
 

@@ -86,6 +86,7 @@ PICTURE = text("--from-picture", "FILE", "Take everything from what made this pi
 LORA = text("--lora", "NAME_OR_FILE[:W]", "A LoRA of the library or a file, and its weight, 1 if left out; repeatable.")
 SAMPLER = text("--sampler", "NAME", f"One of {', '.join(SAMPLERS)}, or A1111's name for it.")
 OUT_FOLDER = text("--out", "DIR", "Folder for the PNGs; they are numbered after those that are there.")
+INFOTEXT_FILE = typer.Argument(metavar="FILE", help="A picture, a text file, or - for text on standard input.")
 JSON = switch("--json", "Print one JSON object on standard output; everything else goes to standard error.")
 
 
@@ -127,6 +128,14 @@ class GenerateOptions:
     base: Annotated[str | None, setting("base", "B")] = None
     out: Annotated[Path | None, OUT_FOLDER] = None
     workspace: Annotated[Path | None, setting("workspace", "DIR")] = None
+    json: Annotated[bool, JSON] = False
+
+
+@dataclass(frozen=True)
+class InfotextOptions:
+    """`infotext`: what a picture or a text says of itself."""
+
+    file: Annotated[str | None, INFOTEXT_FILE] = None
     json: Annotated[bool, JSON] = False
 
 
