@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -11,16 +12,32 @@ import torch
 from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
-from lora_studio.engine.jobs import check
+from lora_studio.engine.completion import complete
+from lora_studio.engine.explain import explain_texts
+from lora_studio.engine.jobs import check, requests_of
 from lora_studio.engine.protocol import Engine
 from lora_studio.engine.worker import LoadBase, Worker
 from lora_studio.errors import EngineStopped, InvalidInput
 from lora_studio.pipeline import load_base, probe
 from lora_studio.pipeline.device import describe
 from lora_studio.pipeline.source import find_base
+from lora_studio.prompt.chunks import Tokenize
+from lora_studio.prompt.notices import PromptWarning
+from lora_studio.sentences import sentence
 from lora_studio.settings import Settings
 from lora_studio.store import Workspace
-from lora_studio.types import LOCAL, DeviceInfo, EngineInfo, Event, Job, JobSpec, Tag, from_json, to_json
+from lora_studio.types import (
+    LOCAL,
+    DeviceInfo,
+    EngineInfo,
+    Event,
+    ExplainOptions,
+    Job,
+    JobSpec,
+    Tag,
+    from_json,
+    to_json,
+)
 from lora_studio.types.jobs import FINAL
 
 _PATIENCE = 30.0
@@ -59,12 +76,15 @@ class InlineEngine:
             raise EngineStopped("The engine is stopping; start the app again and try again.", code="engine_stopped")
         if self._known(spec.id):
             return spec.id
+        spec, warnings = completed(spec, self._workspace, self._tokenize())
         check(spec, self._workspace, None if self._worker.loading else self._worker.base)
         if spec.kind == "train" and "resume" in spec.payload:
             return self._resume(str(spec.payload["resume"]), spec.owner)
         self._workspace.jobs.create(spec)
         before = len(self._workspace.jobs.list(states=("queued", "running", "stopping"))) - 1
         self._workspace.jobs.append(spec.id, "queued", {"ahead": before})
+        for warning in warnings:
+            self._workspace.jobs.append(spec.id, "warning", warning)
         if spec.kind == "load_base":
             self._worker.loading = str(spec.payload["base"])
         self._post(lambda: self._worker.enqueue(spec))
@@ -138,6 +158,12 @@ class InlineEngine:
         base = self._worker.base
         return () if base is None else base.vocabulary
 
+    def explain(self, prompt: str, negative: str, options: ExplainOptions) -> dict[str, Any]:
+        """See `Engine.explain`."""
+        options = from_json(ExplainOptions, _through_json(to_json(options)))
+        told = explain_texts((prompt, negative), options, self._workspace, self._tokenize())
+        return dict(_through_json(told))
+
     def close(self) -> None:
         """See `Engine.close`."""
         with self._changed:
@@ -183,6 +209,11 @@ class InlineEngine:
             self._changed.notify_all()
 
     # ------------------------------------------------------------ helpers
+    def _tokenize(self) -> Tokenize | None:
+        """The loaded base's tokenizer; it is safe to use in this thread whatever the worker does meanwhile."""
+        base = self._worker.base
+        return None if base is None else base.tokenize
+
     def _known(self, job_id: str) -> bool:
         return any(job.id == job_id for job in self._workspace.jobs.list(limit=10_000))
 
@@ -201,6 +232,32 @@ class InlineEngine:
         spec = JobSpec(job.id, job.kind, job.owner, job.payload)
         self._post(lambda: self._worker.enqueue(spec))
         return job_id
+
+
+def completed(
+    spec: JobSpec, workspace: Workspace, tokenize: Tokenize | None
+) -> tuple[JobSpec, list[dict[str, Any]]]:
+    """The job with its requests complete, and the warnings of that, each once; other kinds of jobs as they are.
+
+    Raises:
+        InvalidInput: the payload holds no request, or one that is not allowed.
+    """
+    if spec.kind != "generate":
+        return spec, []
+    requests: list[Any] = []
+    told: dict[tuple[str, str], dict[str, Any]] = {}
+    for request in requests_of(spec.payload):
+        done, warnings = complete(request, workspace, spec.owner, tokenize)
+        requests.append(to_json(done))
+        told |= {(warn.code, str(warn.values)): _event(warn) for warn in warnings}
+    alone = "requests" not in spec.payload
+    payload = spec.payload | ({"request": requests[0]} if alone else {"requests": requests})
+    return dataclasses.replace(spec, payload=payload), list(told.values())
+
+
+def _event(warn: PromptWarning) -> dict[str, Any]:
+    """A warning as the data of an event."""
+    return {"code": warn.code, "message": sentence(warn.code, warn.values), "values": dict(warn.values)}
 
 
 def _through_json(value: Any) -> Any:

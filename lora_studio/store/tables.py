@@ -212,6 +212,18 @@ sample_cell = Table(
     Column("note", Text, nullable=False),
 )
 
+style = Table(
+    "style",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("owner", String, nullable=False),
+    Column("name", String, nullable=False),
+    Column("prompt", Text, nullable=False),
+    Column("negative_prompt", Text, nullable=False),
+    UniqueConstraint("owner", "name"),
+    sqlite_autoincrement=True,
+)
+
 file_reference = Table(
     "file_reference",
     metadata,

@@ -28,6 +28,7 @@ from lora_studio.store.jobs import Jobs
 from lora_studio.store.notebooks import Notebooks
 from lora_studio.store.presence import Presence
 from lora_studio.store.references import References
+from lora_studio.store.styles import Styles
 from lora_studio.store.tables import workspace as workspace_table
 
 
@@ -44,6 +45,7 @@ class Workspace:
         self.jobs = Jobs(database, self.references, presence)
         self.adapters = Adapters(database, self.references, files)
         self.datasets = Datasets(database, self.references, files)
+        self.styles = Styles(database)
         self.notebooks = Notebooks(database, self.references, self.jobs)
 
     @classmethod

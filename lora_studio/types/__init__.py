@@ -4,8 +4,9 @@
 for, `train` what a training is asked for, `jobs` what the engine's boundary speaks, `library` what is kept.
 """
 
+from lora_studio.types.explain import ExplainOptions
 from lora_studio.types.fields import FieldSpec, describe, from_json, to_json
-from lora_studio.types.generate import SAMPLERS, AdapterWeight, GenerateRequest, parse_sampler
+from lora_studio.types.generate import SAMPLERS, AdapterWeight, EmbeddingUse, GenerateRequest, parse_sampler
 from lora_studio.types.jobs import (
     BaseDefaults,
     BaseInfo,
@@ -27,6 +28,7 @@ from lora_studio.types.library import (
     DatasetManifest,
     Notebook,
     RefusedPicture,
+    StyleEntry,
     adapter_name,
 )
 from lora_studio.types.train import RECIPES, TrainConfig, recipe
@@ -43,9 +45,11 @@ __all__ = [
     "DatasetItem",
     "DatasetManifest",
     "DeviceInfo",
+    "EmbeddingUse",
     "EngineInfo",
     "Event",
     "EventType",
+    "ExplainOptions",
     "FieldSpec",
     "GenerateRequest",
     "Job",
@@ -54,6 +58,7 @@ __all__ = [
     "JobState",
     "Notebook",
     "RefusedPicture",
+    "StyleEntry",
     "Tag",
     "TrainConfig",
     "adapter_name",

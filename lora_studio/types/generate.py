@@ -58,9 +58,20 @@ class AdapterWeight:
     weight: float = spec(
         1.0, doc="How strongly this LoRA acts; 0 is not at all, 1 as trained.", minimum=-10, maximum=10
     )
+    text_encoder_weight: float | None = spec(
+        None, doc="The same for the text encoder's part; empty means the same weight.", minimum=-10, maximum=10
+    )
 
     def __post_init__(self) -> None:
         check(self)
+
+
+@dataclass(frozen=True)
+class EmbeddingUse:
+    """A textual-inversion embedding that the prompts name: the name it is found by, and its file's sha256."""
+
+    name: str
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -85,6 +96,9 @@ class GenerateRequest:
     negative_prompt: str = spec("", doc="Things to avoid.")
     num_images: int = spec(1, doc="How many pictures; picture i uses seed + i.", minimum=1, maximum=1000)
     adapters: tuple[AdapterWeight, ...] = ()
+    embeddings: tuple[EmbeddingUse, ...] = ()
+    styles: tuple[str, ...] = ()
+    """Names of styles to put around the words; whoever completes the request does so and leaves none."""
     base: str = ""
     """sha256 of the base's weights that the request was made for; empty means whichever is loaded."""
     init_image: str | None = None

@@ -41,6 +41,16 @@ class AdapterEntry:
 
 
 @dataclass(frozen=True)
+class StyleEntry:
+    """A named piece of prompt that is put around or behind what is typed (see `lora_studio.prompt.styles`)."""
+
+    name: str
+    owner: str
+    prompt: str = ""
+    negative_prompt: str = ""
+
+
+@dataclass(frozen=True)
 class DatasetItem:
     """One picture of a set: `sha256` of the normalised PNG, its size in pixels, caption, and the name it came with."""
 
