@@ -1,7 +1,7 @@
 """Sentences for codes where no page says them: events, the command line. The words are the pages' own files.
 
-`sentence` fills the text of `lora_studio/ui/strings/<language>.json` under `notice.<code>` or `error.<code>`. It does not
-import the screens, and does not know where the codes come from.
+`sentence` fills the text of `lora_studio/ui/strings/<language>.json` under `notice.<code>` or `error.<code>`. It does
+not import the screens, and does not know where the codes come from.
 """
 
 from __future__ import annotations

@@ -16,8 +16,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
+from lora_studio.errors import InvalidInput
 from lora_studio.prompt.chunks import Embedding, Tokenize, cut_chunks, vocabulary
 from lora_studio.prompt.explain import embeddings_in_text, unknown_tag
 from lora_studio.prompt.language import ParsedPrompt, parse
@@ -27,8 +28,9 @@ from lora_studio.prompt.schedules import Counting
 from lora_studio.prompt.source import SourceText
 from lora_studio.prompt.styles import Style, apply_styles, choose_styles
 from lora_studio.prompt.tags import LoraTag
+from lora_studio.sentences import sentence
 from lora_studio.store import Workspace
-from lora_studio.types import AdapterEntry, AdapterWeight, EmbeddingUse, GenerateRequest
+from lora_studio.types import AdapterEntry, AdapterWeight, EmbeddingUse, GenerateRequest, JobSpec, from_json, to_json
 
 MOST = 10.0
 """Largest weight of an adapter in a request, up or down (`AdapterWeight`)."""
@@ -93,6 +95,42 @@ def shelves_of(workspace: Workspace, owner: str) -> Shelves:
     shelf = getattr(workspace, "embeddings", None)
     embeddings = () if shelf is None else tuple(shelf.list())
     return Shelves(tuple(workspace.adapters.list(owner)), embeddings, styles)
+
+
+def requests_of(payload: dict[str, Any]) -> tuple[GenerateRequest, ...]:
+    """The requests of a generate payload: `request`, or `requests` for several."""
+    raw = payload.get("requests", [payload["request"]] if "request" in payload else [])
+    if not isinstance(raw, list) or not raw:
+        raise InvalidInput(
+            "The payload of generate holds no request; give 'request' or a list 'requests'.",
+            code="payload",
+            given="generate",
+        )
+    return tuple(from_json(GenerateRequest, item) for item in raw)
+
+
+def completed(spec: JobSpec, workspace: Workspace, tokenize: Tokenize | None) -> tuple[JobSpec, list[dict[str, Any]]]:
+    """The job with its requests complete, and the warnings of that, each once; other kinds of jobs as they are.
+
+    Raises:
+        InvalidInput: the payload holds no request, or one that is not allowed.
+    """
+    if spec.kind != "generate":
+        return spec, []
+    requests: list[Any] = []
+    told: dict[tuple[str, str], dict[str, Any]] = {}
+    for request in requests_of(spec.payload):
+        done, warnings = complete(request, workspace, spec.owner, tokenize)
+        requests.append(to_json(done))
+        told |= {(warn.code, str(warn.values)): _event(warn) for warn in warnings}
+    alone = "requests" not in spec.payload
+    payload = spec.payload | ({"request": requests[0]} if alone else {"requests": requests})
+    return replace(spec, payload=payload), list(told.values())
+
+
+def _event(warn: PromptWarning) -> dict[str, Any]:
+    """A warning as the data of an event."""
+    return {"code": warn.code, "message": sentence(warn.code, warn.values), "values": dict(warn.values)}
 
 
 def complete(

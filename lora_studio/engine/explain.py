@@ -55,7 +55,7 @@ def explain_texts(
         "comfy" if options.emphasis == "comfy" else "a1111",
         options.backtrack,
     )
-    told = {
+    told: dict[str, Any] = {
         "steps": options.steps,
         "counted": tokenize is not None,
         "prompt": explain(texts[0], known, how),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -12,9 +11,9 @@ import torch
 from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
-from lora_studio.engine.completion import complete
+from lora_studio.engine.completion import completed
 from lora_studio.engine.explain import explain_texts
-from lora_studio.engine.jobs import check, requests_of
+from lora_studio.engine.jobs import check
 from lora_studio.engine.protocol import Engine
 from lora_studio.engine.worker import LoadBase, Worker
 from lora_studio.errors import EngineStopped, InvalidInput
@@ -22,8 +21,6 @@ from lora_studio.pipeline import load_base, probe
 from lora_studio.pipeline.device import describe
 from lora_studio.pipeline.source import find_base
 from lora_studio.prompt.chunks import Tokenize
-from lora_studio.prompt.notices import PromptWarning
-from lora_studio.sentences import sentence
 from lora_studio.settings import Settings
 from lora_studio.store import Workspace
 from lora_studio.types import (
@@ -232,32 +229,6 @@ class InlineEngine:
         spec = JobSpec(job.id, job.kind, job.owner, job.payload)
         self._post(lambda: self._worker.enqueue(spec))
         return job_id
-
-
-def completed(
-    spec: JobSpec, workspace: Workspace, tokenize: Tokenize | None
-) -> tuple[JobSpec, list[dict[str, Any]]]:
-    """The job with its requests complete, and the warnings of that, each once; other kinds of jobs as they are.
-
-    Raises:
-        InvalidInput: the payload holds no request, or one that is not allowed.
-    """
-    if spec.kind != "generate":
-        return spec, []
-    requests: list[Any] = []
-    told: dict[tuple[str, str], dict[str, Any]] = {}
-    for request in requests_of(spec.payload):
-        done, warnings = complete(request, workspace, spec.owner, tokenize)
-        requests.append(to_json(done))
-        told |= {(warn.code, str(warn.values)): _event(warn) for warn in warnings}
-    alone = "requests" not in spec.payload
-    payload = spec.payload | ({"request": requests[0]} if alone else {"requests": requests})
-    return dataclasses.replace(spec, payload=payload), list(told.values())
-
-
-def _event(warn: PromptWarning) -> dict[str, Any]:
-    """A warning as the data of an event."""
-    return {"code": warn.code, "message": sentence(warn.code, warn.values), "values": dict(warn.values)}
 
 
 def _through_json(value: Any) -> Any:

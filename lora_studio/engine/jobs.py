@@ -17,6 +17,7 @@ from lora_studio.adapters import CanonicalAdapter, admit
 from lora_studio.dataset.captions import common_words
 from lora_studio.dataset.examples import Example, examples_for
 from lora_studio.engine.adapter_cache import AdapterCache
+from lora_studio.engine.completion import requests_of
 from lora_studio.engine.folder_cache import FolderCache
 from lora_studio.errors import InvalidInput, NotAllowed
 from lora_studio.generate import Picture, generate
@@ -24,19 +25,7 @@ from lora_studio.generate.job import check_fits
 from lora_studio.pipeline import JobGenerator, Report, SharedBase
 from lora_studio.store import Workspace
 from lora_studio.train import Controls, train
-from lora_studio.types import AdapterEntry, GenerateRequest, JobSpec, TrainConfig, from_json, to_json
-
-
-def requests_of(payload: dict[str, Any]) -> tuple[GenerateRequest, ...]:
-    """The requests of a generate payload: `request`, or `requests` for several."""
-    raw = payload.get("requests", [payload["request"]] if "request" in payload else [])
-    if not isinstance(raw, list) or not raw:
-        raise InvalidInput(
-            "The payload of generate holds no request; give 'request' or a list 'requests'.",
-            code="payload",
-            given="generate",
-        )
-    return tuple(from_json(GenerateRequest, item) for item in raw)
+from lora_studio.types import AdapterEntry, JobSpec, TrainConfig, from_json, to_json
 
 
 def config_of(payload: dict[str, Any]) -> TrainConfig:

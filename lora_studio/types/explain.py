@@ -1,4 +1,4 @@
-"""How a prompt is to be read when somebody asks what was understood of it; plain values, as all that crosses the engine.
+"""How texts are to be read when somebody asks what was understood: plain values, as all that crosses the boundary.
 
 It does not know the prompt language (`lora_studio.prompt`).
 """

@@ -82,6 +82,13 @@ class Ask:
             raise _bad(name, value, "an object")
         return value
 
+    def names(self, name: str) -> tuple[str, ...]:
+        """A list of texts of the call, none where it is left out. Raises `InvalidInput`."""
+        value = self.data.get(name, [])
+        if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+            raise _bad(name, value, "a list of texts")
+        return tuple(value)
+
     def new_id(self, name: str) -> str:
         """An id that the page chose: 32 hexadecimal digits. Raises `InvalidInput`."""
         value = self.text(name)

@@ -7,6 +7,7 @@ waiting; what goes wrong is chosen by `faults`.
 from __future__ import annotations
 
 import io
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,7 +16,10 @@ from typing import Any
 
 from PIL import Image, PngImagePlugin
 
+from lora_studio.engine.completion import completed
+from lora_studio.engine.explain import explain_texts
 from lora_studio.errors import AdapterRefused, BaseUnavailable, InvalidInput, StudioError
+from lora_studio.prompt.chunks import Token
 from lora_studio.prompt.infotext import CHUNK, request_chunk
 from lora_studio.settings import Settings
 from lora_studio.store import Workspace
@@ -26,6 +30,7 @@ from lora_studio.types import (
     DeviceInfo,
     EngineInfo,
     Event,
+    ExplainOptions,
     GenerateRequest,
     Job,
     JobSpec,
@@ -91,10 +96,13 @@ class FakeEngine:
         """Run the job to its end."""
         if spec.kind == "train" and "resume" in spec.payload:
             return self._train(self.workspace.jobs.get(spec.payload["resume"]), begin=3)
+        spec, warnings = completed(spec, self.workspace, words)
         requests = spec.payload.get("requests", [spec.payload.get("request")])
         if spec.kind == "generate" and requests[0]["width"] % BASE.size_step:
             raise InvalidInput(f"width was given as {requests[0]['width']}; nearest are 96 and 104.", code="size")
         job = self.workspace.jobs.create(spec)
+        for warning in warnings:
+            self.workspace.jobs.append(job.id, "warning", warning)
         try:
             if spec.kind == "train":
                 return self._train(job, begin=1)
@@ -195,11 +203,21 @@ class FakeEngine:
         """No words."""
         return ()
 
+    def explain(self, prompt: str, negative: str, options: ExplainOptions) -> dict[str, Any]:
+        """Every word is a token."""
+        return explain_texts((prompt, negative), options, self.workspace, words)
+
     def close(self) -> None:
         """Leave running trainings interrupted, as the protocol says."""
         self.closed = True
         for job in self.workspace.jobs.list(kinds=["train"], states=["running"]):
             self.workspace.jobs.finish_with(job.id, "interrupted", "interrupted", {})
+
+
+def words(text: str) -> list[Token]:
+    """A tokenizer: each word or sign is a token, numbered by its letters."""
+    found = re.finditer(r"\w+|[^\w\s]", text)
+    return [Token(int.from_bytes(m.group().lower().encode()[-6:], "big"), *m.span()) for m in found]
 
 
 def _entry(sha256: str, name: str, owner: str) -> AdapterEntry:

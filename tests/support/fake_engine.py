@@ -19,8 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
+from tokenizers import Tokenizer
 
+from lora_studio.engine.completion import completed
+from lora_studio.engine.explain import explain_texts
 from lora_studio.errors import AdapterRefused, BaseUnavailable, InvalidInput, NotFound, StudioError
+from lora_studio.prompt.chunks import Token, Tokenize
 from lora_studio.store import Workspace
 from lora_studio.types import (
     AdapterEntry,
@@ -29,6 +33,7 @@ from lora_studio.types import (
     DeviceInfo,
     EngineInfo,
     Event,
+    ExplainOptions,
     GenerateRequest,
     Job,
     JobSpec,
@@ -72,12 +77,24 @@ BASES = {
 }
 
 
+def reader_of(path: Path) -> Tokenize:
+    """The tokenizer of a file as the prompt's rooms take it."""
+    own = Tokenizer.from_file(str(path))
+
+    def tokenize(text: str) -> list[Token]:
+        found = own.encode(text, add_special_tokens=False)
+        return [Token(number, *place) for number, place in zip(found.ids, found.offsets, strict=True)]
+
+    return tokenize
+
+
 class FakeEngine:
     """See the module's docstring and `Engine`."""
 
     def __init__(self, workspace: Workspace, assets: Path, base: str = "embedded") -> None:
         self.workspace = workspace
         self._words = assets / "base" / "words.json"
+        self._tokenize = reader_of(assets / "base" / "tokenizer" / "tokenizer.json")
         self._base: BaseInfo | None = BASES[base]
         self._changed = threading.Condition()
         self._waiting: list[JobSpec] = []
@@ -102,9 +119,12 @@ class FakeEngine:
                 self.workspace.jobs.set_state(run.id, "queued")
                 spec = JobSpec(run.id, run.kind, run.owner, run.payload)
             else:
+                spec, warnings = completed(spec, self.workspace, self._tokenize)
                 self._check(spec)
                 self.workspace.jobs.create(spec)
                 self._tell(spec.id, "queued", {"ahead": len(self._waiting) + len(self._running)})
+                for warning in warnings:
+                    self._tell(spec.id, "warning", warning)
             self._waiting.append(spec)
             self._changed.notify_all()
         return spec.id
@@ -165,6 +185,12 @@ class FakeEngine:
         """See `Engine`."""
         listed = json.loads(self._words.read_text(encoding="utf-8")) if self._words.is_file() else []
         return tuple(Tag(entry["tag"], entry["count"], entry.get("zh", "")) for entry in listed)
+
+    def explain(self, prompt: str, negative: str, options: ExplainOptions) -> dict[str, Any]:
+        """See `Engine`; the words are counted by the embedded base's tokenizer."""
+        tokenize = None if self._loading else self._tokenize
+        told = explain_texts((prompt, negative), options, self.workspace, tokenize)
+        return dict(json.loads(json.dumps(told)))
 
     def close(self) -> None:
         """See `Engine`."""

@@ -5,15 +5,16 @@ make, cells, note ...            notebook   pictures and their cells
 library, rename_adapter ...      library    LoRA files
 sets, caption ...                sets       pictures with captions
 train, runs, resume ...          runs       trainings
+explain, styles, save_style ...  words      what a prompt says, styles
 """
 
 from __future__ import annotations
 
-from lora_studio.ui.actions import library, notebook, runs, sets, status
+from lora_studio.ui.actions import library, notebook, runs, sets, status, words
 from lora_studio.ui.studio import Action
 
 
 def actions() -> dict[str, Action]:
     """Every action by the name that pages call it."""
-    rooms = (status.ACTIONS, notebook.ACTIONS, library.ACTIONS, sets.ACTIONS, runs.ACTIONS)
+    rooms = (status.ACTIONS, notebook.ACTIONS, library.ACTIONS, sets.ACTIONS, runs.ACTIONS, words.ACTIONS)
     return {action.__name__: action for room in rooms for action in room}
