@@ -16,7 +16,8 @@ const STRONG = 1.5;
 // The LoRAs that act: those in solo if there are any, else those that are switched on. Weights as typed.
 export function active() {
   const solo = draft.stack.some((row) => row.solo);
-  return draft.stack.filter((row) => (solo ? row.solo : row.on)).map(({ sha256, name, weight }) => ({ sha256, name, weight: String(weight) }));
+  return draft.stack.filter((row) => (solo ? row.solo : row.on))
+    .map(({ sha256, name, weight, te }) => ({ sha256, name, weight: String(weight), ...(te === undefined ? {} : { te, text_encoder_weight: te }) }));
 }
 
 export function add(entry, weight = entry.recommended_weight) {
@@ -27,13 +28,15 @@ export function add(entry, weight = entry.recommended_weight) {
 }
 
 export function replaceStack(rows) {
-  draft.stack = rows.map(({ sha256, name, weight }) => ({ sha256, name, weight, on: true, solo: false }));
-  changed();
+  draft.stack = rows.map(({ sha256, name, weight, text_encoder_weight: te }) => ({
+    sha256, name, weight, on: true, solo: false, ...(te === null || te === undefined ? {} : { te }),
+  }));
+  changed("replaced");
 }
 
-function changed() {
+function changed(how = "hand") {
   keep({}, "stack");
-  emit("stack");
+  emit("stack", how);
 }
 
 export function stack(panel) {
@@ -66,7 +69,7 @@ export function stack(panel) {
   draw();
 }
 
-const rowOf = (sha256) => draft.stack.find((row) => row.sha256 === sha256);
+export const rowOf = (sha256) => draft.stack.find((row) => row.sha256 === sha256);
 
 function makeRow(sha256) {
   const change = (changes) => { Object.assign(rowOf(sha256), changes); changed(); };
