@@ -11,18 +11,28 @@ import math
 import os
 import re
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from lora_studio.cli.explain import print_explained
 from lora_studio.cli.files import copy_atomically, target_folder
-from lora_studio.cli.follow import EngineFactory, Teller, follow, loaded_base, opened, running, spec
+from lora_studio.cli.follow import OWNER, EngineFactory, Teller, follow, loaded_base, opened, running, spec
 from lora_studio.cli.options import GenerateOptions
 from lora_studio.engine.protocol import Engine
 from lora_studio.errors import InvalidInput, NotFound
 from lora_studio.settings import Settings, load_settings
 from lora_studio.store import Workspace
-from lora_studio.types import AdapterWeight, BaseDefaults, GenerateRequest, adapter_name, parse_sampler, to_json
+from lora_studio.types import (
+    AdapterWeight,
+    BaseDefaults,
+    ExplainOptions,
+    GenerateRequest,
+    adapter_name,
+    from_json,
+    parse_sampler,
+    to_json,
+)
 
 FILE_SUFFIXES = (".safetensors", ".pt", ".bin", ".ckpt")
 
@@ -50,17 +60,21 @@ class Asked:
 
 
 def run(options: GenerateOptions, build: EngineFactory) -> None:
-    """Make the pictures, write them, print the answer."""
-    if options.out is None:
+    """Make the pictures, write them, print the answer; with --explain say what is understood instead."""
+    if options.out is None and not options.explain:
         raise InvalidInput("--out is missing; give the folder for the pictures.", code="missing", given="--out")
     plan = plan_of(options)
     settings = load_settings(workspace=options.workspace, base=options.base)
     for given in options.lora:
         check_weight(given)
-    out = target_folder(options.out)
+    out = None if options.explain or options.out is None else target_folder(options.out)
     teller = Teller()
     with opened(settings) as workspace:
         asked = [find_adapter(workspace, given) for given in options.lora]
+        if out is None:
+            told = _explain(plan, asked, build, settings, workspace, teller)
+            print_explained(told, as_json=options.json)
+            return
         requests, made = _generate(plan, asked, build, settings, workspace, teller)
         images = _write(workspace, out, requests, made)
     if options.json:
@@ -225,6 +239,7 @@ def requests_of(plan: Plan, adapters: tuple[AdapterWeight, ...], defaults: BaseD
             seed=plan.seed + index * count,
             num_images=count,
             adapters=adapters,
+            styles=options.style,
         )
         for index, prompt in enumerate(plan.prompts)
     ]
@@ -245,20 +260,43 @@ def _import(engine: Engine, workspace: Workspace, asked: Asked, teller: Teller) 
     return AdapterWeight(result["adapter"], result["name"], asked.weight)
 
 
+def _explain(
+    plan: Plan, asked: list[Asked], build: EngineFactory, settings: Settings, workspace: Workspace, teller: Teller
+) -> list[dict[str, Any]]:
+    """What the engine understands of each prompt; a LoRA that is a file is not taken into the library for that."""
+    adapters = tuple(AdapterWeight(one.sha256, one.name, one.weight) for one in asked if one.file is None)
+    try:
+        with running(build, settings, workspace) as engine:
+            base = loaded_base(engine, settings, teller)
+            steps = plan.options.steps or base.defaults.num_inference_steps
+            options = ExplainOptions(OWNER, steps, styles=plan.options.style, adapters=adapters)
+            return [engine.explain(prompt, plan.negative, options) for prompt in plan.prompts]
+    finally:
+        teller.done()
+
+
 def _generate(
     plan: Plan, asked: list[Asked], build: EngineFactory, settings: Settings, workspace: Workspace, teller: Teller
 ) -> tuple[list[GenerateRequest], list[dict[str, Any]]]:
-    """Make all pictures in one job, so that they can share batches: the requests, and each picture as the engine
-    tells it."""
+    """Make all pictures in one job, so that they can share batches: the requests with the adapters that acted, tags
+    included, and each picture as the engine tells it."""
     try:
         with running(build, settings, workspace) as engine:
             base = loaded_base(engine, settings, teller)
             adapters = tuple(_import(engine, workspace, one, teller) for one in asked)
             requests = requests_of(plan, adapters, base.defaults)
-            result = follow(engine, engine.submit(spec("generate", payload_of(requests))), teller)
+            job = engine.submit(spec("generate", payload_of(requests)))
+            result = follow(engine, job, teller)
+            acted = _made(engine.job(job).payload)
     finally:
         teller.done()
-    return requests, result["images"]
+    done = [replace(one, adapters=made.adapters) for one, made in zip(requests, acted, strict=True)]
+    return done, result["images"]
+
+
+def _made(payload: dict[str, Any]) -> list[GenerateRequest]:
+    """The requests of a job as the engine completed them."""
+    return [from_json(GenerateRequest, one) for one in payload.get("requests") or [payload["request"]]]
 
 
 def _write(

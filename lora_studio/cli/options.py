@@ -84,6 +84,8 @@ CONTINUE = text("--continue", "RUN", "Go on with an interrupted run instead of s
 PROMPTS = text("--prompts-from", "FILE", "UTF-8 file with one prompt a line, instead of --prompt.")
 LORA = text("--lora", "NAME_OR_FILE[:W]", "A LoRA of the library or a file, and its weight, 1 if left out; repeatable.")
 SAMPLER = text("--sampler", "NAME", f"One of {', '.join(SAMPLERS)}, or A1111's name for it.")
+STYLE = text("--style", "NAME", "A saved style to put around the words; repeatable, in this order.")
+EXPLAIN = switch("--explain", "Print what is understood of the prompts, and make no picture.")
 OUT_FOLDER = text("--out", "DIR", "Folder for the PNGs; they are numbered after those that are there.")
 JSON = switch("--json", "Print one JSON object on standard output; everything else goes to standard error.")
 
@@ -116,6 +118,8 @@ class GenerateOptions:
     prompts_from: Annotated[Path | None, PROMPTS] = None
     negative: Annotated[str, text("--negative", "P", spec_of(GenerateRequest, "negative_prompt").doc)] = ""
     lora: Annotated[tuple[str, ...], LORA] = ()
+    style: Annotated[tuple[str, ...], STYLE] = ()
+    explain: Annotated[bool, EXPLAIN] = False
     seed: Annotated[int | None, number("--seed", "S", spec_of(GenerateRequest, "seed"))] = None
     steps: Annotated[int | None, number("--steps", "K", spec_of(GenerateRequest, "num_inference_steps"))] = None
     cfg: Annotated[float | None, number("--cfg", "C", spec_of(GenerateRequest, "guidance_scale"), float)] = None

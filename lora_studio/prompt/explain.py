@@ -135,7 +135,7 @@ def _tags(parsed: ParsedPrompt, adapters: Sequence[Named]) -> list[dict[str, Any
                 "text": tag.text,
                 "place": _place(tag.place),
                 "kind": tag.kind,
-                "name": tag.items[0] if tag.items else "",
+                "name": lora.name if lora else tag.items[0],
                 "te": None if lora is None else lora.te,
                 "unet": None if lora is None else lora.unet,
                 "adapter": None if named is None else named.key,

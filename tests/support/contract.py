@@ -6,6 +6,7 @@ The test gives `engine` (an `Engine` on `workspace`) with a small real base and 
 from __future__ import annotations
 
 import io
+import json
 import time
 import uuid
 from pathlib import Path
@@ -18,7 +19,16 @@ from PIL import Image
 from lora_studio.engine.protocol import Engine
 from lora_studio.errors import InvalidInput, NotAllowed, NotFound, StudioError
 from lora_studio.store import Workspace
-from lora_studio.types import AdapterWeight, Event, GenerateRequest, JobSpec, TrainConfig, to_json
+from lora_studio.types import (
+    AdapterWeight,
+    Event,
+    ExplainOptions,
+    GenerateRequest,
+    JobSpec,
+    StyleEntry,
+    TrainConfig,
+    to_json,
+)
 
 
 def new_id() -> str:
@@ -263,6 +273,47 @@ class EngineContract:
         ended(engine, job)
         assert engine.glimpse(job) is None
         assert all(event.type != "glimpse" for event in engine.events(job, timeout=0))
+
+    def test_explaining_counts_weighs_and_warns(self, engine: Engine) -> None:
+        told = engine.explain("a (cat:1.3), [b:c:2] EasyNegativeV2", "(bad", ExplainOptions(steps=4))
+        assert (told["steps"], told["counted"]) == (4, True)
+        (part,) = told["prompt"]["parts"]
+        assert [(one["first"], one["last"]) for one in part["timeline"]] == [(1, 2), (3, 4)]
+        first = part["texts"][0]
+        assert [(span["text"], span["weight"]) for span in first["spans"]][1] == ("cat", 1.3)
+        (chunk,) = first["chunks"]
+        assert (chunk["count"], chunk["size"]) == (first["token_count"], 75)
+        weights = {token["text"].strip(): token["weight"] for token in chunk["tokens"]}
+        assert weights["cat"] == 1.3
+        assert {warn["code"] for warn in told["prompt"]["warnings"]} == {"embedding_not_installed"}
+        assert {warn["code"] for warn in told["negative"]["warnings"]} == {"bracket_unclosed"}
+        assert json.loads(json.dumps(told, allow_nan=False)) == told
+
+    def test_explaining_waits_for_nobody(self, engine: Engine) -> None:
+        """It is asked while somebody types: a running picture must not hold it up."""
+        job = draw(engine, request(engine, num_inference_steps=400))
+        wait_for(engine, job, "started")
+        for number in range(20):
+            assert engine.explain(f"cat {number}", "", ExplainOptions())["prompt"]["text"] == f"cat {number}"
+        assert engine.job(job).state == "running"
+        engine.cancel(job)
+        ended(engine, job)
+
+    def test_too_long_a_text_is_refused_by_name(self, engine: Engine) -> None:
+        with pytest.raises(InvalidInput, match="negative_prompt has 10001"):
+            engine.explain("", "x" * 10_001, ExplainOptions())
+
+    def test_tags_and_styles_are_completed_when_submitted(self, engine: Engine, workspace: Workspace) -> None:
+        workspace.styles.save([StyleEntry("ink", "ann", "{prompt}, ink", "colour")])
+        wanted = request(engine, "cat <lora:nowhere:0.5>", styles=("ink", "lost"))
+        job = draw(engine, wanted)
+        assert ended(engine, job).type == "done"
+        made = engine.job(job).payload["request"]
+        assert (made["prompt"], made["negative_prompt"]) == ("cat <lora:nowhere:0.5>, ink", "colour")
+        assert (made["styles"], made["adapters"]) == ([], [])
+        said = [event.data for event in engine.events(job, timeout=0) if event.type == "warning"]
+        assert [data["code"] for data in said] == ["style_unknown", "adapter_not_found"]
+        assert "<lora:nowhere:0.5>" in said[1]["message"]
 
     def test_errors_are_studio_errors(self, engine: Engine) -> None:
         for call in (engine.job, engine.cancel, engine.finish):
