@@ -25,9 +25,11 @@ from lora_studio.types.library import (
     Cell,
     DatasetItem,
     DatasetManifest,
+    EmbeddingEntry,
     Notebook,
     RefusedPicture,
     adapter_name,
+    embedding_name,
 )
 from lora_studio.types.train import RECIPES, TrainConfig, recipe
 
@@ -43,6 +45,7 @@ __all__ = [
     "DatasetItem",
     "DatasetManifest",
     "DeviceInfo",
+    "EmbeddingEntry",
     "EngineInfo",
     "Event",
     "EventType",
@@ -58,6 +61,7 @@ __all__ = [
     "TrainConfig",
     "adapter_name",
     "describe",
+    "embedding_name",
     "from_json",
     "parse_sampler",
     "recipe",
