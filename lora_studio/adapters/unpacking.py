@@ -18,7 +18,7 @@ from types import TracebackType
 
 from lora_studio.adapters import unpack
 
-DEADLINE = 120.0
+DEADLINE = 300.0
 """Seconds by the clock; loading torch alone may take many on a busy machine."""
 _KEPT = ("PATH", "HOME", "TMPDIR", "TEMP", "SYSTEMROOT", "LD_LIBRARY_PATH", "LANG")
 """What of the environment the process is given: where libraries lie, and nothing else."""

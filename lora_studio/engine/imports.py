@@ -6,6 +6,7 @@ what it is. It does not know turns; while another process opens a file, others h
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 from lora_studio.adapters import admit
@@ -54,14 +55,14 @@ def open_import_embedding(spec: JobSpec, tools: Tools) -> JobGenerator:
     workspace = tools.workspace
     path = workspace.files.path(sha256)
     name = str(spec.payload.get("name") or "").strip() or sha256[:12]
-    reading = admitting(path, sha256, tools.base.text_widths, name)
-    while True:
-        try:
-            next(reading)
-        except StopIteration as end:
-            embedding, report = end.value
-            break
-        yield Turn()
+    with contextlib.closing(admitting(path, sha256, tools.base.text_widths, name)) as reading:
+        while True:
+            try:
+                next(reading)
+            except StopIteration as end:
+                embedding, report = end.value
+                break
+            yield Turn()
     yield Report("progress", {"phase": "load", "step": 1, "steps": 1})
     tensors = "" if report.tensors is None else workspace.files.put_bytes(report.tensors, ".safetensors")
     entry = workspace.embeddings.add(
