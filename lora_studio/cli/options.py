@@ -83,6 +83,7 @@ OUT_FILE = text("--out", "F.safetensors", "The file to write; an older one of th
 CONTINUE = text("--continue", "RUN", "Go on with an interrupted run instead of starting one.")
 PROMPTS = text("--prompts-from", "FILE", "UTF-8 file with one prompt a line, instead of --prompt.")
 LORA = text("--lora", "NAME_OR_FILE[:W]", "A LoRA of the library or a file, and its weight, 1 if left out; repeatable.")
+EMBEDDING = text("--embedding", "FILE", "An embedding to add to the library; prompts name it as its file; repeatable.")
 SAMPLER = text("--sampler", "NAME", f"One of {', '.join(SAMPLERS)}, or A1111's name for it.")
 OUT_FOLDER = text("--out", "DIR", "Folder for the PNGs; they are numbered after those that are there.")
 JSON = switch("--json", "Print one JSON object on standard output; everything else goes to standard error.")
@@ -116,6 +117,7 @@ class GenerateOptions:
     prompts_from: Annotated[Path | None, PROMPTS] = None
     negative: Annotated[str, text("--negative", "P", spec_of(GenerateRequest, "negative_prompt").doc)] = ""
     lora: Annotated[tuple[str, ...], LORA] = ()
+    embedding: Annotated[tuple[str, ...], EMBEDDING] = ()
     seed: Annotated[int | None, number("--seed", "S", spec_of(GenerateRequest, "seed"))] = None
     steps: Annotated[int | None, number("--steps", "K", spec_of(GenerateRequest, "num_inference_steps"))] = None
     cfg: Annotated[float | None, number("--cfg", "C", spec_of(GenerateRequest, "guidance_scale"), float)] = None
