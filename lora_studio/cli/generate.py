@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from lora_studio.cli.embeddings import bring_in, find_file
 from lora_studio.cli.explain import print_explained
 from lora_studio.cli.files import copy_atomically, target_folder
 from lora_studio.cli.follow import OWNER, EngineFactory, Teller, follow, loaded_base, opened, running, spec
@@ -47,6 +48,7 @@ class Plan:
     size: tuple[int, int] | None
     seed: int
     options: GenerateOptions
+    embeddings: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,8 @@ def plan_of(options: GenerateOptions) -> Plan:
     """Read and check what does not need the base.
 
     Raises:
-        InvalidInput: prompt, file of prompts, size or sampler is missing or not allowed.
+        InvalidInput: prompt, file of prompts, size, sampler or embedding is missing or not allowed.
+        NotFound: there is no such file of an embedding.
     """
     if (options.prompt is None) == (options.prompts_from is None):
         both = options.prompt is not None
@@ -105,6 +108,7 @@ def plan_of(options: GenerateOptions) -> Plan:
         size=None if options.size is None else parse_size(options.size),
         seed=seed,
         options=options,
+        embeddings=tuple(find_file(given) for given in options.embedding),
     )
     requests_of(plan, (), BaseDefaults(512, 512, 20, 5.0, "ddim", 1))  # any base's defaults: finds bad values now
     return plan
@@ -283,6 +287,8 @@ def _generate(
     try:
         with running(build, settings, workspace) as engine:
             base = loaded_base(engine, settings, teller)
+            for path in plan.embeddings:
+                bring_in(engine, workspace, path, teller)
             adapters = tuple(_import(engine, workspace, one, teller) for one in asked)
             requests = requests_of(plan, adapters, base.defaults)
             job = engine.submit(spec("generate", payload_of(requests)))

@@ -83,6 +83,7 @@ OUT_FILE = text("--out", "F.safetensors", "The file to write; an older one of th
 CONTINUE = text("--continue", "RUN", "Go on with an interrupted run instead of starting one.")
 PROMPTS = text("--prompts-from", "FILE", "UTF-8 file with one prompt a line, instead of --prompt.")
 LORA = text("--lora", "NAME_OR_FILE[:W]", "A LoRA of the library or a file, and its weight, 1 if left out; repeatable.")
+EMBEDDING = text("--embedding", "FILE", "An embedding to add to the library; prompts name it as its file; repeatable.")
 SAMPLER = text("--sampler", "NAME", f"One of {', '.join(SAMPLERS)}, or A1111's name for it.")
 STYLE = text("--style", "NAME", "A saved style to put around the words; repeatable, in this order.")
 EXPLAIN = switch("--explain", "Print what is understood of the prompts, and make no picture.")
@@ -120,6 +121,7 @@ class GenerateOptions:
     lora: Annotated[tuple[str, ...], LORA] = ()
     style: Annotated[tuple[str, ...], STYLE] = ()
     explain: Annotated[bool, EXPLAIN] = False
+    embedding: Annotated[tuple[str, ...], EMBEDDING] = ()
     seed: Annotated[int | None, number("--seed", "S", spec_of(GenerateRequest, "seed"))] = None
     steps: Annotated[int | None, number("--steps", "K", spec_of(GenerateRequest, "num_inference_steps"))] = None
     cfg: Annotated[float | None, number("--cfg", "C", spec_of(GenerateRequest, "guidance_scale"), float)] = None

@@ -92,9 +92,7 @@ class Found:
 def shelves_of(workspace: Workspace, owner: str) -> Shelves:
     """What `owner` can name."""
     styles = tuple(Style(s.name, s.prompt, s.negative_prompt) for s in workspace.styles.list(owner))
-    shelf = getattr(workspace, "embeddings", None)
-    embeddings = () if shelf is None else tuple(shelf.list())
-    return Shelves(tuple(workspace.adapters.list(owner)), embeddings, styles)
+    return Shelves(tuple(workspace.adapters.list(owner)), tuple(workspace.embeddings.list(owner)), styles)
 
 
 def requests_of(payload: dict[str, Any]) -> tuple[GenerateRequest, ...]:

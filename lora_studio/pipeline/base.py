@@ -71,6 +71,11 @@ class SharedBase:
         return self.slots.shapes
 
     @property
+    def text_widths(self) -> dict[str, int]:
+        """Width of the token vectors of each text encoder, as embeddings must have them."""
+        return {"clip_l": int(self.text_encoder.config.hidden_size)}
+
+    @property
     def latent_channels(self) -> int:
         """Channels of the latents."""
         return int(self.unet.config.in_channels)
@@ -106,6 +111,7 @@ class SharedBase:
             prediction_type=str(self.scheduler_config.get("prediction_type", "epsilon")),
             defaults=self.family.defaults,
             recipes={str(kind): dict(changes) for kind, changes in source.card.get("recipes", {}).items()},
+            text_widths=self.text_widths,
             small=bool(source.card.get("small", False)),
         )
 

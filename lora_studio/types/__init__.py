@@ -26,10 +26,12 @@ from lora_studio.types.library import (
     Cell,
     DatasetItem,
     DatasetManifest,
+    EmbeddingEntry,
     Notebook,
     RefusedPicture,
     StyleEntry,
     adapter_name,
+    embedding_name,
 )
 from lora_studio.types.train import RECIPES, TrainConfig, recipe
 
@@ -45,6 +47,7 @@ __all__ = [
     "DatasetItem",
     "DatasetManifest",
     "DeviceInfo",
+    "EmbeddingEntry",
     "EmbeddingUse",
     "EngineInfo",
     "Event",
@@ -63,6 +66,7 @@ __all__ = [
     "TrainConfig",
     "adapter_name",
     "describe",
+    "embedding_name",
     "from_json",
     "parse_sampler",
     "recipe",

@@ -18,7 +18,7 @@ from PIL import Image, PngImagePlugin
 
 from lora_studio.engine.completion import completed
 from lora_studio.engine.explain import explain_texts
-from lora_studio.errors import AdapterRefused, BaseUnavailable, InvalidInput, StudioError
+from lora_studio.errors import AdapterRefused, BaseUnavailable, EmbeddingRefused, InvalidInput, StudioError
 from lora_studio.prompt.chunks import Token
 from lora_studio.prompt.infotext import CHUNK, request_chunk
 from lora_studio.settings import Settings
@@ -28,6 +28,7 @@ from lora_studio.types import (
     BaseDefaults,
     BaseInfo,
     DeviceInfo,
+    EmbeddingEntry,
     EngineInfo,
     Event,
     ExplainOptions,
@@ -111,6 +112,8 @@ class FakeEngine:
                 self._end(job, {"base": {}})
             elif spec.kind == "import_adapter":
                 self._import(job)
+            elif spec.kind == "import_embedding":
+                self._import_embedding(job)
             else:
                 self._generate(job, [from_json(GenerateRequest, request) for request in requests])
         except StudioError as problem:
@@ -153,6 +156,17 @@ class FakeEngine:
             )
         entry = self.workspace.adapters.add(_entry(job.payload["file"], job.payload["name"], job.owner))
         self._end(job, {"adapter": entry.sha256, "name": entry.name, "warnings": []})
+
+    def _import_embedding(self, job: Job) -> None:
+        path = self.workspace.files.path(job.payload["file"])
+        if not path.read_bytes().startswith(b"embedding"):
+            raise EmbeddingRefused(f"{job.payload['name']!r} is damaged.", code="damaged", given=job.payload["name"])
+        asked = EmbeddingEntry(job.payload["file"], job.payload["name"], job.owner, 1.0, 9, 8, {"clip_l": 768})
+        entry = self.workspace.embeddings.add(asked)
+        warnings = (
+            [{"code": "x", "message": "it is long", "values": {}}] if path.read_bytes() == b"embedding long" else []
+        )
+        self._end(job, {"embedding": entry.sha256, "name": entry.name, "vectors": 8, "warnings": warnings})
 
     def _generate(self, job: Job, requests: list[GenerateRequest]) -> None:
         if self.faults.interrupt == "generate":

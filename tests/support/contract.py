@@ -29,6 +29,7 @@ from lora_studio.types import (
     TrainConfig,
     to_json,
 )
+from tests.support import embeddings
 
 
 def new_id() -> str:
@@ -244,6 +245,59 @@ class EngineContract:
         last = ended(engine, job)
         assert last.type == "error"
         assert "my file" in last.data["message"]
+
+    @pytest.mark.parametrize("kind", ["import_embedding", "import_adapter"])
+    def test_an_embedding_enters_the_library(
+        self, engine: Engine, workspace: Workspace, tmp_path: Path, kind: str
+    ) -> None:
+        """Also where its file was taken for a LoRA's: nobody need know what a .safetensors holds."""
+        path = embeddings.write_safetensors(tmp_path / "e.safetensors", 16)
+        sha256 = workspace.files.put_file(path)
+        last = ended(engine, submit(engine, kind, {"file": sha256, "name": "EasyThing"}))
+        assert last.type == "done", last
+        assert last.data == {"embedding": sha256, "name": "EasyThing", "vectors": 16, "warnings": []}
+        entry = workspace.embeddings.get(sha256, "ann")
+        assert (entry.name, entry.vectors, entry.widths) == ("EasyThing", 16, engine.info().base.text_widths)  # type: ignore[union-attr]
+        assert entry.readable == sha256
+        again = ended(engine, submit(engine, "import_embedding", {"file": sha256, "name": "another name"}))
+        assert again.data["name"] == "EasyThing"
+        assert workspace.embeddings.list("ann") == [entry]
+        assert workspace.adapters.list("ann") == []
+
+    def test_a_pickle_is_opened_once_and_pictures_are_made_meanwhile(
+        self, engine: Engine, workspace: Workspace, tmp_path: Path
+    ) -> None:
+        sha256 = workspace.files.put_file(embeddings.write_pt(tmp_path / "e.pt", 5))
+        job = submit(engine, "import_embedding", {"file": sha256, "name": "pickled"})
+        drawn = draw(engine, request(engine), "bob")
+        assert ended(engine, drawn).type == "done"
+        assert ended(engine, job).type == "done"
+        assert workspace.jobs.get(drawn).finished < workspace.jobs.get(job).finished  # type: ignore[operator]
+        entry = workspace.embeddings.get(sha256)
+        assert entry.metadata["sd_checkpoint_name"] == "v1-5-pruned"
+        assert workspace.files.path(entry.readable).suffix == ".safetensors"
+
+    def test_embeddings_that_are_refused(self, engine: Engine, workspace: Workspace, tmp_path: Path) -> None:
+        wide = workspace.files.put_file(embeddings.write_safetensors(tmp_path / "w.safetensors", width=768))
+        evil = workspace.files.put_file(embeddings.write_code(tmp_path / "e.pt", tmp_path / "ran"))
+        for sha256, code in ((wide, "embedding_width"), (evil, "embedding_code")):
+            last = ended(engine, submit(engine, "import_embedding", {"file": sha256, "name": "my words"}))
+            assert (last.type, last.data["code"]) == ("error", code)
+            assert "my words" in last.data["message"]
+        assert not (tmp_path / "ran").exists()
+        assert workspace.embeddings.list() == []
+        with pytest.raises(NotFound):
+            submit(engine, "import_embedding", {"file": "0" * 64, "name": "gone"})
+
+    def test_an_import_that_is_cancelled_leaves_nothing(
+        self, engine: Engine, workspace: Workspace, tmp_path: Path
+    ) -> None:
+        sha256 = workspace.files.put_file(embeddings.write_pt(tmp_path / "e.pt"))
+        job = submit(engine, "import_embedding", {"file": sha256, "name": "pickled"})
+        wait_for(engine, job, "started")
+        engine.cancel(job)
+        assert ended(engine, job).type == "cancelled"
+        assert workspace.embeddings.list() == []
 
     def test_other_peoples_pictures_cannot_be_trained_on(
         self, engine: Engine, workspace: Workspace, tmp_path: Path

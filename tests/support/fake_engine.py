@@ -31,6 +31,7 @@ from lora_studio.types import (
     BaseDefaults,
     BaseInfo,
     DeviceInfo,
+    EmbeddingEntry,
     EngineInfo,
     Event,
     ExplainOptions,
@@ -71,6 +72,7 @@ BASES = {
                 "1girl, pink hair, twintails, green eyes, school uniform, sky",
             ),
         ),
+        text_widths={"clip_l": 768},
         small=True,
     )
     for ref, title, letter in (("embedded", "LoRA Studio's own small base", "a"), ("other", "Another base", "b"))
@@ -254,6 +256,7 @@ class FakeEngine:
                 "train": self._train,
                 "load_base": self._load,
                 "import_adapter": self._import,
+                "import_embedding": self._import_embedding,
             }
             self._running[spec.id] = make[spec.kind](spec)
             if spec.kind == "load_base":
@@ -410,10 +413,29 @@ class FakeEngine:
                 given=repr(name),
                 why="its header is damaged",
             ) from problem
+        if list(header) == ["emb_params"]:
+            return (yield from self._import_embedding(spec))
         entry = adapter_entry(self.workspace, data, name, spec.owner)
         made_for = str(meta.get("lora_studio_base_sha256", ""))
         entry = self.workspace.adapters.add(AdapterEntry(**(vars(entry) | {"base_sha256": made_for})))
         return {"adapter": entry.sha256, "name": entry.name, "warnings": []}
+
+    def _import_embedding(self, spec: JobSpec) -> Turns:
+        """By the real door, which alone can open pickles."""
+        from lora_studio.adapters.embedding import admit
+
+        yield "step"
+        sha256, name = str(spec.payload["file"]), str(spec.payload["name"])
+        path = self.workspace.files.path(sha256)
+        widths = (self._base or BASES["embedded"]).text_widths
+        found, report = admit(path, sha256, widths, name)
+        tensors = "" if report.tensors is None else self.workspace.files.put_bytes(report.tensors, ".safetensors")
+        entry = self.workspace.embeddings.add(
+            EmbeddingEntry(
+                sha256, name, spec.owner, time.time(), path.stat().st_size, found.count, found.widths, tensors
+            )
+        )
+        return {"embedding": sha256, "name": entry.name, "vectors": found.count, "warnings": to_json(report.warnings)}
 
 
 # ---------------------------------------------------------------- files

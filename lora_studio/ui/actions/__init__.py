@@ -2,7 +2,8 @@
 
 hello, poll, vocabulary          status     what is loaded, what runs
 make, cells, note ...            notebook   pictures and their cells
-library, rename_adapter ...      library    LoRA files
+library, rename_adapter ...      library    LoRA files, and the list of embeddings
+rename_embedding ...             embeddings textual-inversion embeddings
 sets, caption ...                sets       pictures with captions
 train, runs, resume ...          runs       trainings
 explain, styles, save_style ...  words      what a prompt says, styles
@@ -10,11 +11,11 @@ explain, styles, save_style ...  words      what a prompt says, styles
 
 from __future__ import annotations
 
-from lora_studio.ui.actions import library, notebook, runs, sets, status, words
+from lora_studio.ui.actions import embeddings, library, notebook, runs, sets, status, words
 from lora_studio.ui.studio import Action
 
 
 def actions() -> dict[str, Action]:
     """Every action by the name that pages call it."""
-    rooms = (status.ACTIONS, notebook.ACTIONS, library.ACTIONS, sets.ACTIONS, runs.ACTIONS, words.ACTIONS)
-    return {action.__name__: action for room in rooms for action in room}
+    rooms = (status, notebook, library, embeddings, sets, runs, words)
+    return {action.__name__: action for room in rooms for action in room.ACTIONS}

@@ -4,6 +4,7 @@ import { emit, on } from "./bus.js";
 import { draft, keep } from "./draft.js";
 import { find, loadLibrary, matches, shelf } from "./library_data.js";
 import { open } from "./dialog.js";
+import { isPickle, takeEmbeddings } from "./embedding_files.js";
 import { thumbUrl } from "./pictures.js";
 import { upload, watch, world } from "./server.js";
 import { attempt, complain, tell } from "./toast.js";
@@ -169,7 +170,8 @@ function acceptDrops(box) {
 const expected = new Set();
 
 export async function take(files, intoStack = true) {
-  for (const file of files) {
+  takeEmbeddings(files.filter(isPickle));
+  for (const file of files.filter((one) => !isPickle(one))) {
     const job = uid();
     if (intoStack) expected.add(job);
     tell(t("stack.reading", { name: file.name }));
@@ -181,7 +183,7 @@ export async function take(files, intoStack = true) {
 }
 
 on("ended", async (job) => {
-  if (job.kind !== "import_adapter") return;
+  if (job.kind !== "import_adapter" || (job.result || {}).embedding) return;
   if (job.state === "failed") { complain(job.error); return; }
   if (job.state !== "done") return;
   await attempt(loadLibrary);
