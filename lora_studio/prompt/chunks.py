@@ -17,7 +17,7 @@ It does not know a tokenizer (one is handed in) nor the tokens for begin, end an
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from lora_studio.prompt.attention import Span
@@ -68,11 +68,15 @@ class Vocabulary:
 
 @dataclass(frozen=True)
 class ChunkToken:
-    """A token of a chunk; a vector of an embedding has id 0. `place` is None where it was not typed."""
+    """A token of a chunk; a vector of an embedding has id 0. `place` is None where it was not typed.
+
+    `span` is the number of the span it comes from.
+    """
 
     id: int
     weight: float
     place: Place | None
+    span: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)
@@ -150,7 +154,7 @@ def cut_chunks(spans: Sequence[Span], known: Vocabulary, *, backtrack: int = BAC
     """Cut the spans of one text into chunks; time linear in the number of tokens and vectors."""
     cutter = _Cutter(backtrack)
     warnings: list[PromptWarning] = []
-    for span in spans:
+    for number, span in enumerate(spans):
         if span.is_break:
             cutter.next()
             continue
@@ -167,7 +171,7 @@ def cut_chunks(spans: Sequence[Span], known: Vocabulary, *, backtrack: int = BAC
                 embedding, length = None, 1
                 place = span.words.place(tokens[position].start, tokens[position].end)
             id_ = ids[position] if embedding is None else 0
-            cutter.add(embedding, ChunkToken(id_, span.weight, place))
+            cutter.add(embedding, ChunkToken(id_, span.weight, place, span=number))
             position += length
     if cutter.tokens or not cutter.full:
         cutter.next(last=True)
