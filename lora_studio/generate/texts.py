@@ -20,7 +20,7 @@ from lora_studio.prompt.chunks import Embedding, Vocabulary, cut_chunks, vocabul
 from lora_studio.prompt.language import ParsedPrompt, parse
 from lora_studio.prompt.notices import PromptWarning
 from lora_studio.prompt.schedules import Counting
-from lora_studio.prompt.sentences import sentence
+from lora_studio.sentences import sentence
 from lora_studio.types import EmbeddingUse, GenerateRequest
 
 ReadEmbedding = Callable[[str], TextEmbedding]
@@ -81,7 +81,7 @@ class _Reader:
             for embedding in read.values():
                 self.base.family.check_embedding(embedding)
             named = [Embedding(name, embedding.count) for name, embedding in read.items()]
-            self._known[uses] = (vocabulary(self.base.family.tokenize, named), read)
+            self._known[uses] = (vocabulary(self.base.tokenize, named), read)
         return self._known[uses]
 
     def _note(self, warnings: Sequence[PromptWarning]) -> None:
@@ -112,7 +112,8 @@ def encode_texts(
     for request, mix in different.values():
         reader.read(request, mix)
     for found in reader.warnings.values():
-        yield Report("warning", {"code": found.code, "message": sentence(found), "values": dict(found.values)})
+        message = sentence(found.code, found.values)
+        yield Report("warning", {"code": found.code, "message": message, "values": dict(found.values)})
     encoded = yield from base.family.encode(list(reader.wanted.values()))
     conditions = dict(zip(reader.wanted, encoded, strict=True))
     said = {key: _said(reader, conditions, request, mix) for key, (request, mix) in different.items()}

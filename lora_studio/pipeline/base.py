@@ -25,6 +25,7 @@ from lora_studio.pipeline.device import Precision
 from lora_studio.pipeline.families import Family, family_of
 from lora_studio.pipeline.slots import AdapterSlots
 from lora_studio.pipeline.source import BaseSource
+from lora_studio.pipeline.tokens import token_reader
 from lora_studio.pipeline.twin import training_tree
 from lora_studio.types import BaseInfo, Tag
 
@@ -39,6 +40,7 @@ class SharedBase:
         family: what differs between kinds of base.
         slots: adapter slots of the UNet and the text encoder.
         autoencoder: pictures to latents and back.
+        tokenize: words to tokens with their places, safe in any thread.
         scheduler_config: the noise schedule, as diffusers writes it.
     """
 
@@ -59,6 +61,7 @@ class SharedBase:
         self.slots = AdapterSlots({"unet": unet, "text_encoder": text_encoder})
         self.autoencoder = Autoencoder(vae, precision)
         self.family: Family = family_of(unet, vae, (tokenizer, text_encoder), self.slots, precision, source.card)
+        self.tokenize = token_reader(tokenizer)
         self.info = self._describe(source)
         self.vocabulary = _words(source.folder)
 

@@ -11,7 +11,6 @@ It does not know the prompt language: whoever asks has cut the text into chunks 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -27,21 +26,9 @@ from lora_studio.pipeline.conditioning import TextCondition, WantedText
 from lora_studio.pipeline.device import Precision
 from lora_studio.pipeline.emphasis import blended, from_empty, multiplied, share_of_hidden
 from lora_studio.pipeline.slots import AdapterSlots
-from lora_studio.prompt.chunks import CHUNK, Chunk, Token, Tokenize
+from lora_studio.prompt.chunks import CHUNK, Chunk
 
 _ROWS_AT_ONCE = 32
-_SURROGATES = re.compile("[\ud800-\udfff]")
-
-
-def tokenize_by(tokenizer: CLIPTokenizer) -> Tokenize:
-    """The tokenizer as the prompt language wants it: ids with the characters they come from, nothing added or cut."""
-
-    def tokenize(text: str) -> list[Token]:
-        whole = _SURROGATES.sub("\ufffd", text)  # half a character, which no tokenizer takes
-        found = tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-        return [Token(id_, *place) for id_, place in zip(found.input_ids, found.offset_mapping, strict=True)]
-
-    return tokenize
 
 
 @dataclass(frozen=True)
@@ -94,16 +81,15 @@ class ClipEncoder:
     """One CLIP text encoder with its tokenizer.
 
     Attributes:
-        tokenize: see `tokenize_by`.
         layers: how many layers it has, the largest clip skip.
         width: of its embeddings.
+        key: name of its vectors in a `TextEmbedding`, clip_l or clip_g.
     """
 
     def __init__(
         self, text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer, slots: AdapterSlots, precision: Precision, key: str
     ) -> None:
-        """`key` is the name of its vectors in a `TextEmbedding`: clip_l or clip_g."""
-        self.tokenize = tokenize_by(tokenizer)
+        """The tokenizer gives begin, end and padding; the slots act while texts are encoded."""
         self.layers = int(text_encoder.config.num_hidden_layers)
         self.width = int(text_encoder.config.hidden_size)
         self.key = key

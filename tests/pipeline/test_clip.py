@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,9 +13,11 @@ from diffusers import DDIMScheduler, StableDiffusionPipeline
 from torch import Tensor
 from transformers import CLIPTokenizer
 
+from lora_studio.adapters.canonical import CanonicalAdapter
 from lora_studio.adapters.embedding import TextEmbedding
 from lora_studio.pipeline import SharedBase
-from lora_studio.pipeline.clip import ClipEncoder, tokenize_by
+from lora_studio.pipeline.clip import ClipEncoder
+from lora_studio.pipeline.tokens import token_reader
 from tests.support.reading import chunks_of, encode, random_embedding, wanted
 from tests.support.tiny import ASSETS, EXACT, load_tiny, random_adapter, write_tiny_base
 
@@ -54,7 +55,7 @@ def rows(base: SharedBase, *chunks: list[int], **options: Any) -> Any:
 
 
 def ids_of(base: SharedBase, text: str) -> list[int]:
-    return [token.id for token in base.family.tokenize(text)]
+    return [token.id for token in base.tokenize(text)]
 
 
 @contextmanager
@@ -330,7 +331,8 @@ def test_each_text_under_its_own_mix(base: SharedBase) -> None:
 
 
 def test_an_adapter_of_the_unet_alone_costs_nothing(base: SharedBase) -> None:
-    adapter = random_adapter(base, 1, text=False)
+    both = random_adapter(base, 1)
+    adapter = CanonicalAdapter("unet alone", {k: c for k, c in both.layers.items() if k.startswith("unet.")})
     with calls(base) as seen:
         encode(base, [wanted(base, "cat", mix=mix) for mix in ((), ((adapter, 0.7),))])
     assert seen == [1]
@@ -339,7 +341,7 @@ def test_an_adapter_of_the_unet_alone_costs_nothing(base: SharedBase) -> None:
 # ------------------------------------------------------------ tokens
 def test_tokens_know_their_characters(embedded: CLIPTokenizer) -> None:
     text = "A  Cat,\nété 红 😀"
-    tokens = tokenize_by(embedded)(text)
+    tokens = token_reader(embedded)(text)
     assert [token.id for token in tokens] == embedded(text, add_special_tokens=False).input_ids
     assert [text[t.start : t.end] for t in tokens[:3]] == ["A", "Cat", ","]
     assert {text[t.start : t.end] for t in tokens} == {"A", "Cat", ",", "é", "t", "红", "😀"}
@@ -347,5 +349,5 @@ def test_tokens_know_their_characters(embedded: CLIPTokenizer) -> None:
 
 def test_half_a_character_is_read(embedded: CLIPTokenizer) -> None:
     """Half of a surrogate pair, which a page can send, ended in an exception of the tokenizer."""
-    tokens = tokenize_by(embedded)("a \ud83d cat")
+    tokens = token_reader(embedded)("a \ud83d cat")
     assert [(t.start, t.end) for t in tokens][-1] == (4, 7)

@@ -19,7 +19,7 @@ def chunks_of(base: SharedBase, text: str, embeddings: Mapping[str, TextEmbeddin
     """The chunks of a text without schedules, cut with the base's own tokenizer."""
     named = [Embedding(name, embedding.count) for name, embedding in (embeddings or {}).items()]
     spans = parse(text, Counting(1), negative=True).parts[0].segments[0].spans
-    return cut_chunks(spans, vocabulary(base.family.tokenize, named)).chunks
+    return cut_chunks(spans, vocabulary(base.tokenize, named)).chunks
 
 
 def wanted(base: SharedBase, text: str, **options: Any) -> WantedText:

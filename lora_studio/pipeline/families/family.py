@@ -14,7 +14,6 @@ from torch import Tensor
 from lora_studio.adapters.embedding import TextEmbedding
 from lora_studio.pipeline.calls import Mix, Turn
 from lora_studio.pipeline.conditioning import TextCondition, WantedText
-from lora_studio.prompt.chunks import Tokenize
 from lora_studio.types import BaseDefaults
 
 
@@ -32,16 +31,8 @@ class Family(Protocol):
     defaults: BaseDefaults
 
     @property
-    def tokenize(self) -> Tokenize:
-        """The tokenizer that cuts texts into chunks."""
-
-    @property
     def text_layers(self) -> int:
         """Layers of the text encoder: the largest clip skip."""
-
-    @property
-    def text_widths(self) -> dict[str, int]:
-        """Width of the embeddings of each text encoder, by the names that a `TextEmbedding` has for them."""
 
     def encode_text(self, texts: Sequence[str], mixes: Sequence[Mix]) -> list[TextCondition]:
         """Conditions of plain captions, each under its own mix of adapters; no language is read in them."""

@@ -21,7 +21,6 @@ from lora_studio.pipeline.clip import ClipEncoder
 from lora_studio.pipeline.conditioning import TextCondition, WantedText
 from lora_studio.pipeline.device import Precision
 from lora_studio.pipeline.slots import AdapterSlots
-from lora_studio.prompt.chunks import Tokenize
 from lora_studio.types import BaseDefaults
 
 
@@ -54,19 +53,9 @@ class StableDiffusion:
         return [TextCondition(embeddings=row.float()) for row in hidden]
 
     @property
-    def tokenize(self) -> Tokenize:
-        """The text encoder's tokenizer."""
-        return self.clip.tokenize
-
-    @property
     def text_layers(self) -> int:
         """Layers of the text encoder."""
         return self.clip.layers
-
-    @property
-    def text_widths(self) -> dict[str, int]:
-        """`clip_l` and its width."""
-        return {self.clip.key: self.clip.width}
 
     def encode(self, texts: Sequence[WantedText]) -> Generator[Turn, None, list[TextCondition]]:
         """Conditions (77 · chunks, width) of `texts`; see `ClipEncoder.encode`."""
@@ -75,7 +64,7 @@ class StableDiffusion:
     def check_embedding(self, embedding: TextEmbedding) -> None:
         """Raise `InvalidInput` where its vectors do not fit this base."""
         widths = {key: int(tensor.shape[-1]) for key, tensor in embedding.vectors.items()}
-        if widths != self.text_widths:
+        if widths != {self.clip.key: self.clip.width}:
             given = ", ".join(f"{key} {width}" for key, width in widths.items())
             raise InvalidInput(
                 f"The embedding {embedding.name!r} has vectors of other text encoders ({given}); this base reads "
