@@ -244,6 +244,10 @@ def requests_of(plan: Plan, adapters: tuple[AdapterWeight, ...], defaults: BaseD
             num_images=count,
             adapters=adapters,
             styles=options.style,
+            clip_skip=1 if options.clip_skip is None else options.clip_skip,
+            emphasis="original" if options.emphasis is None else options.emphasis.strip().casefold(),
+            pad_prompts=options.pad_prompts,
+            old_scheduling=options.old_scheduling,
         )
         for index, prompt in enumerate(plan.prompts)
     ]

@@ -20,9 +20,9 @@ from typing import Any, Protocol
 
 from lora_studio.errors import InvalidInput
 from lora_studio.prompt.chunks import Embedding, Tokenize, cut_chunks, vocabulary
-from lora_studio.prompt.explain import embeddings_in_text, unknown_tag
+from lora_studio.prompt.explain import embeddings_in_text, name_warnings, unknown_tag
 from lora_studio.prompt.language import ParsedPrompt, parse
-from lora_studio.prompt.names import Named, find_named, find_unknown_embeddings
+from lora_studio.prompt.names import Named, find_named
 from lora_studio.prompt.notices import PromptWarning, gather, quote, warning
 from lora_studio.prompt.schedules import Counting
 from lora_studio.prompt.source import SourceText
@@ -54,10 +54,14 @@ class InstalledEmbedding(Protocol):
 
 @dataclass(frozen=True)
 class Shelves:
-    """What an owner can name in a prompt: adapters, embeddings and styles, the preferred ones first."""
+    """What an owner can name in a prompt: adapters, embeddings and styles, the preferred ones first.
+
+    `misfits` are names of embeddings that the base cannot read and that no fitting one has.
+    """
 
     adapters: tuple[AdapterEntry, ...] = ()
     embeddings: tuple[InstalledEmbedding, ...] = ()
+    misfits: tuple[str, ...] = ()
     styles: tuple[Style, ...] = ()
 
     @property
@@ -89,10 +93,14 @@ class Found:
     warnings: tuple[PromptWarning, ...]
 
 
-def shelves_of(workspace: Workspace, owner: str) -> Shelves:
-    """What `owner` can name."""
+def shelves_of(workspace: Workspace, owner: str, widths: dict[str, int] | None = None) -> Shelves:
+    """What `owner` can name; `widths` are those of the base's text encoders, None or {} where they are not known."""
     styles = tuple(Style(s.name, s.prompt, s.negative_prompt) for s in workspace.styles.list(owner))
-    return Shelves(tuple(workspace.adapters.list(owner)), tuple(workspace.embeddings.list(owner)), styles)
+    listed = workspace.embeddings.list(owner)
+    fitting = tuple(entry for entry in listed if entry.fits(widths or {}))
+    names = {entry.name.casefold() for entry in fitting}
+    misfits = tuple(entry.name for entry in listed if entry not in fitting and entry.name.casefold() not in names)
+    return Shelves(tuple(workspace.adapters.list(owner)), fitting, misfits, styles)
 
 
 def requests_of(payload: dict[str, Any]) -> tuple[GenerateRequest, ...]:
@@ -118,7 +126,7 @@ def completed(spec: JobSpec, workspace: Workspace, tokenize: Tokenize | None) ->
     requests: list[Any] = []
     told: dict[tuple[str, str], dict[str, Any]] = {}
     for request in requests_of(spec.payload):
-        done, warnings = complete(request, workspace, spec.owner, tokenize)
+        done, warnings = complete(request, workspace, spec.owner, tokenize, widths)
         requests.append(to_json(done))
         told |= {(warn.code, str(warn.values)): _event(warn) for warn in warnings}
     alone = "requests" not in spec.payload
@@ -132,17 +140,22 @@ def _event(warn: PromptWarning) -> dict[str, Any]:
 
 
 def complete(
-    request: GenerateRequest, workspace: Workspace, owner: str, tokenize: Tokenize | None = None
+    request: GenerateRequest,
+    workspace: Workspace,
+    owner: str,
+    tokenize: Tokenize | None = None,
+    widths: dict[str, int] | None = None,
 ) -> tuple[GenerateRequest, tuple[PromptWarning, ...]]:
     """The request with nothing left to look up, and what is to be said of it.
 
     Raises:
         InvalidInput: with its styles a text is longer than is allowed.
     """
-    shelves = shelves_of(workspace, owner)
+    shelves = shelves_of(workspace, owner, widths)
     texts, warnings = put_styles((request.prompt, request.negative_prompt), request.styles, shelves.styles)
-    counting = Counting(request.num_inference_steps)
-    found = look_up(texts, counting, shelves, tokenize, (request.adapters, request.embeddings))
+    counting = Counting(request.num_inference_steps, old=request.old_scheduling)
+    parsed = (parse(texts[0], counting), parse(texts[1], counting, negative=True))
+    found = look_up(parsed, shelves, tokenize, (request.adapters, request.embeddings))
     completed = replace(
         request,
         prompt=texts[0],
@@ -167,21 +180,21 @@ def put_styles(
 
 
 def look_up(
-    texts: tuple[str, str],
-    counting: Counting,
+    parsed: tuple[ParsedPrompt, ParsedPrompt],
     shelves: Shelves,
     tokenize: Tokenize | None,
     given: tuple[Sequence[AdapterWeight], Sequence[EmbeddingUse]],
 ) -> Found:
-    """What prompt and negative prompt, styles included, name on the shelves, behind what is `given` already."""
-    parsed = (parse(texts[0], counting), parse(texts[1], counting, negative=True))
-    warnings = [warn for one in parsed for warn in one.warnings if warn.code.startswith("tag_")]
-    adapters, more = _adapters(given[0], parsed[0], shelves.named)
+    """What prompt and negative prompt, styles included, name on the shelves, behind what is `given` already.
+
+    The warnings are about names alone: what else there is to say of the texts is in `parsed`, and said by whoever
+    reads them.
+    """
+    adapters, warnings = _adapters(given[0], parsed[0], shelves.named)
     embeddings = _embeddings(given[1], parsed, shelves, tokenize)
-    names = [use.name for use in embeddings] + [entry.name for entry in shelves.embeddings]
-    missing = [one for text in parsed for one in find_unknown_embeddings(text.words, names)]
-    told = [warning("embedding_not_installed", place, name=name) for name, place in missing]
-    return Found(adapters, embeddings, (*warnings, *more, *told))
+    installed = [use.name for use in embeddings] + [entry.name for entry in shelves.embeddings]
+    told = [warn for text in parsed for warn in name_warnings(text.words, installed, shelves.misfits)]
+    return Found(adapters, embeddings, (*warnings, *told))
 
 
 def _adapters(

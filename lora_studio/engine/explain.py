@@ -20,6 +20,7 @@ from lora_studio.engine.completion import look_up, put_styles, shelves_of
 from lora_studio.errors import InvalidInput
 from lora_studio.prompt.chunks import Tokenize
 from lora_studio.prompt.explain import Known, Reading, explain, warning_json
+from lora_studio.prompt.language import parse
 from lora_studio.prompt.schedules import Counting
 from lora_studio.store import Workspace
 from lora_studio.types import ExplainOptions, to_json
@@ -27,13 +28,18 @@ from lora_studio.types.generate import MAX_PROMPT
 
 
 def explain_texts(
-    texts: tuple[str, str], options: ExplainOptions, workspace: Workspace, tokenize: Tokenize | None
+    texts: tuple[str, str],
+    options: ExplainOptions,
+    workspace: Workspace,
+    tokenize: Tokenize | None,
+    widths: dict[str, int] | None = None,
 ) -> dict[str, Any]:
     """See the module's docstring.
 
     Args:
         texts: the prompt and the negative prompt; either may be empty.
         tokenize: the base's, None where there is no base.
+        widths: of the base's text encoders, as embeddings must have them.
 
     Raises:
         InvalidInput: a text is longer than prompts may be.
@@ -47,8 +53,8 @@ def explain_texts(
                 given=str(len(text)),
                 allowed=str(MAX_PROMPT),
             )
-    shelves = shelves_of(workspace, options.owner)
-    known = Known(tokenize, shelves.installed, shelves.named, shelves.styles)
+    shelves = shelves_of(workspace, options.owner, widths)
+    known = Known(tokenize, shelves.installed, shelves.misfits, shelves.named, shelves.styles)
     how = Reading(
         Counting(options.steps, old=options.old_scheduling),
         options.styles,
@@ -62,9 +68,8 @@ def explain_texts(
         "negative": explain(texts[1], known, how, negative=True),
     }
     styled, _ = put_styles(texts, options.styles, shelves.styles)
-    found = look_up(styled, how.counting, shelves, tokenize, (options.adapters, ()))
-    said = {(warn["code"], str(warn["values"])) for warn in told["prompt"]["warnings"] + told["negative"]["warnings"]}
-    for warn in map(warning_json, found.warnings):
-        if (warn["code"], str(warn["values"])) not in said and warn["code"] != "embedding_not_installed":
-            told["prompt"]["warnings"].append(warn)
+    parsed = (parse(styled[0], how.counting), parse(styled[1], how.counting, negative=True))
+    found = look_up(parsed, shelves, tokenize, (options.adapters, ()))
+    added = {"tag_overruled", "tag_weight_limit", "tag_option_inactive"}  # the rest is in the readings
+    told["prompt"]["warnings"] += [warning_json(warn) for warn in found.warnings if warn.code in added]
     return told | {"adapters": to_json(found.adapters), "embeddings": to_json(found.embeddings)}

@@ -73,7 +73,7 @@ class InlineEngine:
             raise EngineStopped("The engine is stopping; start the app again and try again.", code="engine_stopped")
         if self._known(spec.id):
             return spec.id
-        spec, warnings = completed(spec, self._workspace, self._tokenize())
+        spec, warnings = completed(spec, self._workspace, *self._reader())
         check(spec, self._workspace, None if self._worker.loading else self._worker.base)
         if spec.kind == "train" and "resume" in spec.payload:
             return self._resume(str(spec.payload["resume"]), spec.owner)
@@ -158,7 +158,7 @@ class InlineEngine:
     def explain(self, prompt: str, negative: str, options: ExplainOptions) -> dict[str, Any]:
         """See `Engine.explain`."""
         options = from_json(ExplainOptions, _through_json(to_json(options)))
-        told = explain_texts((prompt, negative), options, self._workspace, self._tokenize())
+        told = explain_texts((prompt, negative), options, self._workspace, *self._reader())
         return dict(_through_json(told))
 
     def close(self) -> None:
@@ -206,10 +206,10 @@ class InlineEngine:
             self._changed.notify_all()
 
     # ------------------------------------------------------------ helpers
-    def _tokenize(self) -> Tokenize | None:
-        """The loaded base's tokenizer; it is safe to use in this thread whatever the worker does meanwhile."""
+    def _reader(self) -> tuple[Tokenize | None, dict[str, int]]:
+        """The loaded base's tokenizer, safe in this thread whatever the worker does meanwhile, and its widths."""
         base = self._worker.base
-        return None if base is None else base.tokenize
+        return (None, {}) if base is None else (base.tokenize, base.info.text_widths)
 
     def _known(self, job_id: str) -> bool:
         return any(job.id == job_id for job in self._workspace.jobs.list(limit=10_000))

@@ -100,7 +100,9 @@ def open_generate(spec: JobSpec, tools: Tools) -> JobGenerator:
             told.add(adapter.sha256)
             for warning in warnings:
                 yield Report("warning", warning | {"adapter": adapter.sha256, "name": adapter.name})
-    pictures: list[Picture] = yield from generate(tools.base, requests, lambda sha256: tools.adapters.get(sha256)[0])
+    pictures: list[Picture] = yield from generate(
+        tools.base, requests, lambda sha256: tools.adapters.get(sha256)[0], embedding=tools.embeddings.get
+    )
     sizes = [{"seed": p.seed, "width": p.request.width, "height": p.request.height} for p in pictures]
     return {"images": sizes, "seconds": round(time.monotonic() - began, 3)}
 

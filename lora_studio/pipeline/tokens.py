@@ -9,11 +9,15 @@ It does not know begin, end and padding, nor what the tokens are for.
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Sequence
 
 from transformers import CLIPTokenizer
 
 from lora_studio.prompt.chunks import Token, Tokenize
+
+_HALVES = re.compile("[\ud800-\udfff]")
+"""Half of a surrogate pair, which a page can send and no tokenizer takes."""
 
 
 def token_reader(tokenizer: CLIPTokenizer) -> Tokenize:
@@ -24,7 +28,7 @@ def token_reader(tokenizer: CLIPTokenizer) -> Tokenize:
 
     def tokenize(text: str) -> Sequence[Token]:
         """The tokens of `text`, places in characters of it."""
-        found = own.encode(text, add_special_tokens=False)
+        found = own.encode(_HALVES.sub("\ufffd", text), add_special_tokens=False)
         return [Token(number, *place) for number, place in zip(found.ids, found.offsets, strict=True)]
 
     return tokenize

@@ -70,12 +70,14 @@ class Vocabulary:
 class ChunkToken:
     """A token of a chunk; a vector of an embedding has id 0. `place` is None where it was not typed.
 
-    `text` is what it was made of, blanks before it included, for showing: it decides nothing.
+    `span` is the number of the span it comes from; `text` is what it was made of, blanks before it included, for
+    showing: it decides nothing.
     """
 
     id: int
     weight: float
     place: Place | None
+    span: int = field(default=0, compare=False)
     text: str = field(default="", compare=False)
 
 
@@ -155,7 +157,7 @@ def cut_chunks(spans: Sequence[Span], known: Vocabulary, *, backtrack: int = BAC
     cutter = _Cutter(backtrack)
     warnings: list[PromptWarning] = []
     before = ""  # what the span before left behind its last token: blanks
-    for span in spans:
+    for number, span in enumerate(spans):
         if span.is_break:
             cutter.next()
             continue
@@ -174,7 +176,7 @@ def cut_chunks(spans: Sequence[Span], known: Vocabulary, *, backtrack: int = BAC
             id_ = ids[position] if embedding is None else 0
             text = before + span.text[shown : max(shown, tokens[position + length - 1].end)]
             before, shown = "", shown + len(text) - len(before)
-            cutter.add(embedding, ChunkToken(id_, span.weight, place, text))
+            cutter.add(embedding, ChunkToken(id_, span.weight, place, number, text))
             position += length
         before += span.text[shown:]
     if cutter.tokens or not cutter.full:

@@ -32,7 +32,7 @@ from lora_studio.prompt.attention import Span
 from lora_studio.prompt.chunks import BACKTRACK, CHUNK, Chunk, Chunks, Embedding, Tokenize, Vocabulary, vocabulary
 from lora_studio.prompt.chunks import cut_chunks as cut
 from lora_studio.prompt.language import ParsedPrompt, Part, parse
-from lora_studio.prompt.names import Named, find_named, find_unknown_embeddings, near_names
+from lora_studio.prompt.names import Named, find_named, find_unknown_embeddings, find_words, near_names
 from lora_studio.prompt.notices import PromptWarning, gather, quote, warning
 from lora_studio.prompt.schedules import Counting
 from lora_studio.prompt.source import Place, SourceText
@@ -48,10 +48,14 @@ PARTS = 24
 
 @dataclass(frozen=True)
 class Known:
-    """What there is to be named, and the tokenizer of the base (None while there is none)."""
+    """What there is to be named, and the tokenizer of the base (None while there is none).
+
+    `misfits` are names of embeddings that are installed and do not fit the base.
+    """
 
     tokenize: Tokenize | None = None
     embeddings: tuple[Embedding, ...] = ()
+    misfits: tuple[str, ...] = ()
     adapters: tuple[Named, ...] = ()
     styles: tuple[Style, ...] = ()
 
@@ -78,9 +82,7 @@ def explain(text: str, known: Known, how: Reading, *, negative: bool = False) ->
     parts = [_part(part, words, how.backtrack, used, found) for part in parsed.parts[:PARTS]]
     if words is None:
         used |= dict.fromkeys(e.name for e in embeddings_in_text(parsed, known.embeddings))
-    installed = [embedding.name for embedding in known.embeddings]
-    missing = find_unknown_embeddings(parsed.words, installed)
-    found += [warning("embedding_not_installed", place, name=name) for name, place in missing]
+    found += name_warnings(parsed.words, [embedding.name for embedding in known.embeddings], known.misfits)
     there = {style.name for style in known.styles}
     return {
         "text": parsed.text,
@@ -103,6 +105,13 @@ def unknown_tag(lora: LoraTag, parsed: ParsedPrompt, adapters: Sequence[Named]) 
     if near:
         return warning("adapter_not_found_near", lora.place, tag=quote(text), name=quote(lora.name), near=near)
     return warning("adapter_not_found", lora.place, tag=quote(text), name=quote(lora.name))
+
+
+def name_warnings(words: SourceText, installed: Sequence[str], misfits: Sequence[str]) -> list[PromptWarning]:
+    """What to say of names of embeddings that are read as ordinary words."""
+    unfit = [warning("embedding_misfit", place, name=name) for name, place in find_words(words, misfits)]
+    missing = find_unknown_embeddings(words, [*installed, *misfits])
+    return unfit + [warning("embedding_not_installed", place, name=name) for name, place in missing]
 
 
 def embeddings_in_text(parsed: ParsedPrompt, embeddings: Sequence[Embedding]) -> list[Embedding]:

@@ -70,6 +70,17 @@ def near_names(asked: str, known: Iterable[Named]) -> list[str]:
     return [by_form[form] for form in close]
 
 
+def find_words(words: SourceText, names: Iterable[str]) -> list[tuple[str, Place | None]]:
+    """Those of `names` that stand in the text as a word of their own, in any case, each once with its first place."""
+    wanted = {name.casefold(): name for name in names}
+    found: dict[str, Place | None] = {}
+    for match in _WORD.finditer(words.text) if wanted else ():
+        name = wanted.get(match.group().casefold())
+        if name is not None and name not in found:
+            found[name] = words.place(*match.span())
+    return list(found.items())
+
+
 def find_unknown_embeddings(words: SourceText, installed: Iterable[str]) -> list[tuple[str, Place | None]]:
     """Words that look like an embedding's name and begin with no installed one (that one is read there), each once."""
     begun = tuple(name.casefold() for name in installed if name)

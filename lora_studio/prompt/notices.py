@@ -32,6 +32,7 @@ Said where the names of a text are looked up:
     adapter_not_found_near {tag, name, near}    the same, with names that are like it
     tag_overruled         {tag, name, weight}   the mix has that adapter with another weight, which is used
     tag_weight_limit      {tag, allowed}        a weight beyond what a mix may have; held there
+    embedding_misfit      {name}                an installed embedding for another kind of base: read as words
     embedding_not_installed {name}              a word that looks like an embedding's name: read as ordinary words
 
 It does not know the stages that find them.

@@ -6,7 +6,7 @@ for, `train` what a training is asked for, `jobs` what the engine's boundary spe
 
 from lora_studio.types.explain import ExplainOptions
 from lora_studio.types.fields import FieldSpec, describe, from_json, to_json
-from lora_studio.types.generate import SAMPLERS, AdapterWeight, EmbeddingUse, GenerateRequest, parse_sampler
+from lora_studio.types.generate import EMPHASES, SAMPLERS, AdapterWeight, EmbeddingUse, GenerateRequest, parse_sampler
 from lora_studio.types.jobs import (
     BaseDefaults,
     BaseInfo,
@@ -36,6 +36,7 @@ from lora_studio.types.library import (
 from lora_studio.types.train import RECIPES, TrainConfig, recipe
 
 __all__ = [
+    "EMPHASES",
     "LOCAL",
     "RECIPES",
     "SAMPLERS",

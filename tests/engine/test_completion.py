@@ -11,14 +11,16 @@ from typing import Any
 
 import pytest
 
-from lora_studio.engine.completion import Shelves, complete, completed, look_up, requests_of
+from lora_studio.engine.completion import Found, Shelves, complete, completed, look_up, requests_of
 from lora_studio.errors import InvalidInput
 from lora_studio.prompt.chunks import Token
+from lora_studio.prompt.language import parse
 from lora_studio.prompt.schedules import Counting
 from lora_studio.store import Workspace
 from lora_studio.types import (
     AdapterEntry,
     AdapterWeight,
+    EmbeddingEntry,
     EmbeddingUse,
     GenerateRequest,
     JobSpec,
@@ -89,14 +91,14 @@ def test_what_cannot_act_is_said(workspace: Workspace) -> None:
     done, warnings = complete(asked, workspace, "ann")
     assert [(a.name, a.weight) for a in done.adapters] == [("Cat ears", 10.0)]
     assert sorted(codes(warnings)) == [
-        "adapter_not_found", "adapter_not_found", "tag_not_applied", "tag_option_inactive", "tag_weight_limit",
-    ]  # fmt: skip
+        "adapter_not_found", "adapter_not_found", "tag_option_inactive", "tag_weight_limit",
+    ], "what cannot be read at all is said by whoever reads the text"  # fmt: skip
 
 
 def test_tags_in_comments_and_among_the_things_to_avoid_do_nothing(workspace: Workspace) -> None:
     done, warnings = complete(request("x # <lora:Cat ears:1>", "<lora:Cat ears:1>"), workspace, "ann")
     assert done.adapters == ()
-    assert codes(warnings) == ["tag_in_negative"]
+    assert warnings == ()
 
 
 # ---------------------------------------------------------------- styles
@@ -128,27 +130,41 @@ class Installed:
 SHELVES = Shelves(embeddings=(Installed("e1", "Easy", 16), Installed("e2", "EASY", 4), Installed("b", "badhandv4", 6)))
 
 
+def look(prompt: str, negative: str, tokenize: Any, given: tuple[EmbeddingUse, ...] = ()) -> Found:
+    """What two texts name on these shelves."""
+    counting = Counting(8)
+    return look_up((parse(prompt, counting), parse(negative, counting, negative=True)), SHELVES, tokenize, ((), given))
+
+
 @pytest.mark.parametrize("tokenize", [words, None])
 def test_names_become_embeddings(tokenize: Any) -> None:
-    found = look_up(("a (easy:1.2)", "badhandv4, EasyNegativeV2"), Counting(8), SHELVES, tokenize, ((), ()))
+    found = look("a (easy:1.2)", "badhandv4, EasyNegativeV2", tokenize)
     assert found.embeddings == (EmbeddingUse("Easy", "e1"), EmbeddingUse("badhandv4", "b"))
     assert found.warnings == (), "a name that begins with an installed one is read there"
 
 
 def test_only_the_tokenizer_knows_where_a_name_begins() -> None:
-    text = ("uneasy", "")
-    assert look_up(text, Counting(8), SHELVES, words, ((), ())).embeddings == ()
-    assert look_up(text, Counting(8), SHELVES, None, ((), ())).embeddings == (EmbeddingUse("Easy", "e1"),)
+    assert look("uneasy", "", words).embeddings == ()
+    assert look("uneasy", "", None).embeddings == (EmbeddingUse("Easy", "e1"),)
 
 
 def test_a_name_that_comes_late_in_a_schedule_counts() -> None:
-    found = look_up(("[a:easy:6]", ""), Counting(8), SHELVES, words, ((), ()))
+    found = look("[a:easy:6]", "", words)
     assert [use.name for use in found.embeddings] == ["Easy"]
 
 
 def test_the_file_that_the_request_names_stays() -> None:
     given = (EmbeddingUse("easy", "older"),)
-    assert look_up(("easy", ""), Counting(8), SHELVES, words, ((), given)).embeddings == given
+    assert look("easy", "", words, given).embeddings == given
+
+
+def test_an_embedding_for_another_base_is_words(workspace: Workspace) -> None:
+    entry = EmbeddingEntry("e" * 64, "badhandv4", "ann", 1.0, 9, 6, {"clip_l": 768})
+    workspace.embeddings.add(entry)
+    done, warnings = complete(request("a", "BadHandV4"), workspace, "ann", words, {"clip_l": 32})
+    assert (done.embeddings, codes(warnings)) == ((), ["embedding_misfit"])
+    done, warnings = complete(request("a", "BadHandV4"), workspace, "ann", words, {"clip_l": 768})
+    assert (done.embeddings, warnings) == ((EmbeddingUse("badhandv4", "e" * 64),), ())
 
 
 def test_names_that_are_not_installed_are_said(workspace: Workspace) -> None:
