@@ -277,7 +277,14 @@ def _explain(
         with running(build, settings, workspace) as engine:
             base = loaded_base(engine, settings, teller)
             steps = plan.options.steps or base.defaults.num_inference_steps
-            options = ExplainOptions(OWNER, steps, styles=plan.options.style, adapters=adapters)
+            options = ExplainOptions(
+                OWNER,
+                steps,
+                styles=plan.options.style,
+                emphasis=plan.options.emphasis or "original",
+                old_scheduling=plan.options.old_scheduling,
+                adapters=adapters,
+            )
             return [engine.explain(prompt, plan.negative, options) for prompt in plan.prompts]
     finally:
         teller.done()

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 from lora_studio.errors import InvalidInput
 from lora_studio.prompt.chunks import Embedding, Tokenize, cut_chunks, vocabulary
@@ -30,26 +30,19 @@ from lora_studio.prompt.styles import Style, apply_styles, choose_styles
 from lora_studio.prompt.tags import LoraTag
 from lora_studio.sentences import sentence
 from lora_studio.store import Workspace
-from lora_studio.types import AdapterEntry, AdapterWeight, EmbeddingUse, GenerateRequest, JobSpec, from_json, to_json
+from lora_studio.types import (
+    AdapterEntry,
+    AdapterWeight,
+    EmbeddingEntry,
+    EmbeddingUse,
+    GenerateRequest,
+    JobSpec,
+    from_json,
+    to_json,
+)
 
 MOST = 10.0
 """Largest weight of an adapter in a request, up or down (`AdapterWeight`)."""
-
-
-class InstalledEmbedding(Protocol):
-    """What is asked of an entry of the embeddings' library."""
-
-    @property
-    def sha256(self) -> str:
-        """The file."""
-
-    @property
-    def name(self) -> str:
-        """The name that prompts use."""
-
-    @property
-    def vectors(self) -> int:
-        """How many tokens it takes."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +53,7 @@ class Shelves:
     """
 
     adapters: tuple[AdapterEntry, ...] = ()
-    embeddings: tuple[InstalledEmbedding, ...] = ()
+    embeddings: tuple[EmbeddingEntry, ...] = ()
     misfits: tuple[str, ...] = ()
     styles: tuple[Style, ...] = ()
 
@@ -79,7 +72,7 @@ class Shelves:
             first.setdefault(entry.name.casefold(), Embedding(entry.name, entry.vectors))
         return tuple(first.values())
 
-    def embedding(self, name: str) -> InstalledEmbedding:
+    def embedding(self, name: str) -> EmbeddingEntry:
         """The first entry of that name, in any case."""
         return next(entry for entry in self.embeddings if entry.name.casefold() == name.casefold())
 
@@ -99,7 +92,8 @@ def shelves_of(workspace: Workspace, owner: str, widths: dict[str, int] | None =
     listed = workspace.embeddings.list(owner)
     fitting = tuple(entry for entry in listed if entry.fits(widths or {}))
     names = {entry.name.casefold() for entry in fitting}
-    misfits = tuple(entry.name for entry in listed if entry not in fitting and entry.name.casefold() not in names)
+    unfit = [entry.name for entry in listed if not entry.fits(widths or {})]
+    misfits = tuple(name for name in unfit if name.casefold() not in names)
     return Shelves(tuple(workspace.adapters.list(owner)), fitting, misfits, styles)
 
 
@@ -115,7 +109,9 @@ def requests_of(payload: dict[str, Any]) -> tuple[GenerateRequest, ...]:
     return tuple(from_json(GenerateRequest, item) for item in raw)
 
 
-def completed(spec: JobSpec, workspace: Workspace, tokenize: Tokenize | None) -> tuple[JobSpec, list[dict[str, Any]]]:
+def completed(
+    spec: JobSpec, workspace: Workspace, tokenize: Tokenize | None, widths: dict[str, int] | None = None
+) -> tuple[JobSpec, list[dict[str, Any]]]:
     """The job with its requests complete, and the warnings of that, each once; other kinds of jobs as they are.
 
     Raises:

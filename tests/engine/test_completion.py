@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import re
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -118,16 +117,12 @@ def test_a_text_that_grows_too_long_is_refused(workspace: Workspace) -> None:
 
 
 # ---------------------------------------------------------------- embeddings
-@dataclass(frozen=True)
-class Installed:
-    """An entry of the embeddings' library."""
-
-    sha256: str
-    name: str
-    vectors: int
+def installed(sha256: str, name: str, vectors: int) -> EmbeddingEntry:
+    """An entry of the library."""
+    return EmbeddingEntry(sha256, name, "ann", 1.0, 9, vectors, {"clip_l": 32})
 
 
-SHELVES = Shelves(embeddings=(Installed("e1", "Easy", 16), Installed("e2", "EASY", 4), Installed("b", "badhandv4", 6)))
+SHELVES = Shelves(embeddings=(installed("e1", "Easy", 16), installed("e2", "EASY", 4), installed("b", "badhandv4", 6)))
 
 
 def look(prompt: str, negative: str, tokenize: Any, given: tuple[EmbeddingUse, ...] = ()) -> Found:

@@ -369,6 +369,25 @@ class EngineContract:
         assert [data["code"] for data in said] == ["style_unknown", "adapter_not_found"]
         assert "<lora:nowhere:0.5>" in said[1]["message"]
 
+    def test_an_embedding_acts_where_it_is_named(self, engine: Engine, workspace: Workspace, tmp_path: Path) -> None:
+        prompt = "1girl, marks_v2"
+        before = draw(engine, request(engine, prompt))
+        ended(engine, before)
+        path = embeddings.write_safetensors(tmp_path / "marks_v2.safetensors", count=2)
+        stored = workspace.files.put_file(path)
+        assert ended(engine, submit(engine, "import_embedding", {"file": stored, "name": "Marks_v2"})).type == "done"
+        after = draw(engine, request(engine, prompt))
+        assert ended(engine, after).type == "done"
+        said = [
+            [event.data["code"] for event in engine.events(job, timeout=0) if event.type == "warning"]
+            for job in (before, after)
+        ]
+        assert said == [["embedding_not_installed"], []]
+        used = engine.job(after).payload["request"]["embeddings"]
+        assert [use["name"] for use in used] == ["Marks_v2"]
+        plain, marked = (pictures(workspace, engine.job(job))[0] for job in (before, after))
+        assert not np.array_equal(plain, marked)
+
     def test_errors_are_studio_errors(self, engine: Engine) -> None:
         for call in (engine.job, engine.cancel, engine.finish):
             with pytest.raises(StudioError):

@@ -19,18 +19,29 @@ MOST_STEPS = 1000
 def explain(ask: Ask) -> dict[str, Any]:
     """What `prompt` and `negative` say (`lora_studio.engine.explain`); steps that are no number yet are the base's."""
     given = ask.data.get("steps")
-    steps = given if isinstance(given, int) and 1 <= given <= MOST_STEPS else None
+    whole = isinstance(given, int) and not isinstance(given, bool)
+    steps = given if whole and 1 <= given <= MOST_STEPS else None
     if steps is None:
         base = ask.studio.engine.info().base
         steps = 20 if base is None else base.defaults.num_inference_steps
-    options = ExplainOptions(owner=ask.owner, steps=steps, styles=ask.names("styles"))
+    options = ExplainOptions(
+        owner=ask.owner,
+        steps=steps,
+        styles=ask.names("styles"),
+        emphasis=ask.text("emphasis", "original"),
+        old_scheduling=ask.flag("old_scheduling"),
+    )
     return ask.studio.engine.explain(ask.text("prompt", ""), ask.text("negative", ""), options)
 
 
 def with_named(ask: Ask, request: GenerateRequest) -> GenerateRequest:
     """The request with the LoRAs and embeddings that its texts name; the texts stay as they were typed."""
     options = ExplainOptions(
-        owner=ask.owner, steps=request.num_inference_steps, styles=request.styles, adapters=request.adapters
+        owner=ask.owner,
+        steps=request.num_inference_steps,
+        styles=request.styles,
+        old_scheduling=request.old_scheduling,
+        adapters=request.adapters,
     )
     told = ask.studio.engine.explain(request.prompt, request.negative_prompt, options)
     named = {key: told[key] for key in ("adapters", "embeddings")}

@@ -21,8 +21,9 @@ let busy = false;
 let pending = false; // something else than the texts has changed meanwhile
 
 const question = () => {
-  const steps = Number(values().num_inference_steps);
-  return { prompt: draft.prompt, negative: draft.negative, styles: draft.styles, steps: Number.isInteger(steps) ? steps : null };
+  const { num_inference_steps: typed, emphasis = "original", old_scheduling: old = false } = values();
+  const steps = Number.isInteger(Number(typed)) ? Number(typed) : null;
+  return { prompt: draft.prompt, negative: draft.negative, styles: draft.styles, steps, emphasis, old_scheduling: old };
 };
 
 async function ask(again = false) {
