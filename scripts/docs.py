@@ -24,6 +24,7 @@ PLAIN = {
     "preview_prompts": "What the previews show; empty means the base's own choice.",
     "adapters": "The LoRAs of the mix: sha256, name and weight (-10 to 10) of each.",
     "embeddings": "The textual-inversion embeddings that act: name and sha256 of each.",
+    "styles": "Names of styles to put around the words.",
     "base": "sha256 of the base's weights this was made for; empty means whichever is loaded.",
     "init_image": "sha256 of a stored picture to start from; empty means noise.",
     "mask": "sha256 of a stored picture that says where to redraw.",

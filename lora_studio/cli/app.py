@@ -37,7 +37,7 @@ GENERATE_HELP = """Make pictures from words and any number of LoRAs with weights
     python -m lora_studio generate --prompt "1girl, red hair, cat ears" --lora "cat ears:0.8" --out pictures
 
 Steps, guidance, sampler and size come from the base unless they are given; without --seed one is drawn and told.
-X:W is split at the last colon.
+X:W is split at the last colon. <lora:NAME:W> in the prompt does the same; --explain shows how a prompt is read.
 
     python -m lora_studio generate --from-picture cat.png --lora "cat ears:0.4" --out pictures
 

@@ -8,19 +8,25 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from lora_studio.cli.options import GenerateOptions
 from lora_studio.dataset.texts import texts_of
 from lora_studio.errors import InvalidInput, NotFound
-from lora_studio.prompt.readers import Reading, Remark, read_texts
+from lora_studio.prompt.readers import NamedFile, Reading, Remark, read_texts
 from lora_studio.store import Workspace
 from lora_studio.store.recall import SENTENCES, recall
 from lora_studio.types import AdapterWeight, BaseInfo
 
-OPTIONS = {"num_inference_steps": "steps", "guidance_scale": "cfg", "seed": "seed", "sampler": "sampler"}
+OPTIONS = {
+    "num_inference_steps": "steps",
+    "guidance_scale": "cfg",
+    "seed": "seed",
+    "sampler": "sampler",
+    "clip_skip": "clip_skip",
+    "emphasis": "emphasis",
+}
 """Fields of a request by the name of their option."""
 
 
@@ -61,6 +67,8 @@ def filled(options: GenerateOptions, reading: Reading) -> GenerateOptions:
     for field, name in OPTIONS.items():
         if getattr(options, name) is None:
             changes[name] = reading.settings.get(field)
+    for name in ("pad_prompts", "old_scheduling"):  # switches: given is on
+        changes[name] = getattr(options, name) or bool(reading.settings.get(name))
     width, height = (reading.settings.get(side) for side in ("width", "height"))
     if options.size is None and width and height:
         changes["size"] = f"{width}x{height}"
@@ -87,9 +95,10 @@ def adapters_of(reading: Reading, workspace: Workspace) -> tuple[AdapterWeight, 
     return found.adapters
 
 
-def tell_remarks(reading: Reading, options: GenerateOptions, base: BaseInfo) -> None:
+def tell_remarks(reading: Reading, options: GenerateOptions, workspace: Workspace, base: BaseInfo) -> None:
     """Say on standard error what was not taken over; what an option decides needs no word."""
-    remarks: Sequence[Remark] = recall(dataclasses.replace(reading, adapters=()), (), str, base).remarks
+    installed = [NamedFile(entry.name, entry.sha256) for entry in workspace.embeddings.list()]
+    remarks = recall(dataclasses.replace(reading, adapters=()), (), str, base, installed).remarks
     decided = {"sampler_other": options.sampler, "size_step": options.size, "schedule_other": options.sampler}
     for remark in remarks:
         if decided.get(remark.code) is None:

@@ -67,6 +67,9 @@ def _whole(request: GenerateRequest) -> bool:
         return False
     if not all(isinstance(one, EmbeddingUse) for one in request.embeddings):
         return False
+    if not isinstance(request.styles, tuple):
+        return False
+    texts += request.styles
     texts += [text for one in (*request.adapters, *request.embeddings) for text in (one.name, one.sha256)]
     return all(isinstance(text, str) and _sound(text) for text in texts)
 

@@ -87,7 +87,7 @@ def recall(
         library: the LoRAs that may be used, the preferred ones first.
         tensors_hash: see `HashOf`.
         base: the loaded one.
-        embeddings: those that are installed, each with its whole sha256.
+        embeddings: those that are installed, each by its name and whole sha256.
     """
     found: dict[str, AdapterWeight] = {}
     missing: list[Missing] = []
@@ -152,8 +152,14 @@ def _about_embeddings(reading: Reading, installed: Sequence[NamedFile]) -> list[
     return [
         Remark("embedding_missing", {"name": wanted.name, "hash": wanted.hash})
         for wanted in reading.embeddings
-        if not any(wanted.hash and known.hash.startswith(wanted.hash) for known in installed)
+        if not any(_is(known, wanted) for known in installed)
     ]
+
+
+def _is(known: NamedFile, wanted: NamedFile) -> bool:
+    """True where an installed embedding is the one that a text names, or acts for it under its name."""
+    same = bool(wanted.hash) and known.hash.startswith(wanted.hash)
+    return same or known.name.casefold() == wanted.name.casefold()
 
 
 def _about_base(reading: Reading, base: BaseInfo) -> list[Remark]:

@@ -107,6 +107,8 @@ class GenerateRequest:
     negative_prompt: str = spec("", doc="Things to avoid.")
     num_images: int = spec(1, doc="How many pictures; picture i uses seed + i.", minimum=1, maximum=1000)
     adapters: tuple[AdapterWeight, ...] = ()
+    styles: tuple[str, ...] = ()
+    """Names of styles to put around the words; whoever completes the request does so and leaves none."""
     base: str = ""
     """sha256 of the base's weights that the request was made for; empty means whichever is loaded."""
     init_image: str | None = None

@@ -44,6 +44,13 @@ class PromptHelp(Panel):
         super().__init__("prompt-help")
 
 
+class Explain(Panel):
+    """How one of the two texts is read: tokens, weights, schedules, remarks; for the prompt also styles and copying."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(f"explain-{text}")
+
+
 class LoraStack(Panel):
     """The LoRAs of the next picture: toggle, slider, number, solo, remove; add from the library or by dropping."""
 

@@ -121,8 +121,11 @@ def test_a_size_that_this_base_cannot_make_is_told(workspace: Workspace) -> None
 
 
 def test_embeddings_that_are_not_installed_are_told() -> None:
-    reading = read_pasted('cat\nSteps: 1, Seed: 2, RNG: CPU, TI hashes: "bad: aabbccddeeff, good: 112233445566"')
-    result = recall(reading, (), str, None, (NamedFile("renamed", "112233445566" + "0" * 52),))
+    reading = read_pasted(
+        'cat\nSteps: 1, Seed: 2, RNG: CPU, TI hashes: "bad: aabbccddeeff, ok: 112233445566, Kept: aaaaaaaaaaaa"'
+    )
+    installed = (NamedFile("renamed", "112233445566" + "0" * 52), NamedFile("kept", "b" * 64))
+    result = recall(reading, (), str, None, installed)
     assert [dict(remark.values) for remark in result.remarks] == [{"name": "bad", "hash": "aabbccddeeff"}]
 
 

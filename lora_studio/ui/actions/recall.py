@@ -70,8 +70,9 @@ def find_missing(ask: Ask) -> dict[str, Any]:
 
 def _recalled(ask: Ask, reading: Reading) -> Recalled:
     """The reading with the caller's files."""
-    studio = ask.studio
-    return recall(reading, ask.library(), studio.workspace.files.tensors_hash, studio.engine.info().base)
+    workspace = ask.studio.workspace
+    installed = [NamedFile(entry.name, entry.sha256) for entry in workspace.embeddings.list(ask.owner)]
+    return recall(reading, ask.library(), workspace.files.tensors_hash, ask.studio.engine.info().base, installed)
 
 
 ACTIONS = (recall_text, find_missing)

@@ -5,6 +5,7 @@ import { greet, startPolling } from "./server.js";
 import { loadLibrary } from "./library_data.js";
 import { header } from "./header.js";
 import { act, promptHelp } from "./prompt.js";
+import { explainNegative, explainPrompt } from "./explain.js";
 import { stack } from "./stack.js";
 import { settings } from "./settings.js";
 import { installDoors, recall } from "./recall.js";
@@ -15,7 +16,7 @@ import { library } from "./library.js";
 import { installKeys } from "./keys.js";
 
 const PANELS = {
-  header, "prompt-help": promptHelp, recall, stack, settings, stage, notebook, train, library,
+  header, "prompt-help": promptHelp, "explain-prompt": explainPrompt, "explain-negative": explainNegative, recall, stack, settings, stage, notebook, train, library,
 };
 
 function mount(name, element) {

@@ -5,12 +5,14 @@ import { draft, keep } from "./draft.js";
 import { call, ended, hurry, world } from "./server.js";
 import { find } from "./library_data.js";
 import { active } from "./stack.js";
+import { sent } from "./tags.js";
 import { fail, randomSeed, values } from "./settings.js";
 import { Vocabulary, pieceAt, tagsOf } from "./words.js";
 import { complain } from "./toast.js";
 import { isTextField, sentence, t } from "./text.js";
 
 let vocabulary = new Vocabulary([]);
+let writing = false; // a text is set by the page, not by a person
 const areas = {};
 
 const area = (name) => document.querySelector(`#${name} textarea`);
@@ -21,7 +23,9 @@ export function write(name, text) {
   draft[name] = text;
   if (!field) return;
   Object.getOwnPropertyDescriptor(HTMLTextAreaElement.prototype, "value").set.call(field, text);
+  writing = true;
   field.dispatchEvent(new Event("input", { bubbles: true }));
+  writing = false;
 }
 
 // Adds a tag at the end of the prompt.
@@ -76,6 +80,7 @@ function attach(changed, list, error) {
     write(name, draft[name]);
     field.addEventListener("input", () => {
       draft[name] = field.value;
+      if (!writing) emit("typed", name);
       field.removeAttribute("aria-invalid");
       keep({}, name);
       changed();
@@ -178,9 +183,10 @@ export function act(verb) {
 
 async function generate(compare) {
   emit("wrong", null);
+  emit("settle");
   // A comparison is of the picture that is there, so its seed stays.
   if (!draft.seedLocked && !(compare && values().seed.trim())) randomSeed();
-  const form = { prompt: draft.prompt, negative_prompt: draft.negative, ...values(), adapters: active() };
+  const form = { prompt: draft.prompt, negative_prompt: draft.negative, ...values(), styles: draft.styles, adapters: sent() };
   const asked = { cell: uid(), job: uid(), form, compare };
   emit("asking", asked);
   try {

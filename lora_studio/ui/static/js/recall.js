@@ -4,20 +4,21 @@ import { button, h, icon, set } from "./dom.js";
 import { emit, on } from "./bus.js";
 import { draft, keep } from "./draft.js";
 import { call, upload } from "./server.js";
+import { takeEmbeddings } from "./embedding_files.js";
 import { find } from "./library_data.js";
 import { goTo } from "./keys.js";
 import { isPicture } from "./pictures.js";
 import { write } from "./prompt.js";
 import { put, relock } from "./settings.js";
 import { add, replaceStack, take } from "./stack.js";
-import { attempt, tell } from "./toast.js";
+import { attempt, complain, tell } from "./toast.js";
 import { has, isTextField, number, t } from "./text.js";
 
 const LIMIT = 900_000; // characters of a pasted text; a call may hold a million bytes
 const PROGRAMS = {
   lora_studio: "LoRA Studio", a1111: "A1111", forge: "Forge", sdnext: "SD.Next", comfyui: "ComfyUI", invokeai: "InvokeAI", fooocus: "Fooocus",
 };
-const dropped = new Map(); // job that reads a dropped file -> the file's name
+const dropped = new Set(); // jobs that read files which were dropped for what is missing
 
 // ------------------------------------------------------------ the panel above the prompt
 export function recall(panel) {
@@ -82,14 +83,14 @@ function changed() {
 
 // ------------------------------------------------------------ taking over, and back
 const snapshot = () => structuredClone({
-  prompt: draft.prompt, negative: draft.negative, stack: draft.stack, form: draft.form, seedLocked: draft.seedLocked, recalled: draft.recalled,
+  prompt: draft.prompt, negative: draft.negative, stack: draft.stack, styles: draft.styles, form: draft.form, seedLocked: draft.seedLocked,
 });
 
 function apply(found, name) {
   const before = snapshot();
-  before.recalled = null;
   if (found.prompt !== null) { write("prompt", found.prompt); write("negative", found.negative || ""); }
   replaceStack(found.adapters);
+  keep({ styles: [] }, "styles"); // a picture's words hold its styles already
   put({ ...found.form, num_images: 1 });
   if ("seed" in found.form) relock(true);
   draft.recalled = { name, program: found.program, missing: found.missing, remarks: found.remarks, before };
@@ -104,20 +105,26 @@ function undo() {
   write("prompt", before.prompt);
   write("negative", before.negative);
   draft.stack = before.stack;
-  emit("stack");
+  keep({ styles: before.styles }, "styles");
+  emit("stack", "replaced");
   draft.form = {};
   put(before.form);
   relock(before.seedLocked);
-  draft.recalled = before.recalled;
+  draft.recalled = null;
   changed();
   const field = document.querySelector("#prompt textarea");
   if (field) field.focus();
 }
 
-export async function fromFile(file) {
+// `otherwise` takes a picture that says nothing of how it was made, in place of the complaint.
+async function fromFile(file, otherwise = null) {
   if (!isPicture(file)) { await fromText(await file.text(), file.name); return; }
-  const found = await attempt(() => upload("recall", file, {}));
-  if (found) apply(found, file.name);
+  try {
+    apply(await upload("recall", file, {}), file.name);
+  } catch (error) {
+    if (otherwise && error.code === "recall_nothing") otherwise(file);
+    else complain(error);
+  }
 }
 
 // True where the text was one of settings.
@@ -139,7 +146,15 @@ function settle(pairs) {
   changed();
 }
 
-async function lookAgain() {
+let looking = null;
+
+// How many were found; two who ask at once share one answer.
+function lookAgain() {
+  looking = looking || look().finally(() => { looking = null; });
+  return looking;
+}
+
+async function look() {
   const { missing } = draft.recalled || { missing: [] };
   if (!missing.length) return 0;
   const answer = await attempt(() => call("find_missing", { wanted: missing.map(({ name, hash }) => ({ name, hash })) }));
@@ -150,15 +165,13 @@ async function lookAgain() {
 
 on("library", () => { if (draft.recalled && !dropped.size) lookAgain(); });
 on("ended", async (job) => {
-  if (job.kind !== "import_adapter" || !dropped.has(job.id)) return;
-  dropped.delete(job.id);
-  if (job.state !== "done" || (await lookAgain())) return;
+  if (!dropped.delete(job.id) || job.state !== "done" || job.result.embedding || (await lookAgain())) return;
   const entry = find(job.result.adapter);
   tell(t("recall.other_file", { name: entry ? entry.name : job.result.name }));
 });
 
 async function receive(files) {
-  for (const job of await take(files, false)) dropped.set(job, true);
+  for (const job of await take(files, false)) dropped.add(job);
 }
 
 function acceptDrops(card) {
@@ -200,10 +213,10 @@ async function pasted(event) {
 function takeDrop(event, own) {
   const files = [...event.dataTransfer.files];
   const picture = files.find((file) => isPicture(file) || /\.txt$/i.test(file.name));
-  const loras = files.filter((file) => /\.safetensors$/i.test(file.name));
-  if (loras.length) take(loras);
   // A picture of the page itself that was only shifted a little is none that somebody means.
-  else if (picture && !(own && !event.target.closest("#form"))) fromFile(picture);
+  if (!picture || (own && !event.target.closest("#form"))) return;
+  // In the library a picture may be an embedding.
+  fromFile(picture, event.target.closest("[data-panel=library]") ? (file) => takeEmbeddings([file]) : null);
 }
 
 export function installDoors() {

@@ -4,6 +4,7 @@ import { emit, on } from "./bus.js";
 import { draft, keep } from "./draft.js";
 import { find, loadLibrary, matches, shelf } from "./library_data.js";
 import { open } from "./dialog.js";
+import { isPickle, takeEmbeddings } from "./embedding_files.js";
 import { isPicture, thumbUrl } from "./pictures.js";
 import { upload, watch, world } from "./server.js";
 import { attempt, complain, tell } from "./toast.js";
@@ -16,27 +17,28 @@ const STRONG = 1.5;
 // The LoRAs that act: those in solo if there are any, else those that are switched on. Weights as typed.
 export function active() {
   const solo = draft.stack.some((row) => row.solo);
-  return draft.stack.filter((row) => (solo ? row.solo : row.on)).map(({ sha256, name, weight, text_encoder_weight: te = null }) => ({
-    sha256, name, weight: String(weight), ...(te === null ? {} : { text_encoder_weight: te }),
-  }));
+  return draft.stack.filter((row) => (solo ? row.solo : row.on))
+    .map(({ sha256, name, weight, te }) => ({ sha256, name, weight: String(weight), ...(te === undefined ? {} : { te, text_encoder_weight: te }) }));
 }
 
-export function add(entry, weight = entry.recommended_weight, textEncoderWeight = null) {
+export function add(entry, weight = entry.recommended_weight, te = null) {
   const there = draft.stack.find((row) => row.sha256 === entry.sha256);
-  const weights = { weight, text_encoder_weight: textEncoderWeight };
-  if (there) Object.assign(there, { on: true, ...weights });
+  const weights = { weight, ...(te === null ? {} : { te }) };
+  if (there) Object.assign(there, { on: true, te: undefined, ...weights });
   else draft.stack.push({ sha256: entry.sha256, name: entry.name, ...weights, on: true, solo: false });
   changed();
 }
 
 export function replaceStack(rows) {
-  draft.stack = rows.map(({ sha256, name, weight, text_encoder_weight = null }) => ({ sha256, name, weight, text_encoder_weight, on: true, solo: false }));
-  changed();
+  draft.stack = rows.map(({ sha256, name, weight, text_encoder_weight: te }) => ({
+    sha256, name, weight, on: true, solo: false, ...(te === null || te === undefined ? {} : { te }),
+  }));
+  changed("replaced");
 }
 
-function changed() {
+function changed(how = "hand") {
   keep({}, "stack");
-  emit("stack");
+  emit("stack", how);
 }
 
 export function stack(panel) {
@@ -69,7 +71,7 @@ export function stack(panel) {
   draw();
 }
 
-const rowOf = (sha256) => draft.stack.find((row) => row.sha256 === sha256);
+export const rowOf = (sha256) => draft.stack.find((row) => row.sha256 === sha256);
 
 function makeRow(sha256) {
   const change = (changes) => { Object.assign(rowOf(sha256), changes); changed(); };
@@ -117,7 +119,7 @@ function updateRow(element, row) {
   set(field, { "aria-label": t("stack.weight_number", { name }) });
   set(solo, { "aria-pressed": String(row.solo), "aria-label": t("stack.solo", { name }), title: t("stack.solo", { name }) });
   set(gone, { "aria-label": t("stack.remove", { name }), title: t("stack.remove", { name }) });
-  const te = row.text_encoder_weight ?? null;
+  const te = row.te ?? null;
   const words = shelf.loaded && !entry ? t("stack.gone") : entry && !entry.fits ? t("stack.other_base") : Math.abs(value) > STRONG ? t("stack.strong") : te !== null ? t("stack.te", { weight: number(te, 2) }) : "";
   set(warn, { hidden: !words, text: words });
 }
@@ -174,7 +176,8 @@ const expected = new Set();
 // Sends files to the library, and on into the stack; the ids of the jobs that read them.
 export async function take(files, intoStack = true) {
   const jobs = [];
-  for (const file of files) {
+  takeEmbeddings(files.filter(isPickle));
+  for (const file of files.filter((one) => !isPickle(one))) {
     const job = uid();
     jobs.push(job);
     if (intoStack) expected.add(job);
@@ -188,7 +191,7 @@ export async function take(files, intoStack = true) {
 }
 
 on("ended", async (job) => {
-  if (job.kind !== "import_adapter") return;
+  if (job.kind !== "import_adapter" || (job.result || {}).embedding) return;
   if (job.state === "failed") { complain(job.error); return; }
   if (job.state !== "done") return;
   await attempt(loadLibrary);
