@@ -11,13 +11,12 @@ eight bytes that say how it is written; "UNICODE" is UTF-16 of either order. Com
 
 from __future__ import annotations
 
-import struct
+import functools
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-
-from PIL import Image
+from typing import Literal
 
 MAX_FILE = 100_000_000
 """Bytes of a picture that is read."""
@@ -28,13 +27,13 @@ MAX_TEXTS = 16_000_000
 _MAX_CHUNKS = 100_000
 _PNG = b"\x89PNG\r\n\x1a\n"
 _USER_COMMENT = 0x9286
-_EXIF_IFD = 0x8769
+_EXIF_TABLE = 0x8769
+_BYTES = (1, 2, 7)
+"""Kinds of fields that hold bytes: BYTE, ASCII, UNDEFINED."""
+_MAX_FIELDS = 1000
 _NAMED = {0x010E: "ImageDescription", 0x9286: "UserComment", 0x927C: "MakerNote", 0x0131: "Software"}
 _COMFY = {"prompt:": "prompt", "workflow:": "workflow"}
 _CAMERA = (0x010F, 0x0110)
-
-# What PIL's reader of Exif raises on damaged tables, found by feeding it damaged ones.
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, TypeError, LookupError, ArithmeticError, struct.error)
 
 
 @dataclass
@@ -178,32 +177,46 @@ def _webp(data: bytes, found: PictureTexts) -> None:
 
 # ------------------------------------------------------------ Exif
 def _exif(data: bytes, found: PictureTexts) -> None:
-    """The fields of an Exif table that hold texts, in the main table and in the one below it."""
-    exif = Image.Exif()
-    try:
-        exif.load(b"Exif\0\0" + data)
-        tables = [dict(exif), dict(exif.get_ifd(_EXIF_IFD))]
-    except _BROKEN:
+    """The fields of a TIFF structure that hold texts, in the main table and in Exif's own below it (TIFF 6.0, 2)."""
+    order = {b"II": "little", b"MM": "big"}.get(data[:2])
+    if order is None:
         found.complain("texts_damaged")
         return
+    number = functools.partial(_number, data, "little" if order == "little" else "big")
+    main = number(4, 4)
+    tables = [main, *(number(at + 8, 4) for tag, _, _, at in _entries(number, main) if tag == _EXIF_TABLE)]
     for table in tables:
-        for tag, value in _texts(table):
-            for head, keyword in _COMFY.items():
-                if tag in _CAMERA and value.startswith(head):
-                    found.add(keyword, value[len(head) :])
-            if tag in _NAMED:
-                found.add(_NAMED[tag], value)
+        for tag, kind, count, at in _entries(number, table):
+            if kind not in _BYTES or (tag not in _NAMED and tag not in _CAMERA):
+                continue
+            place = at + 8 if count <= 4 else number(at + 8, 4)
+            if place + count > len(data):
+                found.complain("texts_damaged")
+            value = data[place : place + count]
+            _field(tag, _comment(value) if tag == _USER_COMMENT else _decoded(value).rstrip("\0"), found)
 
 
-def _texts(table: dict[int, object]) -> Iterator[tuple[int, str]]:
-    """The fields that are texts."""
-    for tag, value in table.items():
-        if tag == _USER_COMMENT and isinstance(value, bytes):
-            yield tag, _comment(value)
-        elif isinstance(value, bytes):
-            yield tag, _decoded(value).rstrip("\0")
-        elif isinstance(value, str):
-            yield tag, value.encode("utf-8", "replace").decode().rstrip("\0")
+def _field(tag: int, text: str, found: PictureTexts) -> None:
+    """Take one field's text."""
+    for head, keyword in _COMFY.items():
+        if tag in _CAMERA and text.startswith(head):
+            found.add(keyword, text[len(head) :])
+    if tag in _NAMED:
+        found.add(_NAMED[tag], text)
+
+
+def _number(data: bytes, order: Literal["little", "big"], at: int, size: int) -> int:
+    """The number of `size` bytes at a place; beyond the end it is 0."""
+    return int.from_bytes(data[at : at + size], order)
+
+
+def _entries(number: Callable[[int, int], int], table: int) -> Iterator[tuple[int, int, int, int]]:
+    """Tag, kind, count and place of each entry of a table."""
+    if table < 8:
+        return
+    for index in range(min(number(table, 2), _MAX_FIELDS)):
+        at = table + 2 + 12 * index
+        yield number(at, 2), number(at + 2, 2), number(at + 4, 4), at
 
 
 def _comment(value: bytes) -> str:

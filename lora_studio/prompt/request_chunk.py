@@ -70,7 +70,8 @@ def _whole(request: GenerateRequest) -> bool:
     if not isinstance(request.styles, tuple):
         return False
     texts += request.styles
-    texts += [text for one in (*request.adapters, *request.embeddings) for text in (one.name, one.sha256)]
+    texts += [text for adapter in request.adapters for text in (adapter.name, adapter.sha256)]
+    texts += [text for embedding in request.embeddings for text in (embedding.name, embedding.sha256)]
     return all(isinstance(text, str) and _sound(text) for text in texts)
 
 

@@ -32,6 +32,7 @@ def saved(kind: str, exif: Image.Exif | None = None, info: PngInfo | None = None
 def comment(value: bytes | str, sub: bool = True) -> Image.Exif:
     """Exif with a UserComment, in the table below the main one or in the main one."""
     exif = Image.Exif()
+    exif[0x0112] = 1  # without a field in the main table PIL writes none into a PNG
     if sub:
         exif.get_ifd(0x8769)[0x9286] = value
     else:

@@ -124,4 +124,4 @@ def _any_json(data: dict[str, Any], text: str) -> Reading | None:
 
 def _something(found: Reading) -> Reading | None:
     """None for a reading in which nothing was found."""
-    return found if found.prompt or found.settings or found.adapters else None
+    return found if found.prompt or found.adapters or set(found.settings) - {"emphasis"} else None

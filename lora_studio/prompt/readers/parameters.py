@@ -15,7 +15,7 @@ import json
 import re
 from typing import Any
 
-from lora_studio.prompt.readers.a1111 import Infotext, a1111_fields, version_of
+from lora_studio.prompt.readers.a1111 import Infotext, a1111_fields, find_pairs, version_of
 from lora_studio.prompt.readers.reading import Draft, NamedFile, Reading, clean_hash, names, stem, weight
 from lora_studio.prompt.readers.samplers import take_sampler
 from lora_studio.prompt.source import SourceText
@@ -27,6 +27,9 @@ OURS = "lora-studio"
 
 RAW = ("Raw prompt", "Raw negative prompt")
 
+_LISTS = (("Hashes: ", "{"), ("Civitai resources: ", "["))
+"""Keys of Civitai whose values are JSON, and what that begins with."""
+
 _TAKEN = (
     "Steps Sampler Schedule-type CFG-scale Seed Size Model Model-hash Clip-skip RNG Emphasis Denoising-strength "
     "Pad-conds Old-prompt-editing-timelines Lora-hashes TI-hashes Raw-prompt Raw-negative-prompt Lora-weights Hashes "
@@ -35,7 +38,7 @@ _TAKEN = (
 _HARMLESS = (
     "Version User App Time-taken Civitai-metadata Created-Date VAE-hash Batch-index Batch-size Batch-pos Parser "
     "Pipeline Backend Operations Template Negative-Template Metadata-Scheme Scheduler Downcast-alphas_cumprod "
-    "Script-Info Index lora model embed vae weight type modelVersionId modelName modelVersionName air"
+    "Script-Info Index"
 )
 _SILENT = {key.replace("-", " ") for key in (*_TAKEN.split(), *_HARMLESS.split())}
 
@@ -46,9 +49,9 @@ def read_parameters(text: str) -> Reading:
     if not info.pairs:
         draft = Draft()
         draft.remark("no_settings")
-        words, adapters = take_loras(info.prompt)
+        words, named = take_loras(info.prompt)
         return Reading(
-            prompt=words, negative=info.negative or None, adapters=adapters, fields=a1111_fields(info),
+            prompt=words, negative=info.negative or None, adapters=named, fields=a1111_fields(info),
             remarks=tuple(draft.remarks),
         )  # fmt: skip
     fields = a1111_fields(info)
@@ -143,10 +146,13 @@ def _settings(draft: Draft, info: Infotext, fields: dict[str, Any]) -> None:
 
 def _rest(draft: Draft, info: Infotext) -> None:
     """Name the keys that mean nothing here."""
+    line = info.last_line
+    for key, opening in _LISTS:
+        line = line.replace(json_after(line, key, opening)[1], "")
     unknown = [
         key
-        for key, _ in info.pairs
-        if key not in _SILENT and not key.startswith(("AddNet", "Hires prompt", "Hires negative prompt"))
+        for key, value in find_pairs(line)
+        if value and key not in _SILENT and not key.startswith(("AddNet", "Hires prompt", "Hires negative prompt"))
     ]
     if unknown:
         draft.remark("not_acting", names=names(unknown))
@@ -156,7 +162,7 @@ def _rest(draft: Draft, info: Infotext) -> None:
 def _hashes(info: Infotext) -> dict[tuple[str, str], str]:
     """Hashes of LoRAs and embeddings by ("lora" or "embed", name)."""
     found: dict[tuple[str, str], str] = {}
-    civitai = json_after(info.last_line, "Hashes: ", "{")
+    civitai, _ = json_after(info.last_line, *_LISTS[0])
     if isinstance(civitai, dict):
         for key, value in civitai.items():
             kind, colon, name = str(key).partition(":")
@@ -178,15 +184,16 @@ def _hash_of(hashes: dict[tuple[str, str], str], kind: str, name: str) -> str:
     return ""
 
 
-def json_after(text: str, key: str, opening: str) -> Any:
-    """The JSON value that begins with `opening` right behind `key`, or None."""
+def json_after(text: str, key: str, opening: str) -> tuple[Any, str]:
+    """The JSON value that begins with `opening` right behind `key`, and key and value as written; else None and ""."""
     at = text.find(key + opening)
     if at < 0:
-        return None
+        return None, ""
     try:
-        return json.JSONDecoder().raw_decode(text, at + len(key))[0]
+        value, end = json.JSONDecoder().raw_decode(text, at + len(key))
     except (ValueError, RecursionError):
-        return None
+        return None, ""
+    return value, text[at:end]
 
 
 def _other_adapters(info: Infotext, hashes: dict[tuple[str, str], str], named: set[str]) -> list[NamedFile]:
@@ -204,7 +211,7 @@ def _other_adapters(info: Infotext, hashes: dict[tuple[str, str], str], named: s
             te = weight(info.first(f"AddNet Weight B {head[1]}"), unet)
             plain = name if bracket else value
             found.append(NamedFile(plain, clean_hash(rest.rstrip(")")), unet, None if te == unet else te))
-    resources = json_after(info.last_line, "Civitai resources: ", "[")
+    resources, _ = json_after(info.last_line, *_LISTS[1])
     for entry in resources if isinstance(resources, list) else ():
         if isinstance(entry, dict) and entry.get("type") in ("lora", "lycoris", "locon", "dora"):
             name = str(entry.get("modelName") or entry.get("air") or entry.get("modelVersionId") or "?")

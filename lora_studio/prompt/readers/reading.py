@@ -146,11 +146,12 @@ def number(given: Any) -> int | float | None:
     if isinstance(given, str):
         text = given.strip()[:64]
         if re.fullmatch(r"[+-]?[0-9]+", text):
-            return int(text)
-        try:
-            given = float(text)
-        except ValueError:
-            return None
+            given = int(text)
+        else:
+            try:
+                given = float(text)
+            except ValueError:
+                return None
     if isinstance(given, int):
         return given if abs(given) < 2**63 else None
     return given if isinstance(given, float) and math.isfinite(given) else None
