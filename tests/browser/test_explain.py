@@ -41,8 +41,8 @@ def test_the_reading_follows_the_typing(page: Page) -> None:
     expect(pills.first).to_have_text(re.compile(r"^\d+/75$"))
     expect(pills.last).to_have_text("1 remark")
     opened(page)
-    expect(reading.locator(".run.strong")).to_have_text(re.compile("red cat.*1.3"))
-    expect(reading.locator(".run.weak")).to_have_text(re.compile("faint.*0.5"))
+    expect(reading.locator(".weighed.strong")).to_have_text(re.compile("red cat.*1.3"))
+    expect(reading.locator(".weighed.weak")).to_have_text(re.compile("faint.*0.5"))
     texts = reading.locator(".text")
     expect(texts).to_have_count(2)
     expect(texts.first).to_contain_text("Steps 1 to 9")
@@ -66,7 +66,7 @@ def test_chunks_are_counted_and_parts_are_told(page: Page) -> None:
     expect(reading.locator(".part h3").last).to_have_text("Part 2, weight 0.5")
     expect(reading.locator(".chunk")).to_have_count(3)
     expect(reading.locator(".chunk .count").nth(1)).to_have_text(re.compile(r"of 75 tokens"))
-    expect(reading.locator(".fact.bad")).to_contain_text("nowhere at 1")
+    expect(reading.locator(".named-one.missing")).to_contain_text("nowhere at 1")
     page.reload()
     expect(reading.locator(".chunk")).to_have_count(3)  # it stays open
 
@@ -189,7 +189,7 @@ def test_shaded_words_can_be_read(visit: Visit, server: Server, scheme: str) -> 
     page = visit(server, color_scheme=scheme)
     write(page, "(cat:9)")
     opened(page)
-    contrast = page.locator(".run.strong").evaluate(
+    contrast = page.locator(".weighed.strong").evaluate(
         """run => {
           const canvas = document.createElement('canvas').getContext('2d');
           const light = (colour) => {
