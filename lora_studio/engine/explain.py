@@ -54,7 +54,7 @@ def explain_texts(
                 allowed=str(MAX_PROMPT),
             )
     shelves = shelves_of(workspace, options.owner, widths)
-    known = Known(tokenize, shelves.installed, shelves.misfits, shelves.named, shelves.styles)
+    known = Known(tokenize, shelves.installed, shelves.named, shelves.styles, shelves.misfits)
     how = Reading(
         Counting(options.steps, old=options.old_scheduling),
         options.styles,

@@ -55,9 +55,9 @@ class Known:
 
     tokenize: Tokenize | None = None
     embeddings: tuple[Embedding, ...] = ()
-    misfits: tuple[str, ...] = ()
     adapters: tuple[Named, ...] = ()
     styles: tuple[Style, ...] = ()
+    misfits: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,9 +23,17 @@ CASES = json.loads((ROOT / "tests" / "prompt" / "cases.json").read_text(encoding
 WIDTHS = {"clip_l": 128}
 
 
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a new workspace; made once, because making the tables is most of a small test's time."""
+    root = tmp_path_factory.mktemp("empty") / "workspace"
+    Workspace.open(root).close()
+    return root
+
+
 @pytest.fixture
-def workspace(tmp_path: Path) -> Iterator[Workspace]:
-    with Workspace.open(tmp_path) as opened:
+def workspace(tmp_path: Path, empty: Path) -> Iterator[Workspace]:
+    with Workspace.open(shutil.copytree(empty, tmp_path / "workspace")) as opened:
         yield opened
 
 

@@ -71,7 +71,7 @@ function view(panel, name, tools) {
   const body = h("div.reading", { id: `reading-${name}` });
   const wide = h("p.hint.fullwidth", { hidden: true });
   const row = h("div.readrow", {}, toggle, tools.length ? h("span.prompttools", { role: "group" }, tools) : null);
-  panel.append(h("section.explain", {}, wide, tools.length ? styleChips() : null, row, body));
+  panel.append(h("section.understood", {}, wide, tools.length ? styleChips() : null, row, body));
   const open = () => Boolean(draft.explain[name]);
   toggle.setAttribute("aria-controls", body.id);
   toggle.addEventListener("click", () => { keep({ explain: { ...draft.explain, [name]: !open() } }); draw(); });
@@ -109,7 +109,7 @@ function counters(found) {
     longest ? h("span.sr", {}, many("explain.tokens", longest.token_count)) : null,
     ...(longest ? longest.chunks.slice(0, PILLS).map(({ count, size }) => h("span.pill", { "aria-hidden": "true" }, `${count}/${size}`)) : []),
     longest && longest.chunks.length > PILLS ? h("span.pill", { "aria-hidden": "true" }, `+${longest.chunks.length - PILLS}`) : null,
-    remarks ? h("span.pill.remarks", {}, icon("warn"), many("explain.remarks", remarks)) : null,
+    remarks ? h("span.pill.warned", {}, icon("warn"), many("explain.remarks", remarks)) : null,
   ].filter(Boolean);
 }
 

@@ -12,6 +12,7 @@ import { complain } from "./toast.js";
 import { isTextField, sentence, t } from "./text.js";
 
 let vocabulary = new Vocabulary([]);
+let read = { of: null, words: "" }; // the words of the prompt without its marks, as the server reads them
 let writing = false; // a text is set by the page, not by a person
 const areas = {};
 
@@ -51,6 +52,7 @@ export function promptHelp(panel) {
   attach(() => later(), list, error);
   on("draft", (what) => { if (what === "prompt") error.hidden = true; later(); });
   for (const name of ["library", "language", "vocabulary"]) on(name, redraw);
+  on("explained", ({ prompt }) => { read = { of: draft.prompt, words: plain(prompt) }; redraw(); });
   on("wrong", (problem) => {
     const mine = problem && (isTextField(problem.values.field) || problem.code === "prompt_empty");
     set(error, { hidden: !mine, text: mine ? sentence(problem) : "" });
@@ -111,9 +113,15 @@ function drawChips(chips) {
   chips.hidden = unique.length === 0;
 }
 
+// All texts of a reading, brackets that are characters with a backslash again.
+function plain({ parts }) {
+  const texts = parts.flatMap((part) => part.texts.map(({ spans }) => spans.map(({ text }) => text).join("")));
+  return texts.join(",").replace(/[()[\]]/g, "\\$&");
+}
+
 function drawUnknown(line) {
   const others = active().flatMap(({ sha256 }) => (find(sha256) || { trigger_words: [] }).trigger_words);
-  const words = vocabulary.unknown(draft.prompt, others);
+  const words = vocabulary.unknown(read.of === draft.prompt ? read.words : draft.prompt, others);
   const text = words.length ? t("unknown", { words: words.map((word) => `"${word}"`).join(", ") }) : "";
   set(line, { hidden: !words.length, text });
 }

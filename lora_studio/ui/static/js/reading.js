@@ -33,7 +33,7 @@ function loraFact({ name, te, unet, adapter }) {
 
 function facts(label, listed) {
   if (!listed.length) return null;
-  return h("div.facts", {}, h("span.hint", {}, label), listed.map(({ text, bad }) => h(`span.fact${bad ? ".bad" : ""}`, {}, bad ? icon("warn") : null, text)));
+  return h("div.named", {}, h("span.hint", {}, label), listed.map(({ text, bad }) => h(`span.named-one${bad ? ".missing" : ""}`, {}, bad ? icon("warn") : null, text)));
 }
 
 function notices(warnings, point) {
@@ -55,7 +55,7 @@ function partOf(part, steps) {
   const parts = [];
   if (part.timeline.length > 1) {
     choices.append(...part.texts.map((text, index) => h("button.ghost.small.text", { type: "button", onclick: () => show(index) },
-      h("b.mark", { "aria-hidden": "true" }, letter(index)), h("span", {}, h("span.when", {}, stepsOf(part, index)), " ", short(text.text)))));
+      h("b.letter", { "aria-hidden": "true" }, letter(index)), h("span", {}, h("span.when", {}, stepsOf(part, index)), " ", short(text.text)))));
     parts.push(h("p.hint", {}, t("explain.timeline", { steps })), bar(part), choices);
     if (part.more_texts) parts.push(h("p.hint", {}, t("explain.more_texts", { n: number(part.more_texts) })));
   }
@@ -111,8 +111,8 @@ function runsOf(tokens) {
 
 function runOf({ weight, tokens }) {
   const kind = weight > 1 ? ".strong" : weight < 0 ? ".against" : weight < 1 ? ".weak" : "";
-  const run = h(`span.run${kind}`, {}, tokens.flatMap((token, index) => [index && /^\s/.test(token.text) ? " " : "", tokenOf(token)]),
-    weight === 1 ? null : h("b.weight", {}, number(weight, 3)));
+  const run = h(`span.weighed${kind}`, {}, tokens.flatMap((token, index) => [index && /^\s/.test(token.text) ? " " : "", tokenOf(token)]),
+    weight === 1 ? null : h("b.factor", {}, number(weight, 3)));
   if (weight > 1) run.style.setProperty("--shade", `${Math.min(42, Math.round(8 + (weight - 1) * 55))}%`);
   return run;
 }
