@@ -21,7 +21,6 @@ from lora_studio.store import Workspace
 from lora_studio.types import AdapterWeight, Event, GenerateRequest, JobSpec, TrainConfig, to_json
 from tests.support import embeddings
 
-
 PATIENCE = 600.0
 """Seconds for a job that starts another process, which loads torch: long on a machine that is busy with trainings."""
 
