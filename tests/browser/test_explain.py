@@ -151,6 +151,7 @@ def test_a_prompt_is_copied_with_its_tags(visit: Visit, server: Server) -> None:
 # ---------------------------------------------------------------- styles
 def test_styles_are_saved_picked_and_come_in_files(page: Page, tmp_path: Path) -> None:
     write(page, "{prompt}, (ink:1.2)")
+    page.locator("#prompt textarea").blur()  # the suggestions close
     page.locator(".prompttools button").first.click()
     page.locator("dialog .primary").click()
     page.locator("dialog input[type=text]").fill("Ink")

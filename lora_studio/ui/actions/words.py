@@ -19,9 +19,9 @@ MOST_STEPS = 1000
 def explain(ask: Ask) -> dict[str, Any]:
     """What `prompt` and `negative` say (`lora_studio.engine.explain`); steps that are no number yet are the base's."""
     given = ask.data.get("steps")
-    whole = isinstance(given, int) and not isinstance(given, bool)
-    steps = given if whole and 1 <= given <= MOST_STEPS else None
-    if steps is None:
+    if isinstance(given, int) and not isinstance(given, bool) and 1 <= given <= MOST_STEPS:
+        steps = given
+    else:
         base = ask.studio.engine.info().base
         steps = 20 if base is None else base.defaults.num_inference_steps
     options = ExplainOptions(

@@ -118,6 +118,7 @@ function runOf({ weight, tokens }) {
 }
 
 function tokenOf({ text, embedding, vectors }) {
-  if (!embedding) return h("span.token", {}, text.trim() || "␣");
+  // A line may end behind a comma: people write long rows of words without a blank.
+  if (!embedding) return [h("span.token", {}, text.trim() || "␣"), text.endsWith(",") ? h("wbr", {}) : ""];
   return h("span.token.embedding", { title: t("explain.embedding", { name: embedding, n: vectors }) }, icon("layers"), text.trim(), h("small", {}, `×${vectors}`));
 }
