@@ -142,12 +142,22 @@ def test_no_damage_raises(kind: str, changes: list[tuple[float, int]]) -> None:
     data = bytearray(saved(kind, comment(b"UNICODE\0" + TEXT.encode("utf-16-be"))))
     for place, value in changes:
         data[min(len(data) - 1, int(place * len(data)))] = value
-    texts_of(bytes(data))
+    found = texts_of(bytes(data))
+    assert all(isinstance(text, str) and text.encode() for text in found.texts.values())
 
 
 @settings(deadline=None, max_examples=100)
 @given(st.binary(max_size=200))
 def test_no_exif_raises(body: bytes) -> None:
-    texts_of(png(chunk(b"eXIf", body)))
-    texts_of(png(chunk(b"eXIf", b"MM\0*\0\0\0\x08" + body)))
-    texts_of(b"\xff\xd8\xff\xe1" + struct.pack(">H", len(body) + 8) + b"Exif\0\0" + body)
+    heads = (b"", b"MM\0*\0\0\0\x08", b"II*\0\x08\0\0\0")
+    for data in [head + body for head in heads]:
+        jpeg = b"\xff\xd8\xff\xe1" + struct.pack(">H", len(data) + 8) + b"Exif\0\0" + data
+        for found in (texts_of(png(chunk(b"eXIf", data))), texts_of(jpeg)):
+            assert set(found.texts) <= {
+                "UserComment",
+                "ImageDescription",
+                "MakerNote",
+                "Software",
+                "prompt",
+                "workflow",
+            }
