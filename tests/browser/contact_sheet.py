@@ -115,7 +115,7 @@ def _train(page: Page, server: Server, shot: Shot) -> None:
     shot("captions")
     page.click(".step .next .primary")
     page.wait_for_selector(".recipe-card")
-    page.locator("details.more summary").first.click()
+    page.locator("#tab-train details.more summary").first.click()
     shot("recipe")
     page.locator(".stepper button").nth(1).click()
     page.locator(".stepper button").first.click()

@@ -19,6 +19,8 @@ from tests.support import embeddings as made
 pytestmark = pytest.mark.skipif(KIND == "real", reason="the files are made for the pretended engine's width")
 
 WIDTH = 768
+LOADING = 240_000
+"""Milliseconds for what loads torch, here or in another process, on a machine that is busy with trainings."""
 REFUSED = re.compile(r"Failed to load resource.*\b422\b")
 SECTION = "#tab-library .embeddings"
 
@@ -41,14 +43,14 @@ def names(page: Page) -> list[str]:
 
 
 def filled(page: Page, folder: Path) -> None:
-    """Three embeddings of three kinds: a pickle, a picture, and a safetensors file among the LoRAs' files."""
+    """Three embeddings: a file where embeddings are, a picture, and a file among the LoRAs."""
     goto(page, "library")
-    drop(page, made.write_pt(folder / "EasyNegative.pt", 8, WIDTH), SECTION)
-    expect(page.locator(f"{SECTION} .card")).to_have_count(1)
+    drop(page, made.write_safetensors(folder / "EasyNegative.safetensors", 8, WIDTH), SECTION)
+    expect(page.locator(f"{SECTION} .card")).to_have_count(1, timeout=LOADING)
     drop(page, made.write_text_picture(folder / "ng_deepnegative_v1_75t.png", made.vectors(75, WIDTH)), SECTION)
-    expect(page.locator(f"{SECTION} .card")).to_have_count(2)
+    expect(page.locator(f"{SECTION} .card")).to_have_count(2, timeout=LOADING)
     drop(page, made.write_safetensors(folder / "坏手.safetensors", 1, WIDTH), "#tab-library .cards")
-    expect(page.locator(f"{SECTION} .card")).to_have_count(3)
+    expect(page.locator(f"{SECTION} .card")).to_have_count(3, timeout=LOADING)
 
 
 def test_files_dropped_anywhere_become_embeddings(page: Page, tmp_path: Path) -> None:
@@ -56,23 +58,37 @@ def test_files_dropped_anywhere_become_embeddings(page: Page, tmp_path: Path) ->
     expect(page.locator(f"{SECTION} .nothing")).to_have_text(strings("en")["embedding.empty"])
     goto(page, "generate")
     drop(page, made.write_pt(tmp_path / "on the page.pt", 3, WIDTH), "#prompt")
-    expect(page.locator("#toasts")).to_contain_text("on the page is in the library")
+    expect(page.locator("#toasts")).to_contain_text("on the page is in the library", timeout=LOADING)
     drop(page, made.write_pt(tmp_path / "on the stack.pt", 4, WIDTH), ".stack")
-    expect(page.locator("#toasts")).to_contain_text("on the stack is in the library")
+    expect(page.locator("#toasts")).to_contain_text("on the stack is in the library", timeout=LOADING)
     assert page.locator(".stack .row").count() == 0, "an embedding is no LoRA"
     goto(page, "library")
     page.set_input_files(
         f"{SECTION} input[type=file]", made.write_safetensors(tmp_path / "chosen.safetensors", 5, WIDTH)
     )
-    expect(page.locator(f"{SECTION} .card")).to_have_count(3)
+    expect(page.locator(f"{SECTION} .card")).to_have_count(3, timeout=LOADING)
     assert names(page) == ["chosen", "on the stack", "on the page"]
     expect(page.locator(f"{SECTION} .card").first).to_contain_text("5 vectors · SD 1.x")
+
+
+def test_a_picture_among_the_loras_is_no_embeddings_file(page: Page, tmp_path: Path) -> None:
+    """It is left to whoever reads pictures: nothing is sent, and nobody prevents what others do with it."""
+    goto(page, "library")
+    sent: list[str] = []
+    page.on("request", lambda request: "/upload/" in request.url and sent.append(request.url))
+    page.evaluate("document.addEventListener('drop', (event) => { window.left = !event.defaultPrevented; })")
+    drop(page, made.write_text_picture(tmp_path / "p.png", made.vectors(1, WIDTH)), "#tab-library .cards")
+    assert page.evaluate("window.left") is True
+    drop(page, made.write_pt(tmp_path / "p.pt", 1, WIDTH), "#tab-library .cards")
+    expect(page.locator(f"{SECTION} .card")).to_have_count(1, timeout=LOADING)
+    assert [url.partition("?")[0].rpartition("/")[2] for url in sent] == ["embedding"]
+    assert "p.pt" in sent[0]
 
 
 def test_names_go_into_the_texts(page: Page, tmp_path: Path) -> None:
     goto(page, "library")
     drop(page, made.write_safetensors(tmp_path / "bad (v2).safetensors", 2, WIDTH), SECTION)
-    expect(page.locator(f"{SECTION} .card")).to_have_count(1)
+    expect(page.locator(f"{SECTION} .card")).to_have_count(1, timeout=LOADING)
     goto(page, "generate")
     page.fill("#prompt textarea", "1girl, ")
     page.fill("#negative textarea", "")
@@ -94,14 +110,14 @@ def test_rename_delete_undo_and_search(page: Page, tmp_path: Path) -> None:
     page.keyboard.press("Enter")
     expect(page.locator(f"{SECTION} .card h3", has_text="坏手 2")).to_have_count(1)
     page.get_by_role("button", name="Delete 坏手 2").click()
-    expect(page.locator(f"{SECTION} .card")).to_have_count(2)
+    expect(page.locator(f"{SECTION} .card")).to_have_count(2, timeout=LOADING)
     expect(page.locator(f"{SECTION} .add-embedding")).to_be_focused()
     page.get_by_role("button", name="Undo").click()
-    expect(page.locator(f"{SECTION} .card")).to_have_count(3)
+    expect(page.locator(f"{SECTION} .card")).to_have_count(3, timeout=LOADING)
     page.reload()
-    expect(page.locator(f"{SECTION} .card")).to_have_count(3)
+    expect(page.locator(f"{SECTION} .card")).to_have_count(3, timeout=LOADING)
     page.fill("#tab-library input[type=search]", "DEEP")
-    expect(page.locator(f"{SECTION} .card")).to_have_count(1)
+    expect(page.locator(f"{SECTION} .card")).to_have_count(1, timeout=LOADING)
     page.fill("#tab-library input[type=search]", "no such thing")
     expect(page.locator(f"{SECTION} .nothing")).to_have_text(strings("en")["stack.none_found"])
     page.fill("#tab-library input[type=search]", "")
@@ -114,11 +130,17 @@ def test_refusals_are_said(page: Page, tmp_path: Path, complaints: list[re.Patte
     complaints.append(REFUSED)
     goto(page, "library")
     drop(page, made.write_code(tmp_path / "evil.pt", tmp_path / "ran"), SECTION)
-    expect(page.locator(".toast.bad")).to_contain_text("evil holds program code")
+    expect(page.locator(".toast.bad")).to_contain_text("evil holds program code", timeout=LOADING)
     drop(page, made.write_safetensors(tmp_path / "wide.safetensors", width=1024), "#tab-library .cards")
-    expect(page.locator(".toast.bad").last).to_contain_text("width 1024, the loaded base takes 768")
+    expect(page.locator(".toast.bad").last).to_contain_text("width 1024, the loaded base takes 768", timeout=LOADING)
+    photo = tmp_path / "photo.png"
+    made.picture().save(photo)
+    drop(page, photo, SECTION)
+    expect(page.locator(".toast.bad").last).to_contain_text(
+        "photo is a picture that carries no embedding", timeout=LOADING
+    )
     page.set_input_files(f"{SECTION} input[type=file]", {"name": "a.txt", "mimeType": "text/plain", "buffer": b"x"})
-    expect(page.locator(".toast.bad").last).to_contain_text('"a.txt" is no embedding')
+    expect(page.locator(".toast.bad").last).to_contain_text('"a.txt" is no embedding', timeout=LOADING)
     assert page.locator(f"{SECTION} .card").count() == 0
     assert not (tmp_path / "ran").exists()
 

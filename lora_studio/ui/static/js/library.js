@@ -1,7 +1,7 @@
 // The library: every LoRA as a card, and below them the embeddings.
 import { button, h, icon, reconcile, set } from "./dom.js";
 import { emit, on } from "./bus.js";
-import { isModel, isPickle, takeEmbeddings } from "./embedding_files.js";
+import { isModel, isPickle, isPicture, takeEmbeddings } from "./embedding_files.js";
 import { embeddings } from "./embeddings.js";
 import { loadLibrary, matches, shelf } from "./library_data.js";
 import { askText, confirm } from "./dialog.js";
@@ -25,10 +25,19 @@ export function library(panel) {
   const others = embeddings(() => search.value);
   panel.append(others.section);
   panel.addEventListener("drop", (event) => {
+<<<<<<< HEAD
     const files = [...event.dataTransfer.files].filter((one) => !isPicture(one)); // the page takes pictures
     if (!files.length) return;
     event.preventDefault();
     sort(files, isPickle);
+=======
+    // A picture is an embedding's file only where embeddings are; elsewhere it is left to whoever reads pictures.
+    const inside = others.section.contains(event.target);
+    const files = [...event.dataTransfer.files].filter((dropped) => inside || !isPicture(dropped));
+    if (!files.length) return;
+    event.preventDefault();
+    sort(files, (dropped) => isPickle(dropped) || isPicture(dropped));
+>>>>>>> embed
   });
   panel.addEventListener("dragover", (event) => event.preventDefault());
   // Elsewhere on the page files of models are taken too, where nothing nearer wanted them.
