@@ -25,19 +25,12 @@ export function library(panel) {
   const others = embeddings(() => search.value);
   panel.append(others.section);
   panel.addEventListener("drop", (event) => {
-<<<<<<< HEAD
-    const files = [...event.dataTransfer.files].filter((one) => !isPicture(one)); // the page takes pictures
-    if (!files.length) return;
-    event.preventDefault();
-    sort(files, isPickle);
-=======
     // A picture is an embedding's file only where embeddings are; elsewhere it is left to whoever reads pictures.
     const inside = others.section.contains(event.target);
     const files = [...event.dataTransfer.files].filter((dropped) => inside || !isPicture(dropped));
     if (!files.length) return;
     event.preventDefault();
     sort(files, (dropped) => isPickle(dropped) || isPicture(dropped));
->>>>>>> embed
   });
   panel.addEventListener("dragover", (event) => event.preventDefault());
   // Elsewhere on the page files of models are taken too, where nothing nearer wanted them.
