@@ -10,7 +10,6 @@ export const KINDS = ".safetensors,.pt,.bin,.png";
 
 // A .safetensors may be a LoRA or an embedding: the server finds out. These can be embeddings alone.
 export const isPickle = (file) => /\.(pt|bin)$/i.test(file.name);
-export const isPicture = (file) => /\.png$/i.test(file.name);
 export const isModel = (file) => /\.(safetensors|pt|bin)$/i.test(file.name);
 
 export async function takeEmbeddings(files) {

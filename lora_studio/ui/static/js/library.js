@@ -1,7 +1,7 @@
 // The library: every LoRA as a card, and below them the embeddings.
 import { button, h, icon, reconcile, set } from "./dom.js";
 import { emit, on } from "./bus.js";
-import { isModel, isPickle, isPicture, takeEmbeddings } from "./embedding_files.js";
+import { isModel, isPickle, takeEmbeddings } from "./embedding_files.js";
 import { embeddings } from "./embeddings.js";
 import { loadLibrary, matches, shelf } from "./library_data.js";
 import { askText, confirm } from "./dialog.js";
