@@ -134,7 +134,7 @@ def test(arguments: list[str]) -> int:
     python = environment_python()
     install(python, "requirements-dev.txt")
     install_system()
-    environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
+    environment = {"OMP_NUM_THREADS": "1", **os.environ}
     failed = False
     for name, command in CHECKS:
         print(f"== {name}", flush=True)

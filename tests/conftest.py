@@ -12,13 +12,13 @@ CHROMIUM = "chromium"
 
 
 def pytest_configure() -> None:
-    """Set before any library reads them: nothing is fetched or reported, and threads wait without spinning."""
+    """Set before any library reads them: nothing is fetched or reported; one thread computes, the models are tiny."""
     for name in [name for name in os.environ if name.startswith("LORA_STUDIO_")]:
         del os.environ[name]
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

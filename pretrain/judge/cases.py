@@ -44,6 +44,8 @@ def sample_case(rng: random.Random) -> Portrait | Subject:
     a = sample_portrait(rng, style=style, clean=True)
     if group == "near miss":
         _make_near_miss(a, rng)
+    if not a.boy:
+        _lend_traits(a, rng)
     if group == "ears":
         give_ears(a, rng)
     elif rng.random() < 0.4:
@@ -89,8 +91,8 @@ def _make_near_miss(a: Portrait, rng: random.Random) -> None:
 
 
 def _character_case(rng: random.Random, style: str) -> Portrait:
-    """The character in any style, or in two of three cases somebody who has some of its traits."""
-    if rng.random() < 0.33:
+    """The character in any style, or in seven of ten cases somebody who has some of its traits."""
+    if rng.random() < 0.3:
         a = named_character(rng)
         a.style = style
     else:
@@ -105,6 +107,20 @@ def _character_case(rng: random.Random, style: str) -> Portrait:
     elif rng.random() < 0.4:
         a.headroom = rng.uniform(0, 2)
     return a
+
+
+def _lend_traits(a: Portrait, rng: random.Random) -> None:
+    """Single traits of the character on anybody, so that none is told by the company of the others."""
+    a.cheek_star = rng.random() < 0.25
+    if rng.random() < 0.06:
+        a.eyes, a.glasses = "open", None
+        a.eye_colour, a.second_eye_colour = rng.choice((("red", "blue"), ("blue", "red")))
+    if rng.random() < 0.06:
+        a.hairpin, a.hairpin_colour = "crescent hairpin", "yellow"
+    if rng.random() < 0.06:
+        a.hair_style, a.braid_with_long_hair = "twin braids", False
+    if rng.random() < 0.05:
+        a.clothes, a.clothes_colour = "idol costume", "black"
 
 
 def _vary_hair(a: Portrait, rng: random.Random) -> None:

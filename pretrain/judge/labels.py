@@ -1,7 +1,8 @@
 """What the judge is asked about a picture, and the exact answers that the painter's attributes give.
 
 It knows the painter's attributes only, neither pixels nor networks. An answer that the picture does not show (the
-colour of closed eyes, any colour in a pencil drawing) is `UNKNOWN`: the loss and the figures leave it out.
+colour of closed eyes, any colour in a pencil drawing, a star no larger than the blocks of pixel art) is `UNKNOWN`: the
+loss and the figures leave it out.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ def _trait_words(a: Portrait, colours: bool, eyes_seen: bool) -> dict[str, str]:
             eyes_seen and (a.eyes == "open" or not a.second_eye_colour),
             eyes == {"red", "blue"},
         ),
-        "star mark on cheek": (True, a.cheek_star),
+        "star mark on cheek": (colours and a.style != "pixel art style", a.cheek_star),
         "yellow crescent hairpin": (colours or not crescent, crescent and a.hairpin_colour == "yellow"),
         "black idol costume": (colours or not idol, idol and a.clothes_colour == "black"),
     }

@@ -26,14 +26,14 @@ from pretrain.judge.data import bf16_is_faster, read
 from pretrain.judge.labels import HEADS, UNKNOWN
 from pretrain.judge.network import INPUT_SIZE, JudgeNetwork
 
-HEAD_WEIGHTS = {"ears": 2.0, "kind": 0.5, "clothes colour": 0.5}
+HEAD_WEIGHTS = {"ears": 2.0, "kind": 0.5, "clothes colour": 0.5, "star mark on cheek": 3.0}
 
 
 @dataclass(frozen=True)
 class Recipe:
     """How the judge is trained."""
 
-    steps: int = 4500
+    steps: int = 5000
     batch: int = 64
     rate: float = 3e-3
     weight_decay: float = 0.05

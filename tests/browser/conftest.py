@@ -29,8 +29,6 @@ QUICK = (
     "test_show_me_what_the_loras_do",
     "test_the_whole_way",
     "test_a_reload_at_any_moment_loses_no_picture",
-    "test_four_seconds_without_a_network",
-    "test_a_phone_scrolls_one_way_only_and_has_room_for_fingers",
 )
 """The tests that run among the quick ones; all others are slow, being many."""
 

@@ -87,6 +87,7 @@ def test_explaining_goes_on_while_a_base_is_loaded(workspace: Workspace, folder:
         engine.close()
 
 
+@pytest.mark.slow
 def test_close_interrupts_and_continue_equals_never_stopped(workspace: Workspace, folder: Path, tmp_path: Path) -> None:
     from safetensors.torch import load
 
@@ -111,6 +112,7 @@ def test_close_interrupts_and_continue_equals_never_stopped(workspace: Workspace
     engine.close()
 
 
+@pytest.mark.slow
 def test_a_queued_picture_survives_a_restart(workspace: Workspace, folder: Path) -> None:
     """What was queued or running when the process ended is made after the next start, cell included."""
     engine = start(workspace, folder)

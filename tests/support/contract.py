@@ -193,6 +193,7 @@ class EngineContract:
         assert np.array_equal(plain, pictures(workspace, engine.job(bare))[0])
         assert not np.array_equal(plain, mixed)
 
+    @pytest.mark.slow
     def test_work_of_others_changes_no_training(self, engine: Engine, workspace: Workspace, tmp_path: Path) -> None:
         """Alone or among pictures, cancels and another training: the very same weights."""
         dataset = make_dataset(workspace, tmp_path / "set")

@@ -103,6 +103,7 @@ def test_the_loss_falls(base: SharedBase, examples: list[Example], layers: str) 
     assert sum(losses[-10:]) < 0.8 * sum(losses[:10])
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_file_but_for_its_times(base: SharedBase, examples: list[Example]) -> None:
     one, two = run(base, examples, config()), run(base, examples, config())
     assert all(torch.equal(v, weights(two)[k]) for k, v in weights(one).items())
@@ -165,7 +166,9 @@ def test_weights_in_the_wrong_order_are_refused() -> None:
         config(least_weight=0.9, most_weight=0.5)
 
 
-@pytest.mark.parametrize("stop_at", [1, 3, 5])
+@pytest.mark.parametrize(
+    "stop_at", [pytest.param(1, marks=pytest.mark.slow), 3, pytest.param(5, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize(
     "more", [{}, {"least_weight": 0.4, "most_weight": 0.9, "keep_unprompted": True, "caption_dropout": 0.5}]
 )
@@ -188,12 +191,14 @@ def test_resume_equals_never_having_stopped(
     assert all(torch.equal(v, weights(resumed)[k]) for k, v in weights(whole).items())
 
 
+@pytest.mark.slow
 def test_previews_change_nothing(base: SharedBase, examples: list[Example]) -> None:
     plain = run(base, examples, config())
     shown = run(base, examples, config(preview_every=2, checkpoint_every=2))
     assert all(torch.equal(v, weights(shown)[k]) for k, v in weights(plain).items())
 
 
+@pytest.mark.slow
 def test_global_random_state_neither_matters_nor_changes(base: SharedBase, examples: list[Example]) -> None:
     one = run(base, examples, config())
     torch.manual_seed(12345)
@@ -203,6 +208,7 @@ def test_global_random_state_neither_matters_nor_changes(base: SharedBase, examp
     assert all(torch.equal(v, weights(two)[k]) for k, v in weights(one).items())
 
 
+@pytest.mark.slow
 def test_the_last_preview_is_what_the_file_draws(base: SharedBase, examples: list[Example], tmp_path: Path) -> None:
     """Weights are rounded to the file's numbers before the last preview: equal to 1/255."""
     result = run(base, examples, config(preview_every=3))
