@@ -1,6 +1,6 @@
 """The child's side of `unpacking`: one torch file or picture in, one safetensors file on standard output.
 
-It is run by its path in a process of its own (`python -I unpack.py FILE`), with bounds on memory, processor time and
+It is run by its path in a process of its own (`python -P -s unpack.py FILE`), with bounds on memory, processor time and
 output that it sets itself before it opens the file: `weights_only` stops code, not a file that unpacks to gigabytes. It
 only flattens what it finds; which layouts are embeddings is decided where its output is read.
 

@@ -18,10 +18,11 @@ from types import TracebackType
 
 from lora_studio.adapters import unpack
 
-DEADLINE = 300.0
-"""Seconds by the clock; loading torch alone may take many on a busy machine."""
+DEADLINE = 600.0
+"""Seconds by the clock. The bound on processor time is the one that matters; loading torch alone may take minutes of
+waiting on a machine that is busy with trainings."""
 _KEPT = ("PATH", "HOME", "TMPDIR", "TEMP", "SYSTEMROOT", "LD_LIBRARY_PATH", "LANG")
-"""What of the environment the process is given: where libraries lie, and nothing else."""
+"""What of the environment the process is given, beside the way to the libraries that this process uses."""
 
 
 class UnpackingError(Exception):
@@ -46,10 +47,11 @@ class Unpacking:
         self._answer = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `close`
         environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
         environment |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+        environment["PYTHONPATH"] = os.pathsep.join(place for place in sys.path if os.path.isabs(place))
         self._until = time.monotonic() + deadline
         self._late = False
         self._process = subprocess.Popen(
-            [sys.executable, "-I", str(Path(unpack.__file__)), str(path.absolute())],
+            [sys.executable, "-P", "-s", str(Path(unpack.__file__)), str(path.absolute())],
             stdin=subprocess.DEVNULL,
             stdout=self._answer,
             stderr=subprocess.DEVNULL,

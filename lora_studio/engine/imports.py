@@ -13,8 +13,10 @@ from lora_studio.adapters import admit
 from lora_studio.adapters.door import read_header
 from lora_studio.adapters.embedding import admitting, is_embedding
 from lora_studio.engine.jobs import Tools
+from lora_studio.errors import NotFound
 from lora_studio.pipeline import JobGenerator, Report
 from lora_studio.pipeline.calls import Turn
+from lora_studio.store import Workspace
 from lora_studio.types import AdapterEntry, EmbeddingEntry, JobSpec, to_json
 
 
@@ -64,7 +66,7 @@ def open_import_embedding(spec: JobSpec, tools: Tools) -> JobGenerator:
                 break
             yield Turn()
     yield Report("progress", {"phase": "load", "step": 1, "steps": 1})
-    tensors = "" if report.tensors is None else workspace.files.put_bytes(report.tensors, ".safetensors")
+    tensors = _kept_form(workspace, sha256, report.tensors)
     entry = workspace.embeddings.add(
         EmbeddingEntry(
             sha256=sha256,
@@ -84,3 +86,17 @@ def open_import_embedding(spec: JobSpec, tools: Tools) -> JobGenerator:
         "vectors": entry.vectors,
         "warnings": to_json(report.warnings),
     }
+
+
+def _kept_form(workspace: Workspace, sha256: str, made: bytes | None) -> str:
+    """sha256 of an embedding's safetensors form in the store, "" where it is that form itself.
+
+    A file that is in the library already keeps the form it has: the same vectors need not give the same bytes twice.
+    """
+    if made is None:
+        return ""
+    with contextlib.suppress(NotFound):
+        known = workspace.embeddings.get(sha256).tensors
+        if known and workspace.files.has(known):
+            return known
+    return workspace.files.put_bytes(made, ".safetensors")

@@ -80,8 +80,14 @@ function intoText(name, where) {
   const text = draft[where].replace(/[,，\s]+$/, "");
   write(where, text ? `${text}, ${word}` : word);
   goTo("generate");
-  const field = document.querySelector(`#${where} textarea`);
-  if (field) field.focus();
+  focusShown(document.querySelector(`#${where} textarea`), 60);
+}
+
+// Gradio shows a chosen tab some frames later, and what is hidden takes no focus.
+function focusShown(field, frames) {
+  if (!field || !frames) return;
+  if (field.checkVisibility()) field.focus();
+  else requestAnimationFrame(() => focusShown(field, frames - 1));
 }
 
 async function rename(entry) {
