@@ -91,20 +91,24 @@ def pad_alike(
         positive, negative: what the prompts say.
         empty: the empty text, of one chunk.
     """
-    edges = sorted({segment.last_step for segment in (*positive, *negative)})
+    padded: dict[tuple[int, int], Tensor] = {}  # each text and length once, however many steps they hold at
+
+    def pad(part: TextCondition, length: int) -> TextCondition:
+        count = (length - part.embeddings.shape[0]) // empty.embeddings.shape[0]
+        if not count:
+            return part
+        key = (id(part.embeddings), count)
+        if key not in padded:
+            padded[key] = torch.cat([part.embeddings, *[empty.embeddings] * count])
+        return replace(part, embeddings=padded[key])
+
     sides: tuple[list[Segment], list[Segment]] = ([], [])
-    for last_step in edges:
+    for last_step in sorted({segment.last_step for segment in (*positive, *negative)}):
         both = at_step(positive, last_step), at_step(negative, last_step)
         longest = max(part.embeddings.shape[0] for parts in both for part in parts)
         for side, parts in zip(sides, both, strict=True):
-            side.append(Segment(last_step, tuple(_padded(part, longest, empty) for part in parts)))
+            side.append(Segment(last_step, tuple(pad(part, longest) for part in parts)))
     return tuple(sides[0]), tuple(sides[1])
-
-
-def _padded(part: TextCondition, length: int, empty: TextCondition) -> TextCondition:
-    """A whole text with empty chunks up to `length`."""
-    count = (length - part.embeddings.shape[0]) // empty.embeddings.shape[0]
-    return replace(part, embeddings=torch.cat([part.embeddings, *[empty.embeddings] * count])) if count else part
 
 
 def batch(conditions: Sequence[TextCondition]) -> tuple[Tensor, Tensor | None]:

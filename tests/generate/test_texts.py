@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +21,7 @@ from tests.support.reading import encode, random_embedding, run, wanted
 from tests.support.tiny import drive, load_tiny, random_adapter, write_tiny_base
 
 STEPS = 6
+CASES = Path(__file__).resolve().parents[1] / "prompt" / "cases.json"
 
 
 @pytest.fixture(scope="module")
@@ -206,6 +209,27 @@ def test_an_embedding_that_fits_in_no_chunk(base: SharedBase) -> None:
     found, seen = said(base, request, embedding=lambda sha256: embedding)
     assert [one["code"] for one in warnings(seen)] == ["embedding_too_long"]
     assert torch.allclose(at_step(found[0], 1)[0].embeddings, plain(base, "thing"), atol=1e-6)
+
+
+def test_the_demonstration(base: SharedBase) -> None:
+    """The published prompt with stand-ins of 16, 75 and 6 vectors: no warning, chunks of 75, every vector in its place.
+
+    Taking a name out of the list changes the chunks from its place on, so each of them is really read.
+    """
+    case = json.loads(CASES.read_text(encoding="utf-8"))["demonstration"]
+    files = {name: random_embedding(name, count, seed=count) for name, count in case["embeddings"].items()}
+    by_hash = {embedding.sha256: embedding for embedding in files.values()}
+    uses = tuple(EmbeddingUse(name, embedding.sha256) for name, embedding in files.items())
+    request = ask(case["prompt"], negative_prompt=case["negative_prompt"], embeddings=uses)
+    found, seen = said(base, request, embedding=by_hash.__getitem__)
+    assert warnings(seen) == []
+    positive, negative = (at_step(side, 1)[0].embeddings for side in found)
+    assert min(len(positive), len(negative)) >= 3 * 77
+    assert all(len(side) % 77 == 0 and side.isfinite().all() for side in (positive, negative))
+    for left_out in uses:
+        fewer = dataclasses.replace(request, embeddings=tuple(use for use in uses if use != left_out))
+        other = at_step(said(base, fewer, embedding=by_hash.__getitem__)[0][1], 1)[0].embeddings
+        assert other.shape != negative.shape or (other - negative).abs().max() > 1e-3
 
 
 # ------------------------------------------------------------ adapters and clip skip

@@ -261,6 +261,7 @@ def test_long_texts_end() -> None:
         assert parse_attention(SourceText.typed(text))[0]
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="()[]\\\\:|a .1,"))
 def test_an_escaped_text_is_read_as_it_stands(text: str) -> None:
     """A caption that is shown as a preview says what the training read, whatever its brackets."""
