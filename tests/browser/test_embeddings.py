@@ -71,18 +71,19 @@ def test_files_dropped_anywhere_become_embeddings(page: Page, tmp_path: Path) ->
     expect(page.locator(f"{SECTION} .card").first).to_contain_text("5 vectors · SD 1.x")
 
 
-def test_a_picture_among_the_loras_is_no_embeddings_file(page: Page, tmp_path: Path) -> None:
-    """It is left to whoever reads pictures: nothing is sent, and nobody prevents what others do with it."""
+def test_a_picture_among_the_loras_is_an_embedding_where_it_says_nothing_else(
+    page: Page, tmp_path: Path, complaints: list[re.Pattern[str]]
+) -> None:
+    """Elsewhere than where embeddings are, a picture is first asked how it was made."""
+    complaints.append(REFUSED)
     goto(page, "library")
     sent: list[str] = []
     page.on("request", lambda request: "/upload/" in request.url and sent.append(request.url))
-    page.evaluate("document.addEventListener('drop', (event) => { window.left = !event.defaultPrevented; })")
     drop(page, made.write_text_picture(tmp_path / "p.png", made.vectors(1, WIDTH)), "#tab-library .cards")
-    assert page.evaluate("window.left") is True
-    drop(page, made.write_pt(tmp_path / "p.pt", 1, WIDTH), "#tab-library .cards")
     expect(page.locator(f"{SECTION} .card")).to_have_count(1, timeout=LOADING)
-    assert [url.partition("?")[0].rpartition("/")[2] for url in sent] == ["embedding"]
-    assert "p.pt" in sent[0]
+    drop(page, made.write_pt(tmp_path / "q.pt", 1, WIDTH), "#tab-library .cards")
+    expect(page.locator(f"{SECTION} .card")).to_have_count(2, timeout=LOADING)
+    assert [url.partition("?")[0].rpartition("/")[2] for url in sent] == ["recall", "embedding", "embedding"]
 
 
 def test_names_go_into_the_texts(page: Page, tmp_path: Path) -> None:

@@ -133,7 +133,11 @@ def test_every_code_is_listed() -> None:
     found |= set(codes(parse("a" * 60_000, TEN, styles=[Style("s", "{prompt}{prompt}")])))
     listed = {line.split()[0] for line in (notices.__doc__ or "").splitlines() if line.startswith("    ")}
     assert found <= listed
-    elsewhere = {"style_unknown", "style_file_columns", "style_file_row", "embedding_too_long"}
+    elsewhere = {
+        *("style_unknown", "style_file_columns", "style_file_row", "embedding_too_long"),
+        *("adapter_not_found", "adapter_not_found_near", "tag_overruled", "tag_weight_limit"),
+        *("embedding_not_installed", "embedding_misfit"),
+    }
     assert listed - found == elsewhere
 
 
