@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lora_studio import __version__
-from lora_studio.cli.options import GenerateOptions, InfotextOptions, ServeOptions, TrainOptions, command
+from lora_studio.cli.options import (
+    GenerateOptions,
+    InfotextOptions,
+    PromptOptions,
+    ServeOptions,
+    TrainOptions,
+    command,
+)
 from lora_studio.errors import InvalidInput, StorageError, StudioError
 from lora_studio.settings import Settings
 
@@ -51,6 +58,14 @@ INFOTEXT_HELP = """Read what a picture says of how it was made: prompt, LoRAs, s
     python -m lora_studio infotext - --json < parameters.txt
 
 Pictures of LoRA Studio, A1111, Forge, ComfyUI, InvokeAI and Fooocus are read, and texts as these programs write them.
+"""
+
+PROMPT_HELP = """Show how a prompt on standard input is read, stage by stage, as A1111 reads it; no picture is made.
+
+    printf 'a [cat:dog:0.5], (red hair:1.2) <lora:cat ears:0.8>' | python -m lora_studio prompt --json
+
+Tokens are counted with CLIP-L's vocabulary where the package open-clip-torch is installed, else with the embedded
+base's own; which one stands in the answer.
 """
 
 SERVE_HELP = """Open the studio in a browser (the same as python app.py). Ctrl-C ends it."""
@@ -93,6 +108,11 @@ def build(engine: EngineFactory, page: Callable[[Settings], None]) -> typer.Type
 
         run(options)
 
+    def prompt(options: PromptOptions) -> None:
+        from lora_studio.cli.prompt import run
+
+        run(options)
+
     def serve(options: ServeOptions) -> None:
         from lora_studio.cli.serve import run
 
@@ -101,6 +121,7 @@ def build(engine: EngineFactory, page: Callable[[Settings], None]) -> typer.Type
     app.command("train", help=_verbatim(TRAIN_HELP))(command(TrainOptions, train))
     app.command("generate", help=_verbatim(GENERATE_HELP))(command(GenerateOptions, generate))
     app.command("infotext", help=_verbatim(INFOTEXT_HELP))(command(InfotextOptions, infotext))
+    app.command("prompt", help=_verbatim(PROMPT_HELP))(command(PromptOptions, prompt))
     app.command("serve", help=_verbatim(SERVE_HELP))(command(ServeOptions, serve))
     return app
 

@@ -93,6 +93,18 @@ EMPHASIS = text(
 )
 OUT_FOLDER = text("--out", "DIR", "Folder for the PNGs; they are numbered after those that are there.")
 INFOTEXT_FILE = typer.Argument(metavar="FILE", help="A picture, a text file, or - for text on standard input.")
+HIRES_STEPS = FieldSpec(
+    "hires_steps", "Steps of a second pass; the schedules are then read for that one.", None, 1, 1000
+)
+COMMA_BACKTRACK = FieldSpec(
+    "comma_backtrack", "How far back the last comma may be at which a full chunk is cut; 0 turns that off.", 20, 0, 75
+)
+STAGE = text(
+    "--stage",
+    "NAME",
+    "Run one stage alone on the raw text: schedule, attention, and, networks or chunks; all if left out.",
+)
+PROMPT_EMBEDDING = text("--embedding", "NAME=VECTORS", "An embedding that the text may name; repeatable.")
 JSON = switch("--json", "Print one JSON object on standard output; everything else goes to standard error.")
 
 
@@ -149,6 +161,20 @@ class InfotextOptions:
     """`infotext`: what a picture or a text says of itself."""
 
     file: Annotated[str | None, INFOTEXT_FILE] = None
+    json: Annotated[bool, JSON] = False
+
+
+@dataclass(frozen=True)
+class PromptOptions:
+    """`prompt`: how a text on standard input is read."""
+
+    steps: Annotated[int | None, number("--steps", "N", spec_of(GenerateRequest, "num_inference_steps"))] = None
+    hires_steps: Annotated[int | None, number("--hires-steps", "M", HIRES_STEPS)] = None
+    old_scheduling: Annotated[bool, switch("--old-scheduling", spec_of(GenerateRequest, "old_scheduling").doc)] = False
+    comma_backtrack: Annotated[int | None, number("--comma-backtrack", "K", COMMA_BACKTRACK)] = None
+    emphasis: Annotated[str | None, EMPHASIS] = None
+    embedding: Annotated[tuple[str, ...], PROMPT_EMBEDDING] = ()
+    stage: Annotated[str | None, STAGE] = None
     json: Annotated[bool, JSON] = False
 
 
