@@ -89,7 +89,7 @@ def test_a_failed_installation_is_told_and_tried_again(fake_python: Path, tmp_pa
     for _ in range(2):
         with pytest.raises(run.Stop, match=r"requirements\.txt .* check the network connection"):
             run.install(fake_python, "requirements.txt")
-    assert len((tmp_path / "log").read_text(encoding="utf-8").splitlines()) == 4
+    assert len((tmp_path / "log").read_text(encoding="utf-8").splitlines()) == 2
 
 
 def test_a_failing_check_is_never_green(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
