@@ -8,6 +8,7 @@ texts stand in `lora_studio/ui/strings/*.json` under `error.<code>`.
       InvalidInput          a value in a form, on the command line or in a file of settings
         DatasetError        pictures or captions that cannot be trained on
         AdapterRefused      a LoRA file that is damaged, foreign or does not fit the base
+        EmbeddingRefused    an embedding's file that is damaged, foreign or does not fit the base
       NotFound              something that is named and is not there (any more)
       BaseUnavailable       the base model cannot be loaded
       NotAllowed            a thing of somebody else's, or an address the server must not listen on
@@ -52,6 +53,10 @@ class DatasetError(InvalidInput):
 
 class AdapterRefused(InvalidInput):
     """A LoRA file that is damaged, foreign or does not fit the base."""
+
+
+class EmbeddingRefused(InvalidInput):
+    """An embedding's file that is damaged, foreign or does not fit the base."""
 
 
 class NotFound(StudioError):

@@ -13,7 +13,7 @@ import sys
 import typing
 from pathlib import Path
 
-from lora_studio.cli.options import GenerateOptions, ServeOptions, TrainOptions
+from lora_studio.cli.options import GenerateOptions, InfotextOptions, PromptOptions, ServeOptions, TrainOptions
 from lora_studio.settings import FILE, PREFIX, Settings
 from lora_studio.types import RECIPES, GenerateRequest, TrainConfig, describe
 
@@ -23,6 +23,8 @@ TARGET = ROOT / "docs" / "reference.md"
 PLAIN = {
     "preview_prompts": "What the previews show; empty means the base's own choice.",
     "adapters": "The LoRAs of the mix: sha256, name and weight (-10 to 10) of each.",
+    "embeddings": "The textual-inversion embeddings that act: name and sha256 of each.",
+    "styles": "Names of styles to put around the words.",
     "base": "sha256 of the base's weights this was made for; empty means whichever is loaded.",
     "init_image": "sha256 of a stored picture to start from; empty means noise.",
     "mask": "sha256 of a stored picture that says where to redraw.",
@@ -57,7 +59,35 @@ GENERATE_ANSWER = """With `--json` the answer is one object, pictures in their o
 ```
 
 Picture i of all (over the lines of `--prompts-from` and `--count`) has the seed S + i. `X:W` is split at the last
-colon; where what stands before it names nothing, the whole is taken as a name.
+colon; where what stands before it names nothing, the whole is taken as a name. With `--from-picture` LoRAs are found by
+their hashes, also when they are called otherwise here; what was not taken over is said on standard error.
+"""
+
+PROMPT_ANSWER = """The text comes on standard input as it is, its last line break included (`printf`, not `echo`).
+With `--json`:
+
+```json
+{"text": "a (cat:1.2)", "networks": {"lora": [{"items": ["x", "0.8"], "positional": ["x", "0.8"], "named": {}}]},
+ "lora": [{"name": "x", "te": 0.8, "unet": 0.8, "dyn": null}], "and": [["a (cat:1.2)", 1.0]],
+ "schedule": [[20, "a (cat:1.2)"]], "attention": [["a ", 1.0], ["cat", 1.2]], "token_count": 2,
+ "chunks": [{"tokens_used": 2, "text": "a cat", "weights": [1.0, 1.2], "embeddings": []}],
+ "tokenizer": "CLIP-L's", "warnings": []}
+```
+
+Where AND parts the text, `schedule`, `attention` and `chunks` are those of its first part; `token_count` is the largest
+of all texts, as A1111 counts. `--stage` prints the keys of that stage alone.
+"""
+
+INFOTEXT_ANSWER = """With `--json` the answer is one object; `fields` are the pairs as A1111's reader names them:
+
+```json
+{"fields": {"Steps": "28", "Size-1": "512", ...}, "prompt": "...", "negative": "...",
+ "adapters": [{"name": "ears", "hash": "1a2b3c4d5e6f", "weight": 0.8, "text_encoder_weight": null}],
+ "program": "a1111", "settings": {"seed": 123, "num_inference_steps": 28, ...},
+ "warnings": [{"code": "noise", "values": {"given": "GPU"}}]}
+```
+
+`prompt` is without its LoRA tags; `program` is empty for words alone, and `settings` holds fields of a request.
 """
 
 ERRORS = """## Errors
@@ -130,6 +160,12 @@ def page() -> str:
             "## `python -m lora_studio generate`\n",
             options_table(GenerateOptions),
             GENERATE_ANSWER,
+            "## `python -m lora_studio infotext`\n",
+            options_table(InfotextOptions),
+            INFOTEXT_ANSWER,
+            "## `python -m lora_studio prompt`\n",
+            options_table(PromptOptions),
+            PROMPT_ANSWER,
             "## `python -m lora_studio serve`, `python app.py`\n",
             options_table(ServeOptions),
             ERRORS,

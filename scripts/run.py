@@ -23,6 +23,9 @@ NEEDED = (3, 11)
 SYSTEM_PACKAGES = ("chromium", "fonts-noto-cjk", "libegl1", "libgl1")
 """Debian's names of what the tests need: the browser, fonts for Chinese, and two libraries of the drawing package."""
 
+ALONE = "open-clip-torch==3.3.0"
+"""Installed without what it needs: the tests take CLIP's vocabulary from it and import nothing."""
+
 CHECKS = (
     ("ruff check", ["-m", "ruff", "check", "."]),
     ("ruff format", ["-m", "ruff", "format", "--check", "."]),
@@ -64,7 +67,7 @@ def works(python: Path) -> bool:
 
 def install(python: Path, requirements: str) -> None:
     """Install the pinned packages of one file, unless that was done for exactly these pins."""
-    pins = "".join((ROOT / name).read_text(encoding="utf-8") for name in ("requirements.txt", requirements))
+    pins = "".join((ROOT / name).read_text(encoding="utf-8") for name in ("requirements.txt", requirements)) + ALONE
     wanted = hashlib.sha256(pins.encode("utf-8")).hexdigest()
     prefix = subprocess.run(
         [str(python), "-c", "import sys; print(sys.prefix)"], capture_output=True, text=True, check=True
@@ -73,8 +76,11 @@ def install(python: Path, requirements: str) -> None:
     if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
         return
     print(f"installing the packages of {requirements} (once; some minutes)", file=sys.stderr, flush=True)
-    command = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--quiet", "-r", requirements]
-    if subprocess.run(command, cwd=ROOT).returncode != 0:
+    pip = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--quiet"]
+    commands = [[*pip, "-r", requirements]]
+    if requirements == "requirements-dev.txt":
+        commands.append([*pip, "--no-deps", ALONE])
+    if any(subprocess.run(command, cwd=ROOT).returncode != 0 for command in commands):
         raise Stop(
             f"pip could not install {requirements} (its words stand above); check the network connection and the space "
             "on the disk, then run the same command again."

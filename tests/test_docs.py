@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from lora_studio.cli.options import GenerateOptions, ServeOptions, TrainOptions
+from lora_studio.cli.options import GenerateOptions, InfotextOptions, PromptOptions, ServeOptions, TrainOptions
 from lora_studio.settings import Settings
 from lora_studio.types import GenerateRequest, TrainConfig
 from scripts import docs
@@ -41,12 +41,12 @@ def test_a_stale_reference_is_noticed(tmp_path: Path, monkeypatch: pytest.Monkey
     assert docs.main(["--check"]) == 0
 
 
-@pytest.mark.parametrize("options", [TrainOptions, GenerateOptions, ServeOptions])
+@pytest.mark.parametrize("options", [TrainOptions, GenerateOptions, InfotextOptions, PromptOptions, ServeOptions])
 def test_every_option_stands_in_the_reference(options: type) -> None:
     reference = read("docs/reference.md")
     for name, hint in typing.get_type_hints(options, include_extras=True).items():
         info = hint.__metadata__[0]
-        flag = info.metavar if name == "folder" else (info.param_decls or (info.default,))[0]
+        flag = info.metavar if name in ("folder", "file") else (info.param_decls or (info.default,))[0]
         assert f"| `{flag}" in reference, name
         assert info.help, name
 

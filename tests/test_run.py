@@ -76,11 +76,12 @@ def test_packages_are_installed_once_for_the_same_pins(fake_python: Path, tmp_pa
     for _ in range(2):
         run.install(fake_python, "requirements-dev.txt")
     assert log.read_text(encoding="utf-8").splitlines() == [
-        "-m pip install --disable-pip-version-check --quiet -r requirements-dev.txt"
+        "-m pip install --disable-pip-version-check --quiet -r requirements-dev.txt",
+        f"-m pip install --disable-pip-version-check --quiet --no-deps {run.ALONE}",
     ]
     (tmp_path / "requirements.txt").write_text("a==2\n", encoding="utf-8")
     run.install(fake_python, "requirements-dev.txt")
-    assert len(log.read_text(encoding="utf-8").splitlines()) == 2
+    assert len(log.read_text(encoding="utf-8").splitlines()) == 4
 
 
 def test_a_failed_installation_is_told_and_tried_again(fake_python: Path, tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ the pipeline; it is handed the layers that the base has.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,12 +16,10 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from lora_studio.adapters import kohya
+from lora_studio.adapters import header, kohya
 from lora_studio.adapters.canonical import CanonicalAdapter, LayerChange, LayerShape, LowRank
 from lora_studio.errors import AdapterRefused
 
-MAX_HEADER = 10 * 2**20
-MAX_TENSORS = 20_000
 LARGEST_VALUE = 1e4
 """A factor beyond this is damage: trained ones stay below about 10."""
 
@@ -56,11 +53,11 @@ def admit(
         AdapterRefused: one sentence that says what is wrong with the file.
     """
     given = label or path.name
-    header = read_header(path, given)
-    metadata = header.pop("__metadata__", {})
-    _check_layout(given, header)
+    named = read_header(path, given)
+    metadata = named.pop("__metadata__", {})
+    _check_layout(given, named)
     names = kohya.layer_names(layers)
-    modules = kohya.modules_in(header)
+    modules = kohya.modules_in(named)
     matched = {m: parts for m, parts in modules.items() if m in names}
     ignored = tuple(sorted(set(modules) - set(matched)))
     if not matched:
@@ -97,51 +94,25 @@ def read_header(path: Path, given: str) -> dict[str, Any]:
     Raises:
         AdapterRefused: it is no safetensors file, or its header is damaged or beyond the limits.
     """
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        start = file.read(8)
-        length = int.from_bytes(start, "little") if len(start) == 8 else 0
-        if not 2 <= length <= min(MAX_HEADER, size - 8):
-            raise _damaged(given, "its header does not fit into the file")
-        raw = file.read(length)
-    repeated: list[str] = []
-
-    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        seen = dict(items)
-        if len(seen) != len(items):
-            repeated.append("a name stands twice in its header")
-        return seen
-
     try:
-        header = json.loads(raw.decode("utf-8"), object_pairs_hook=pairs)
-    except (UnicodeDecodeError, ValueError, RecursionError):
-        raise _damaged(given, "its header is not JSON") from None
-    if repeated or not isinstance(header, dict):
-        raise _damaged(given, repeated[0] if repeated else "its header is not a table")
-    metadata = header.get("__metadata__", {})
-    if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
-        raise _damaged(given, "its metadata is not text")
-    if len(header) > MAX_TENSORS:
-        raise _damaged(given, f"it names {len(header)} tensors, at most {MAX_TENSORS} are allowed")
-    for name, entry in header.items():
-        shape = entry.get("shape") if isinstance(entry, dict) else None
-        if name != "__metadata__" and (not isinstance(shape, list) or len(shape) > 4):
-            raise _damaged(given, f"the tensor {name[:80]!r} has no shape of at most 4 dimensions")
-    return header
+        with path.open("rb") as file:
+            return header.read(file, path.stat().st_size)
+    except header.HeaderDamagedError as error:
+        raise _damaged(given, str(error)) from None
 
 
-def _check_layout(given: str, header: Mapping[str, Any]) -> None:
-    if not header:
+def _check_layout(given: str, names: Mapping[str, Any]) -> None:
+    if not names:
         raise AdapterRefused(
             f"{given} holds no tensors; choose a file of a trained LoRA.", code="adapter_empty", given=given
         )
-    if not kohya.is_kohya(header):
+    if not kohya.is_kohya(names):
         raise AdapterRefused(
             f"{given} is not in the LoRA layout that is read here (kohya's lora_unet_*.lora_down.weight; its first "
-            f"tensor is {min(header)[:80]!r}); convert it to that layout or choose another LoRA.",
+            f"tensor is {min(names)[:80]!r}); convert it to that layout or choose another LoRA.",
             code="adapter_layout",
             given=given,
-            first=min(header)[:80],
+            first=min(names)[:80],
         )
 
 

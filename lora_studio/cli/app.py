@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lora_studio import __version__
-from lora_studio.cli.options import GenerateOptions, ServeOptions, TrainOptions, command
+from lora_studio.cli.options import (
+    GenerateOptions,
+    InfotextOptions,
+    PromptOptions,
+    ServeOptions,
+    TrainOptions,
+    command,
+)
 from lora_studio.errors import InvalidInput, StorageError, StudioError
 from lora_studio.settings import Settings
 
@@ -37,7 +44,28 @@ GENERATE_HELP = """Make pictures from words and any number of LoRAs with weights
     python -m lora_studio generate --prompt "1girl, red hair, cat ears" --lora "cat ears:0.8" --out pictures
 
 Steps, guidance, sampler and size come from the base unless they are given; without --seed one is drawn and told.
-X:W is split at the last colon.
+X:W is split at the last colon. <lora:NAME:W> in the prompt does the same; --explain shows how a prompt is read.
+
+    python -m lora_studio generate --from-picture cat.png --lora "cat ears:0.4" --out pictures
+
+--from-picture takes prompt, LoRAs, seed and settings from a picture of LoRA Studio, A1111, Forge, ComfyUI, InvokeAI or
+Fooocus; every other option overrides it.
+"""
+
+INFOTEXT_HELP = """Read what a picture says of how it was made: prompt, LoRAs, seed and settings.
+
+    python -m lora_studio infotext picture.png --json
+    python -m lora_studio infotext - --json < parameters.txt
+
+Pictures of LoRA Studio, A1111, Forge, ComfyUI, InvokeAI and Fooocus are read, and texts as these programs write them.
+"""
+
+PROMPT_HELP = """Show how a prompt on standard input is read, stage by stage, as A1111 reads it; no picture is made.
+
+    printf 'a [cat:dog:0.5], (red hair:1.2) <lora:cat ears:0.8>' | python -m lora_studio prompt --json
+
+Tokens are counted with CLIP-L's vocabulary where the package open-clip-torch is installed, else with the embedded
+base's own; which one stands in the answer.
 """
 
 SERVE_HELP = """Open the studio in a browser (the same as python app.py). Ctrl-C ends it."""
@@ -75,6 +103,16 @@ def build(engine: EngineFactory, page: Callable[[Settings], None]) -> typer.Type
 
         run(options, engine)
 
+    def infotext(options: InfotextOptions) -> None:
+        from lora_studio.cli.infotext import run
+
+        run(options)
+
+    def prompt(options: PromptOptions) -> None:
+        from lora_studio.cli.prompt import run
+
+        run(options)
+
     def serve(options: ServeOptions) -> None:
         from lora_studio.cli.serve import run
 
@@ -82,6 +120,8 @@ def build(engine: EngineFactory, page: Callable[[Settings], None]) -> typer.Type
 
     app.command("train", help=_verbatim(TRAIN_HELP))(command(TrainOptions, train))
     app.command("generate", help=_verbatim(GENERATE_HELP))(command(GenerateOptions, generate))
+    app.command("infotext", help=_verbatim(INFOTEXT_HELP))(command(InfotextOptions, infotext))
+    app.command("prompt", help=_verbatim(PROMPT_HELP))(command(PromptOptions, prompt))
     app.command("serve", help=_verbatim(SERVE_HELP))(command(ServeOptions, serve))
     return app
 
@@ -128,7 +168,7 @@ def _readable(arguments: list[str]) -> None:
 def _usage(problem: typer.TyperException, arguments: list[str]) -> str:
     """A complaint of the argument parser as one sentence that says where help is."""
     words = " ".join(problem.format_message().split()).rstrip(".")
-    name = f"{arguments[0]} " if arguments[0] in ("train", "generate", "serve") else ""
+    name = f"{arguments[0]} " if arguments[0] in ("train", "generate", "infotext", "serve") else ""
     return f"{words}; {PROGRAM} {name}--help shows what is allowed."
 
 

@@ -11,18 +11,31 @@ import math
 import os
 import re
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from lora_studio.cli.embeddings import bring_in, find_file
+from lora_studio.cli.explain import print_explained
 from lora_studio.cli.files import copy_atomically, target_folder
-from lora_studio.cli.follow import EngineFactory, Teller, follow, loaded_base, opened, running, spec
+from lora_studio.cli.follow import OWNER, EngineFactory, Teller, follow, loaded_base, opened, running, spec
 from lora_studio.cli.options import GenerateOptions
+from lora_studio.cli.picture import adapters_of, filled, read_picture, tell_remarks
 from lora_studio.engine.protocol import Engine
 from lora_studio.errors import InvalidInput, NotFound
+from lora_studio.prompt.readers import Reading
 from lora_studio.settings import Settings, load_settings
 from lora_studio.store import Workspace
-from lora_studio.types import AdapterWeight, BaseDefaults, GenerateRequest, adapter_name, parse_sampler, to_json
+from lora_studio.types import (
+    AdapterWeight,
+    BaseDefaults,
+    ExplainOptions,
+    GenerateRequest,
+    adapter_name,
+    from_json,
+    parse_sampler,
+    to_json,
+)
 
 FILE_SUFFIXES = (".safetensors", ".pt", ".bin", ".ckpt")
 
@@ -37,30 +50,45 @@ class Plan:
     size: tuple[int, int] | None
     seed: int
     options: GenerateOptions
+    given: GenerateOptions
+    """The options as they were typed."""
+    embeddings: tuple[Path, ...] = ()
+    picture: Reading | None = None
+    """What --from-picture says; `options` are filled from it already."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """One `--lora`: a file, or the sha256 and name of a library entry; and its weight."""
+    """One `--lora`: a file, or the sha256 and name of a library entry; and its weights."""
 
     weight: float
     file: Path | None = None
     sha256: str = ""
     name: str = ""
+    text_encoder_weight: float | None = None
 
 
 def run(options: GenerateOptions, build: EngineFactory) -> None:
-    """Make the pictures, write them, print the answer."""
-    if options.out is None:
+    """Make the pictures, write them, print the answer; with --explain say what is understood instead."""
+    if options.out is None and not options.explain:
         raise InvalidInput("--out is missing; give the folder for the pictures.", code="missing", given="--out")
     plan = plan_of(options)
     settings = load_settings(workspace=options.workspace, base=options.base)
     for given in options.lora:
         check_weight(given)
-    out = target_folder(options.out)
+    out = None if options.explain or options.out is None else target_folder(options.out)
     teller = Teller()
     with opened(settings) as workspace:
         asked = [find_adapter(workspace, given) for given in options.lora]
+        if plan.picture is not None and not asked:
+            asked = [
+                Asked(a.weight, None, a.sha256, a.name, a.text_encoder_weight)
+                for a in adapters_of(plan.picture, workspace)
+            ]
+        if out is None:
+            told = _explain(plan, asked, build, settings, workspace, teller)
+            print_explained(told, as_json=options.json)
+            return
         requests, made = _generate(plan, asked, build, settings, workspace, teller)
         images = _write(workspace, out, requests, made)
     if options.json:
@@ -73,8 +101,13 @@ def plan_of(options: GenerateOptions) -> Plan:
     """Read and check what does not need the base.
 
     Raises:
-        InvalidInput: prompt, file of prompts, size or sampler is missing or not allowed.
+        InvalidInput: prompt, file of prompts, size, sampler or embedding is missing or not allowed.
+        NotFound: there is no such file of an embedding.
     """
+    given = options
+    picture = None if options.from_picture is None else read_picture(options.from_picture)
+    if picture is not None:
+        options = filled(options, picture)
     if (options.prompt is None) == (options.prompts_from is None):
         both = options.prompt is not None
         raise InvalidInput(
@@ -86,11 +119,14 @@ def plan_of(options: GenerateOptions) -> Plan:
     seed = secrets.randbelow(2**32) if options.seed is None else options.seed
     plan = Plan(
         prompts=prompts,
-        negative=options.negative,
+        negative=options.negative or "",
         sampler=None if options.sampler is None else parse_sampler(options.sampler),
         size=None if options.size is None else parse_size(options.size),
         seed=seed,
         options=options,
+        given=given,
+        embeddings=tuple(find_file(path) for path in options.embedding),
+        picture=picture,
     )
     requests_of(plan, (), BaseDefaults(512, 512, 20, 5.0, "ddim", 1))  # any base's defaults: finds bad values now
     return plan
@@ -225,6 +261,11 @@ def requests_of(plan: Plan, adapters: tuple[AdapterWeight, ...], defaults: BaseD
             seed=plan.seed + index * count,
             num_images=count,
             adapters=adapters,
+            styles=options.style,
+            clip_skip=1 if options.clip_skip is None else options.clip_skip,
+            emphasis="original" if options.emphasis is None else options.emphasis.strip().casefold(),
+            pad_prompts=options.pad_prompts,
+            old_scheduling=options.old_scheduling,
         )
         for index, prompt in enumerate(plan.prompts)
     ]
@@ -238,27 +279,61 @@ def payload_of(requests: list[GenerateRequest]) -> dict[str, Any]:
 def _import(engine: Engine, workspace: Workspace, asked: Asked, teller: Teller) -> AdapterWeight:
     """The adapter with its weight; a file is taken into the library first."""
     if asked.file is None:
-        return AdapterWeight(asked.sha256, asked.name, asked.weight)
+        return AdapterWeight(asked.sha256, asked.name, asked.weight, asked.text_encoder_weight)
     stored = workspace.files.put_file(asked.file)
     job = engine.submit(spec("import_adapter", {"file": stored, "name": adapter_name(asked.file.name)}))
     result = follow(engine, job, teller)
     return AdapterWeight(result["adapter"], result["name"], asked.weight)
 
 
-def _generate(
+def _explain(
     plan: Plan, asked: list[Asked], build: EngineFactory, settings: Settings, workspace: Workspace, teller: Teller
-) -> tuple[list[GenerateRequest], list[dict[str, Any]]]:
-    """Make all pictures in one job, so that they can share batches: the requests, and each picture as the engine
-    tells it."""
+) -> list[dict[str, Any]]:
+    """What the engine understands of each prompt; a LoRA that is a file is not taken into the library for that."""
+    adapters = tuple(AdapterWeight(one.sha256, one.name, one.weight) for one in asked if one.file is None)
     try:
         with running(build, settings, workspace) as engine:
             base = loaded_base(engine, settings, teller)
-            adapters = tuple(_import(engine, workspace, one, teller) for one in asked)
-            requests = requests_of(plan, adapters, base.defaults)
-            result = follow(engine, engine.submit(spec("generate", payload_of(requests))), teller)
+            steps = plan.options.steps or base.defaults.num_inference_steps
+            options = ExplainOptions(
+                OWNER,
+                steps,
+                styles=plan.options.style,
+                emphasis=plan.options.emphasis or "original",
+                old_scheduling=plan.options.old_scheduling,
+                adapters=adapters,
+            )
+            return [engine.explain(prompt, plan.negative, options) for prompt in plan.prompts]
     finally:
         teller.done()
-    return requests, result["images"]
+
+
+def _generate(
+    plan: Plan, asked: list[Asked], build: EngineFactory, settings: Settings, workspace: Workspace, teller: Teller
+) -> tuple[list[GenerateRequest], list[dict[str, Any]]]:
+    """Make all pictures in one job, so that they can share batches: the requests with the adapters that acted, tags
+    included, and each picture as the engine tells it."""
+    try:
+        with running(build, settings, workspace) as engine:
+            base = loaded_base(engine, settings, teller)
+            for path in plan.embeddings:
+                bring_in(engine, workspace, path, teller)
+            if plan.picture is not None:
+                tell_remarks(plan.picture, plan.given, workspace, base)
+            adapters = tuple(_import(engine, workspace, one, teller) for one in asked)
+            requests = requests_of(plan, adapters, base.defaults)
+            job = engine.submit(spec("generate", payload_of(requests)))
+            result = follow(engine, job, teller)
+            acted = _made(engine.job(job).payload)
+    finally:
+        teller.done()
+    done = [replace(one, adapters=made.adapters) for one, made in zip(requests, acted, strict=True)]
+    return done, result["images"]
+
+
+def _made(payload: dict[str, Any]) -> list[GenerateRequest]:
+    """The requests of a job as the engine completed them."""
+    return [from_json(GenerateRequest, one) for one in payload.get("requests") or [payload["request"]]]
 
 
 def _write(

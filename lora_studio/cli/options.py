@@ -19,7 +19,7 @@ import typer
 
 from lora_studio.errors import InvalidInput
 from lora_studio.settings import Settings
-from lora_studio.types import RECIPES, SAMPLERS, FieldSpec, GenerateRequest, TrainConfig, describe
+from lora_studio.types import EMPHASES, RECIPES, SAMPLERS, FieldSpec, GenerateRequest, TrainConfig, describe
 
 Options = TypeVar("Options")
 
@@ -82,9 +82,29 @@ RECIPE = text("--recipe", "|".join(RECIPES), "Where the settings start from; bal
 OUT_FILE = text("--out", "F.safetensors", "The file to write; an older one of that name is replaced.")
 CONTINUE = text("--continue", "RUN", "Go on with an interrupted run instead of starting one.")
 PROMPTS = text("--prompts-from", "FILE", "UTF-8 file with one prompt a line, instead of --prompt.")
+PICTURE = text("--from-picture", "FILE", "Take everything from what made this picture; other options override it.")
 LORA = text("--lora", "NAME_OR_FILE[:W]", "A LoRA of the library or a file, and its weight, 1 if left out; repeatable.")
+EMBEDDING = text("--embedding", "FILE", "An embedding to add to the library; prompts name it as its file; repeatable.")
 SAMPLER = text("--sampler", "NAME", f"One of {', '.join(SAMPLERS)}, or A1111's name for it.")
+STYLE = text("--style", "NAME", "A saved style to put around the words; repeatable, in this order.")
+EXPLAIN = switch("--explain", "Print what is understood of the prompts, and make no picture.")
+EMPHASIS = text(
+    "--emphasis", "MODE", f"How weights in brackets act: one of {', '.join(EMPHASES)}; original if left out."
+)
 OUT_FOLDER = text("--out", "DIR", "Folder for the PNGs; they are numbered after those that are there.")
+INFOTEXT_FILE = typer.Argument(metavar="FILE", help="A picture, a text file, or - for text on standard input.")
+HIRES_STEPS = FieldSpec(
+    "hires_steps", "Steps of a second pass; the schedules are then read for that one.", None, 1, 1000
+)
+COMMA_BACKTRACK = FieldSpec(
+    "comma_backtrack", "How far back the last comma may be at which a full chunk is cut; 0 turns that off.", 20, 0, 75
+)
+STAGE = text(
+    "--stage",
+    "NAME",
+    "Run one stage alone on the raw text: schedule, attention, and, networks or chunks; all if left out.",
+)
+PROMPT_EMBEDDING = text("--embedding", "NAME=VECTORS", "An embedding that the text may name; repeatable.")
 JSON = switch("--json", "Print one JSON object on standard output; everything else goes to standard error.")
 
 
@@ -114,17 +134,47 @@ class GenerateOptions:
 
     prompt: Annotated[str | None, text("--prompt", "P", spec_of(GenerateRequest, "prompt").doc)] = None
     prompts_from: Annotated[Path | None, PROMPTS] = None
-    negative: Annotated[str, text("--negative", "P", spec_of(GenerateRequest, "negative_prompt").doc)] = ""
+    from_picture: Annotated[Path | None, PICTURE] = None
+    negative: Annotated[str | None, text("--negative", "P", spec_of(GenerateRequest, "negative_prompt").doc)] = None
     lora: Annotated[tuple[str, ...], LORA] = ()
+    style: Annotated[tuple[str, ...], STYLE] = ()
+    explain: Annotated[bool, EXPLAIN] = False
+    embedding: Annotated[tuple[str, ...], EMBEDDING] = ()
     seed: Annotated[int | None, number("--seed", "S", spec_of(GenerateRequest, "seed"))] = None
     steps: Annotated[int | None, number("--steps", "K", spec_of(GenerateRequest, "num_inference_steps"))] = None
     cfg: Annotated[float | None, number("--cfg", "C", spec_of(GenerateRequest, "guidance_scale"), float)] = None
     sampler: Annotated[str | None, SAMPLER] = None
     size: Annotated[str | None, text("--size", "WxH", "Width and height in pixels, like 128x192.")] = None
+    clip_skip: Annotated[int | None, number("--clip-skip", "N", spec_of(GenerateRequest, "clip_skip"))] = None
+    emphasis: Annotated[str | None, EMPHASIS] = None
+    pad_prompts: Annotated[bool, switch("--pad-prompts", spec_of(GenerateRequest, "pad_prompts").doc)] = False
+    old_scheduling: Annotated[bool, switch("--old-scheduling", spec_of(GenerateRequest, "old_scheduling").doc)] = False
     count: Annotated[int | None, number("--count", "N", spec_of(GenerateRequest, "num_images"))] = None
     base: Annotated[str | None, setting("base", "B")] = None
     out: Annotated[Path | None, OUT_FOLDER] = None
     workspace: Annotated[Path | None, setting("workspace", "DIR")] = None
+    json: Annotated[bool, JSON] = False
+
+
+@dataclass(frozen=True)
+class InfotextOptions:
+    """`infotext`: what a picture or a text says of itself."""
+
+    file: Annotated[str | None, INFOTEXT_FILE] = None
+    json: Annotated[bool, JSON] = False
+
+
+@dataclass(frozen=True)
+class PromptOptions:
+    """`prompt`: how a text on standard input is read."""
+
+    steps: Annotated[int | None, number("--steps", "N", spec_of(GenerateRequest, "num_inference_steps"))] = None
+    hires_steps: Annotated[int | None, number("--hires-steps", "M", HIRES_STEPS)] = None
+    old_scheduling: Annotated[bool, switch("--old-scheduling", spec_of(GenerateRequest, "old_scheduling").doc)] = False
+    comma_backtrack: Annotated[int | None, number("--comma-backtrack", "K", COMMA_BACKTRACK)] = None
+    emphasis: Annotated[str | None, EMPHASIS] = None
+    embedding: Annotated[tuple[str, ...], PROMPT_EMBEDDING] = ()
+    stage: Annotated[str | None, STAGE] = None
     json: Annotated[bool, JSON] = False
 
 

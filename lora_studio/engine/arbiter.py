@@ -18,7 +18,13 @@ from lora_studio.engine.fair import FairQueue
 from lora_studio.pipeline.calls import ModelCall, NeedPreview, Report, Turn
 from lora_studio.types import JobKind
 
-COST_OF_A_SECOND: dict[JobKind, float] = {"generate": 1.0, "train": 2.0, "load_base": 1.0, "import_adapter": 1.0}
+COST_OF_A_SECOND: dict[JobKind, float] = {
+    "generate": 1.0,
+    "train": 2.0,
+    "load_base": 1.0,
+    "import_adapter": 1.0,
+    "import_embedding": 1.0,
+}
 """A training's second counts double: whoever waits for a picture gets two thirds of the device, the training keeps one
 third and loses nothing but time."""
 

@@ -11,6 +11,8 @@ import torch
 from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
+from lora_studio.engine.completion import completed
+from lora_studio.engine.explain import explain_texts
 from lora_studio.engine.jobs import check
 from lora_studio.engine.protocol import Engine
 from lora_studio.engine.worker import LoadBase, Worker
@@ -18,9 +20,21 @@ from lora_studio.errors import EngineStopped, InvalidInput
 from lora_studio.pipeline import load_base, probe
 from lora_studio.pipeline.device import describe
 from lora_studio.pipeline.source import find_base
+from lora_studio.prompt.chunks import Tokenize
 from lora_studio.settings import Settings
 from lora_studio.store import Workspace
-from lora_studio.types import LOCAL, DeviceInfo, EngineInfo, Event, Job, JobSpec, Tag, from_json, to_json
+from lora_studio.types import (
+    LOCAL,
+    DeviceInfo,
+    EngineInfo,
+    Event,
+    ExplainOptions,
+    Job,
+    JobSpec,
+    Tag,
+    from_json,
+    to_json,
+)
 from lora_studio.types.jobs import FINAL
 
 _PATIENCE = 30.0
@@ -59,12 +73,15 @@ class InlineEngine:
             raise EngineStopped("The engine is stopping; start the app again and try again.", code="engine_stopped")
         if self._known(spec.id):
             return spec.id
+        spec, warnings = completed(spec, self._workspace, *self._reader())
         check(spec, self._workspace, None if self._worker.loading else self._worker.base)
         if spec.kind == "train" and "resume" in spec.payload:
             return self._resume(str(spec.payload["resume"]), spec.owner)
         self._workspace.jobs.create(spec)
         before = len(self._workspace.jobs.list(states=("queued", "running", "stopping"))) - 1
         self._workspace.jobs.append(spec.id, "queued", {"ahead": before})
+        for warning in warnings:
+            self._workspace.jobs.append(spec.id, "warning", warning)
         if spec.kind == "load_base":
             self._worker.loading = str(spec.payload["base"])
         self._post(lambda: self._worker.enqueue(spec))
@@ -138,6 +155,12 @@ class InlineEngine:
         base = self._worker.base
         return () if base is None else base.vocabulary
 
+    def explain(self, prompt: str, negative: str, options: ExplainOptions) -> dict[str, Any]:
+        """See `Engine.explain`."""
+        options = from_json(ExplainOptions, _through_json(to_json(options)))
+        told = explain_texts((prompt, negative), options, self._workspace, *self._reader())
+        return dict(_through_json(told))
+
     def close(self) -> None:
         """See `Engine.close`."""
         with self._changed:
@@ -183,6 +206,11 @@ class InlineEngine:
             self._changed.notify_all()
 
     # ------------------------------------------------------------ helpers
+    def _reader(self) -> tuple[Tokenize | None, dict[str, int]]:
+        """The loaded base's tokenizer, safe in this thread whatever the worker does meanwhile, and its widths."""
+        base = self._worker.base
+        return (None, {}) if base is None else (base.tokenize, base.info.text_widths)
+
     def _known(self, job_id: str) -> bool:
         return any(job.id == job_id for job in self._workspace.jobs.list(limit=10_000))
 

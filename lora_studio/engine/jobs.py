@@ -1,6 +1,7 @@
 """From specs to generators: what each kind of job does, between the store and the model rooms.
 
-Checks of a payload stand here too, so that a bad one is refused when it is submitted. It does not know turns.
+Checks of a payload stand here too, so that a bad one is refused when it is submitted. Files that are brought in are
+`imports`' business. It does not know turns.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from lora_studio.adapters import CanonicalAdapter, admit
 from lora_studio.dataset.captions import common_words
 from lora_studio.dataset.examples import Example, examples_for
 from lora_studio.engine.adapter_cache import AdapterCache
+from lora_studio.engine.completion import requests_of
+from lora_studio.engine.embedding_cache import EmbeddingCache
 from lora_studio.engine.folder_cache import FolderCache
 from lora_studio.errors import InvalidInput, NotAllowed
 from lora_studio.generate import Picture, generate
@@ -24,19 +27,7 @@ from lora_studio.generate.job import check_fits
 from lora_studio.pipeline import JobGenerator, Report, SharedBase
 from lora_studio.store import Workspace
 from lora_studio.train import Controls, train
-from lora_studio.types import AdapterEntry, GenerateRequest, JobSpec, TrainConfig, from_json, to_json
-
-
-def requests_of(payload: dict[str, Any]) -> tuple[GenerateRequest, ...]:
-    """The requests of a generate payload: `request`, or `requests` for several."""
-    raw = payload.get("requests", [payload["request"]] if "request" in payload else [])
-    if not isinstance(raw, list) or not raw:
-        raise InvalidInput(
-            "The payload of generate holds no request; give 'request' or a list 'requests'.",
-            code="payload",
-            given="generate",
-        )
-    return tuple(from_json(GenerateRequest, item) for item in raw)
+from lora_studio.types import AdapterEntry, JobSpec, TrainConfig, from_json
 
 
 def config_of(payload: dict[str, Any]) -> TrainConfig:
@@ -83,7 +74,7 @@ def check(spec: JobSpec, workspace: Workspace, base: SharedBase | None) -> None:
         raise InvalidInput(
             "The base was given as ''; give 'embedded', a folder, or a Hugging Face id.", code="base_empty", given=""
         )
-    elif spec.kind == "import_adapter":
+    elif spec.kind in ("import_adapter", "import_embedding"):
         workspace.files.path(str(spec.payload.get("file", "")))
 
 
@@ -94,6 +85,7 @@ class Tools:
     workspace: Workspace
     base: SharedBase
     adapters: AdapterCache
+    embeddings: EmbeddingCache
     latents: FolderCache
 
 
@@ -108,7 +100,13 @@ def open_generate(spec: JobSpec, tools: Tools) -> JobGenerator:
             told.add(adapter.sha256)
             for warning in warnings:
                 yield Report("warning", warning | {"adapter": adapter.sha256, "name": adapter.name})
-    pictures: list[Picture] = yield from generate(tools.base, requests, lambda sha256: tools.adapters.get(sha256)[0])
+    pictures: list[Picture] = yield from generate(
+        tools.base,
+        requests,
+        lambda sha256: tools.adapters.get(sha256)[0],
+        embedding=tools.embeddings.get,
+        known_as=tools.workspace.adapters.short_hash,
+    )
     sizes = [{"seed": p.seed, "width": p.request.width, "height": p.request.height} for p in pictures]
     return {"images": sizes, "seconds": round(time.monotonic() - began, 3)}
 
@@ -161,33 +159,6 @@ def trigger_words(trigger: str, captions: Sequence[str]) -> tuple[str, ...]:
     """The trigger word, or without one the longest run of words that every caption of the set has."""
     words = trigger.strip() or common_words(captions)
     return (words,) if words else ()
-
-
-def open_import(spec: JobSpec, tools: Tools) -> JobGenerator:
-    """Check a LoRA file against the base and enter it into the library."""
-    sha256 = str(spec.payload["file"])
-    workspace = tools.workspace
-    path = workspace.files.path(sha256)
-    name = str(spec.payload.get("name") or "").strip()
-    adapter, report = admit(path, sha256, tools.base.layers, tools.base.info.sha256, label=name)
-    yield Report("progress", {"phase": "load", "step": 1, "steps": 1})
-    meta = adapter.metadata
-    words = meta.get("modelspec.trigger_phrase", "")
-    entry = workspace.adapters.add(
-        AdapterEntry(
-            sha256=sha256,
-            name=name or meta.get("modelspec.title") or meta.get("ss_output_name") or sha256[:12],
-            owner=spec.owner,
-            created=time.time(),
-            size=path.stat().st_size,
-            base_sha256=meta.get("lora_studio_base_sha256", ""),
-            family=tools.base.info.family,
-            rank=report.rank,
-            trigger_words=tuple(word.strip() for word in words.split(",") if word.strip()),
-            metadata=dict(meta),
-        )
-    )
-    return {"adapter": entry.sha256, "name": entry.name, "warnings": to_json(report.warnings)}
 
 
 def _admit_bytes(data: bytes, base: SharedBase) -> CanonicalAdapter:

@@ -7,9 +7,9 @@ not know threads, devices or tensors. Pattern: httpx transports (one small class
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
-from lora_studio.types import EngineInfo, Event, Job, JobSpec, Tag
+from lora_studio.types import EngineInfo, Event, ExplainOptions, Job, JobSpec, Tag
 
 
 class Engine(Protocol):
@@ -17,6 +17,9 @@ class Engine(Protocol):
 
     def submit(self, spec: JobSpec) -> str:
         """Queue a job and return its id; the same id twice is the same job, not a second one.
+
+        Requests for pictures are completed first (`lora_studio.engine.completion`); what is to be said of that stands
+        in the job's first events as warnings.
 
         Raises:
             InvalidInput: the payload is not allowed; nothing was queued.
@@ -50,6 +53,16 @@ class Engine(Protocol):
 
     def vocabulary(self) -> tuple[Tag, ...]:
         """The words that the loaded base was trained on; empty where the base brings no list."""
+
+    def explain(self, prompt: str, negative: str, options: ExplainOptions) -> dict[str, Any]:
+        """What would be understood of two texts (`lora_studio.engine.explain`), told at once and without the device.
+
+        It waits for no job, so that it can be asked while somebody types; while a base is being loaded tokens are not
+        counted.
+
+        Raises:
+            InvalidInput: a text is longer than prompts may be.
+        """
 
     def close(self) -> None:
         """Stop after the present turn; trainings become *interrupted* and can be continued later."""

@@ -16,8 +16,10 @@ import torch
 
 from lora_studio.engine.adapter_cache import AdapterCache
 from lora_studio.engine.arbiter import Arbiter, Outcome, Running
+from lora_studio.engine.embedding_cache import EmbeddingCache
 from lora_studio.engine.folder_cache import FolderCache
-from lora_studio.engine.jobs import Tools, open_generate, open_import, open_train
+from lora_studio.engine.imports import open_import_adapter, open_import_embedding
+from lora_studio.engine.jobs import Tools, open_generate, open_train
 from lora_studio.errors import OutOfMemory, StudioError
 from lora_studio.generate import generate
 from lora_studio.pipeline import JobGenerator, ModelCall, NeedPreview, Report, SharedBase
@@ -75,7 +77,8 @@ class Worker:
             self.let_go()
             base = self._load(ref)
             latents = FolderCache(self._workspace.files.latents)
-            self._tools = Tools(self._workspace, base, AdapterCache(self._workspace, base), latents)
+            adapters, embeddings = AdapterCache(self._workspace, base), EmbeddingCache(self._workspace, base)
+            self._tools = Tools(self._workspace, base, adapters, embeddings, latents)
             self._base = base
         finally:
             self.loading = None
@@ -200,7 +203,9 @@ class Worker:
         if spec.kind == "generate":
             return open_generate(spec, tools)
         if spec.kind == "import_adapter":
-            return open_import(spec, tools)
+            return open_import_adapter(spec, tools)
+        if spec.kind == "import_embedding":
+            return open_import_embedding(spec, tools)
         kept = self._workspace.jobs.checkpoint(spec.id)
         checkpoint = None if kept is None else self._workspace.files.read(kept[1])
         return open_train(spec, tools, checkpoint, lambda: self._wish(spec.id))

@@ -4,7 +4,8 @@ Equal to `StableDiffusionPipeline.__call__` for the same latents and embeddings 
 the UNet: it yields a `ModelCall` and is sent the prediction.
 
 Source: Ho & Salimans 2022 (classifier-free guidance, arXiv 2207.12598, equation 6); Liu et al. 2022 (composition of
-several texts, arXiv 2206.01714).
+several texts, arXiv 2206.01714) as AUTOMATIC1111 stable-diffusion-webui v1.10.1 weighs it
+(modules/sd_samplers_cfg_denoiser.py, `combine_denoised`).
 """
 
 from __future__ import annotations
@@ -61,7 +62,8 @@ def denoise(
         size: (height, width) in pixels.
 
     Yields:
-        A `ModelCall`, to be sent the prediction (rows, C, h, w); after it the latents as they look now.
+        One `ModelCall` per step (several where AND makes many rows), each to be sent the prediction (rows, C, h, w);
+        after them the latents as they look now.
 
     Returns:
         Latents (pictures, C, h, w), float32.
@@ -73,19 +75,25 @@ def denoise(
     extra: dict[str, Any] = {}
     if type(scheduler).__name__.startswith("EulerAncestral"):
         extra["generator"] = generators
+    # Two rows a picture, as without AND; a text of a thousand ANDs then takes many calls and not all the memory.
+    most = 2 * max(len(tasks), base.info.defaults.batch_size)
     for index, timestep in enumerate(scheduler.timesteps):
         rows = _rows(tasks, index + 1)
-        picture_of = torch.tensor([row.picture for row in rows])
-        model_input = scheduler.scale_model_input(latents, timestep)[picture_of.to(device)]
-        embeddings, mask = batch([row.condition for row in rows])
-        prediction = yield ModelCall(
-            latents=model_input,
-            timesteps=timestep.expand(len(rows)),
-            embeddings=embeddings,
-            mask=mask,
-            mixes=tuple(tasks[row.picture].mix for row in rows),
-        )
-        assert prediction is not None
+        scaled = scheduler.scale_model_input(latents, timestep)
+        parts = []
+        for start in range(0, len(rows), most):
+            some = rows[start : start + most]
+            embeddings, mask = batch([row.condition for row in some])
+            part = yield ModelCall(
+                latents=scaled[torch.tensor([row.picture for row in some]).to(device)],
+                timesteps=timestep.expand(len(some)),
+                embeddings=embeddings,
+                mask=mask,
+                mixes=tuple(tasks[row.picture].mix for row in some),
+            )
+            assert part is not None
+            parts.append(part)
+        prediction = parts[0] if len(parts) == 1 else torch.cat(parts)
         combined = _combine(prediction, rows, len(tasks))
         latents = scheduler.step(combined, timestep, latents, **extra, return_dict=False)[0]
         yield latents
@@ -103,30 +111,30 @@ class _Row:
 
 
 def _rows(tasks: Sequence[PictureTask], step: int) -> list[_Row]:
-    """Base rows of all guided pictures first, then the texts: the order that diffusers' pipeline has."""
-    bases = [_Row(i, at_step(task.negative, step)[0], 1.0, True) for i, task in enumerate(tasks) if task.guidance > 1.0]
-    texts = [
-        _Row(i, part, task.guidance * part.weight, False)
-        for i, task in enumerate(tasks)
-        for part in at_step(task.positive, step)
-    ]
+    """Base rows of all guided pictures first, then the texts: the order that diffusers' pipeline has.
+
+    A picture without guidance needs its base too where its texts are no plain one: several by AND, or one weighted.
+    """
+    bases, texts = [], []
+    for i, task in enumerate(tasks):
+        parts = at_step(task.positive, step)
+        if task.guidance > 1.0 or len(parts) > 1 or parts[0].weight != 1.0:
+            bases.append(_Row(i, at_step(task.negative, step)[0], 1.0, True))
+        texts += [_Row(i, part, task.guidance * part.weight, False) for part in parts]
     return bases + texts
 
 
 def _combine(prediction: Tensor, rows: Sequence[_Row], pictures: int) -> Tensor:
-    """base + sum of factor · (text - base) for each picture; the first text alone where there is no guidance."""
-    out: list[Tensor] = []
-    for picture in range(pictures):
-        base = next((prediction[i] for i, row in enumerate(rows) if row.picture == picture and row.is_base), None)
-        texts = [(i, row) for i, row in enumerate(rows) if row.picture == picture and not row.is_base]
-        if base is None:
-            out.append(prediction[texts[0][0]])
-            continue
-        total = base
-        for i, row in texts:
-            total = total + row.factor * (prediction[i] - base)
-        out.append(total)
-    return torch.stack(out)
+    """base + sum of guidance · weight · (text - base) for each picture; its one text where it has no base."""
+    bases = {row.picture: prediction[i] for i, row in enumerate(rows) if row.is_base}
+    out: list[Tensor | None] = [bases.get(picture) for picture in range(pictures)]
+    for i, row in enumerate(rows):
+        if not row.is_base:
+            base, total = bases.get(row.picture), out[row.picture]
+            out[row.picture] = (
+                prediction[i] if base is None or total is None else total + row.factor * (prediction[i] - base)
+            )
+    return torch.stack([total for total in out if total is not None])
 
 
 def _noise(

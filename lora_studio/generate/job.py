@@ -1,7 +1,7 @@
 """The generate job: requests in, pictures out, as a generator of wants.
 
-Order: check against the base, read the adapters, encode each distinct text once, denoise in batches, decode one
-picture per turn. It does not know the store, the arbiter or who asked; training's previews come this same way.
+Order: check against the base, read the adapters, encode each distinct text once (`texts`), denoise in batches, decode
+one picture per turn. It does not know the store, the arbiter or who asked; training's previews come this same way.
 """
 
 from __future__ import annotations
@@ -14,29 +14,38 @@ from typing import Any
 from torch import Tensor
 
 from lora_studio.adapters.canonical import CanonicalAdapter
-from lora_studio.errors import InvalidInput
+from lora_studio.adapters.embedding import TextEmbedding
+from lora_studio.errors import InvalidInput, NotFound
 from lora_studio.generate.denoise import PictureTask, denoise
 from lora_studio.generate.picture import Picture, glimpse_uri, to_png
 from lora_studio.generate.samplers import make_scheduler
+from lora_studio.generate.texts import ReadEmbedding, Said, encode_texts
 from lora_studio.pipeline.base import SharedBase
 from lora_studio.pipeline.calls import Blob, LiveAdapter, Mix, ModelCall, Report, Turn
-from lora_studio.pipeline.conditioning import TextCondition, always
 from lora_studio.prompt.infotext import ModelFacts
 from lora_studio.types import GenerateRequest
 
 Resolve = Callable[[str], CanonicalAdapter]
 """The adapter of a file's sha256; raises `NotFound` or `AdapterRefused`."""
 
-_TEXTS_AT_ONCE = 32
-
 
 @dataclass(frozen=True, eq=False)
 class _Wanted:
-    """One picture to make."""
+    """One picture to make: of which request, which of its pictures, with what adapters in the UNet, and its texts."""
 
     request: GenerateRequest
     index: int
     mix: Mix
+    said: Said
+
+
+def no_embeddings(sha256: str) -> TextEmbedding:
+    """Reads no embedding: for jobs whose requests name none."""
+    raise NotFound(
+        f"There is no embedding {sha256[:10]!r} here; add its file again, or take its name out of the text.",
+        code="embedding_gone",
+        given=sha256[:10],
+    )
 
 
 def generate(
@@ -45,6 +54,8 @@ def generate(
     resolve: Resolve,
     live: LiveAdapter | None = None,
     glimpses: bool = True,
+    embedding: ReadEmbedding = no_embeddings,
+    known_as: Callable[[str], str] | None = None,
 ) -> Generator[Any, Any, list[Picture]]:
     """Make the pictures of `requests`, in order.
 
@@ -54,6 +65,9 @@ def generate(
         resolve: reads the adapters that the requests name.
         live: an adapter in training, mixed into every picture at its weight.
         glimpses: report a small look at every step.
+        embedding: reads the textual-inversion embeddings that the requests name.
+        known_as: the 12 hex digits by which other programs know the adapter file of a sha256, for the pictures' texts;
+            the first of the sha256 itself where it is left out.
 
     Returns:
         The pictures in the order of the requests.
@@ -63,20 +77,21 @@ def generate(
     """
     for request in requests:
         check_fits(base, request)
-    wanted = []
-    for request in requests:
-        mix: Mix = tuple((resolve(a.sha256), a.weight) for a in request.adapters if a.weight != 0.0)
-        if live is not None and live.weight != 0.0:
-            mix = (*mix, (live.adapter, live.weight))
-        wanted += [_Wanted(request, index, mix) for index in range(request.num_images)]
-    texts = yield from _encode(base, wanted)
+    mixes = [_mixes(request, resolve, live) for request in requests]
+    asked = [(request, text_mix) for request, (_, text_mix) in zip(requests, mixes, strict=True)]
+    texts = yield from encode_texts(base, asked, embedding)
+    wanted = [
+        _Wanted(request, index, mix, said)
+        for request, (mix, _), said in zip(requests, mixes, texts, strict=True)
+        for index in range(request.num_images)
+    ]
     base.autoencoder.fit_look()
     yield Turn()
-    facts = ModelFacts(base.info.title, base.info.unet_file_sha256[:10], _hashes(requests))
+    facts = ModelFacts(base.info.title, base.info.unet_file_sha256[:10], _hashes(requests, known_as))
     pictures: list[Picture] = []
     progress = _Progress(wanted)
     for group in _groups(wanted, base.info.defaults.batch_size):
-        latents = yield from _sample(base, group, texts, progress, glimpses)
+        latents = yield from _sample(base, group, progress, glimpses)
         for one, latent in zip(group, latents, strict=True):
             pixels = base.autoencoder.decode(latent[None])[0]
             yield Turn()
@@ -112,6 +127,15 @@ def check_fits(base: SharedBase, request: GenerateRequest) -> None:
             loaded=base.info.sha256[:10],
             title=base.info.title,
         )
+    if request.clip_skip > base.family.text_layers:
+        raise InvalidInput(
+            f"clip_skip was given as {request.clip_skip}, and this base's text encoder has {base.family.text_layers} "
+            "layers; use that or less.",
+            code="clip_skip_deep",
+            field="clip_skip",
+            given=str(request.clip_skip),
+            allowed=str(base.family.text_layers),
+        )
     if request.init_image is not None or request.mask is not None:
         raise InvalidInput(
             f"The request starts from the picture {(request.init_image or request.mask or '')[:10]}; starting from "
@@ -121,35 +145,19 @@ def check_fits(base: SharedBase, request: GenerateRequest) -> None:
         )
 
 
-def _encode(
-    base: SharedBase, wanted: Sequence[_Wanted]
-) -> Generator[Any, Any, dict[tuple[str, tuple[tuple[str, float], ...]], TextCondition]]:
-    """Encode each distinct text under each distinct mix once, some at a time; tell of texts that are too long."""
-    jobs: dict[tuple[str, tuple[tuple[str, float], ...]], Mix] = {}
-    for one in wanted:
-        for text in (one.request.prompt, one.request.negative_prompt):
-            jobs.setdefault((text, _mix_key(one.mix)), one.mix)
-    told: set[str] = set()
-    for text, _ in jobs:
-        count, limit = base.family.count_tokens(text)
-        if count > limit and text not in told:
-            told.add(text)
-            message = f"The text has {count} tokens; this base reads the first {limit}; the rest was not read."
-            yield Report(
-                "warning", {"code": "text_cut", "message": message, "values": {"given": count, "allowed": limit}}
-            )
-    keys = list(jobs)
-    found: dict[tuple[str, tuple[tuple[str, float], ...]], TextCondition] = {}
-    for start in range(0, len(keys), _TEXTS_AT_ONCE):
-        part = keys[start : start + _TEXTS_AT_ONCE]
-        conditions = base.family.encode_text([text for text, _ in part], [jobs[key] for key in part])
-        found |= dict(zip(part, conditions, strict=True))
-        yield Turn()
-    return found
-
-
-def _mix_key(mix: Mix) -> tuple[tuple[str, float], ...]:
-    return tuple((adapter.key, weight) for adapter, weight in mix if adapter.touches("text_encoder"))
+def _mixes(request: GenerateRequest, resolve: Resolve, live: LiveAdapter | None) -> tuple[Mix, Mix]:
+    """The adapters of a request at their weights in the UNet, and in the text encoder."""
+    unet, text = [], []
+    for chosen in request.adapters:
+        words = chosen.weight if chosen.text_encoder_weight is None else chosen.text_encoder_weight
+        if chosen.weight or words:
+            adapter = resolve(chosen.sha256)
+            unet += [(adapter, chosen.weight)] if chosen.weight else []
+            text += [(adapter, words)] if words else []
+    if live is not None and live.weight:
+        unet.append((live.adapter, live.weight))
+        text.append((live.adapter, live.weight))
+    return tuple(unet), tuple(text)
 
 
 def _groups(wanted: Sequence[_Wanted], batch_size: int) -> list[list[_Wanted]]:
@@ -192,7 +200,6 @@ class _Progress:
 def _sample(
     base: SharedBase,
     group: Sequence[_Wanted],
-    texts: dict[tuple[str, tuple[tuple[str, float], ...]], TextCondition],
     progress: _Progress,
     glimpses: bool,
 ) -> Generator[Any, Any, Tensor]:
@@ -200,8 +207,8 @@ def _sample(
     tasks = [
         PictureTask(
             seed=one.request.seed + one.index,
-            positive=always(texts[one.request.prompt, _mix_key(one.mix)]),
-            negative=always(texts[one.request.negative_prompt, _mix_key(one.mix)]),
+            positive=one.said[0],
+            negative=one.said[1],
             guidance=one.request.guidance_scale,
             mix=one.mix,
         )
@@ -228,6 +235,7 @@ def _sample(
         return latents
 
 
-def _hashes(requests: Sequence[GenerateRequest]) -> dict[str, str]:
+def _hashes(requests: Sequence[GenerateRequest], known_as: Callable[[str], str] | None) -> dict[str, str]:
     """The 12 hex digits by which other programs know each adapter file."""
-    return {a.sha256: a.sha256[:12] for request in requests for a in request.adapters}
+    used = {a.sha256 for request in requests for a in request.adapters}
+    return {sha256: sha256[:12] if known_as is None else known_as(sha256) for sha256 in used}

@@ -25,6 +25,7 @@ from lora_studio.pipeline.device import Precision
 from lora_studio.pipeline.families import Family, family_of
 from lora_studio.pipeline.slots import AdapterSlots
 from lora_studio.pipeline.source import BaseSource
+from lora_studio.pipeline.tokens import token_reader
 from lora_studio.pipeline.twin import training_tree
 from lora_studio.types import BaseInfo, Tag
 
@@ -39,6 +40,7 @@ class SharedBase:
         family: what differs between kinds of base.
         slots: adapter slots of the UNet and the text encoder.
         autoencoder: pictures to latents and back.
+        tokenize: words to tokens with their places, safe in any thread.
         scheduler_config: the noise schedule, as diffusers writes it.
     """
 
@@ -59,6 +61,7 @@ class SharedBase:
         self.slots = AdapterSlots({"unet": unet, "text_encoder": text_encoder})
         self.autoencoder = Autoencoder(vae, precision)
         self.family: Family = family_of(unet, vae, (tokenizer, text_encoder), self.slots, precision, source.card)
+        self.tokenize = token_reader(tokenizer)
         self.info = self._describe(source)
         self.vocabulary = _words(source.folder)
 
@@ -66,6 +69,11 @@ class SharedBase:
     def layers(self) -> Mapping[str, LayerShape]:
         """The layers that an adapter may change."""
         return self.slots.shapes
+
+    @property
+    def text_widths(self) -> dict[str, int]:
+        """Width of the token vectors of each text encoder, as embeddings must have them."""
+        return {"clip_l": int(self.text_encoder.config.hidden_size)}
 
     @property
     def latent_channels(self) -> int:
@@ -103,6 +111,7 @@ class SharedBase:
             prediction_type=str(self.scheduler_config.get("prediction_type", "epsilon")),
             defaults=self.family.defaults,
             recipes={str(kind): dict(changes) for kind, changes in source.card.get("recipes", {}).items()},
+            text_widths=self.text_widths,
             small=bool(source.card.get("small", False)),
         )
 

@@ -1,19 +1,42 @@
 """What the text says to the model, as a list over the steps.
 
 A conditioning is a tuple of segments, each valid up to its last step, each a weighted sum of text conditions:
-schedules, composition by AND and unequal lengths fit in without a rebuild. This module holds the form and the
-batching; how a text becomes embeddings is its family's business.
+schedules, composition by AND and unequal lengths fit in without a rebuild. This module holds the form, what is asked
+of a family, padding and batching; how a text becomes embeddings is its family's business.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
+from lora_studio.adapters.embedding import TextEmbedding
+from lora_studio.pipeline.calls import Mix
+from lora_studio.prompt.chunks import Chunk
+
 FOREVER = 2**31
+
+
+@dataclass(frozen=True, eq=False)
+class WantedText:
+    """One text to encode.
+
+    Attributes:
+        chunks: its tokens with their weights, at least one chunk.
+        embeddings: those that the chunks hold, by the name they have there.
+        mix: adapters with the weights at which they act on the text encoder.
+        clip_skip: layer of the text encoder to read, from its end; 1 is the last.
+        emphasis: one of `types.EMPHASES`.
+    """
+
+    chunks: tuple[Chunk, ...]
+    embeddings: Mapping[str, TextEmbedding] = field(default_factory=dict)
+    mix: Mix = ()
+    clip_skip: int = 1
+    emphasis: str = "original"
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +78,37 @@ def at_step(conditioning: Conditioning, step: int) -> tuple[TextCondition, ...]:
         if step <= segment.last_step:
             return segment.parts
     return conditioning[-1].parts
+
+
+def pad_alike(
+    positive: Conditioning, negative: Conditioning, empty: TextCondition
+) -> tuple[Conditioning, Conditioning]:
+    """Both with empty chunks behind the shorter texts, so that at each step all texts have one length.
+
+    A1111's "pad prompt/negative prompt to be same length" (modules/sd_samplers_cfg_denoiser.py, `pad_cond_uncond`).
+
+    Args:
+        positive, negative: what the prompts say.
+        empty: the empty text, of one chunk.
+    """
+    padded: dict[tuple[int, int], Tensor] = {}  # each text and length once, however many steps they hold at
+
+    def pad(part: TextCondition, length: int) -> TextCondition:
+        count = (length - part.embeddings.shape[0]) // empty.embeddings.shape[0]
+        if not count:
+            return part
+        key = (id(part.embeddings), count)
+        if key not in padded:
+            padded[key] = torch.cat([part.embeddings, *[empty.embeddings] * count])
+        return replace(part, embeddings=padded[key])
+
+    sides: tuple[list[Segment], list[Segment]] = ([], [])
+    for last_step in sorted({segment.last_step for segment in (*positive, *negative)}):
+        both = at_step(positive, last_step), at_step(negative, last_step)
+        longest = max(part.embeddings.shape[0] for parts in both for part in parts)
+        for side, parts in zip(sides, both, strict=True):
+            side.append(Segment(last_step, tuple(pad(part, longest) for part in parts)))
+    return tuple(sides[0]), tuple(sides[1])
 
 
 def batch(conditions: Sequence[TextCondition]) -> tuple[Tensor, Tensor | None]:

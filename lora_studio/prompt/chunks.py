@@ -17,7 +17,7 @@ It does not know a tokenizer (one is handed in) nor the tokens for begin, end an
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from lora_studio.prompt.attention import Span
@@ -68,11 +68,17 @@ class Vocabulary:
 
 @dataclass(frozen=True)
 class ChunkToken:
-    """A token of a chunk; a vector of an embedding has id 0. `place` is None where it was not typed."""
+    """A token of a chunk; a vector of an embedding has id 0. `place` is None where it was not typed.
+
+    `span` is the number of the span it comes from; `text` is what it was made of, blanks before it included, for
+    showing: it decides nothing.
+    """
 
     id: int
     weight: float
     place: Place | None
+    span: int = field(default=0, compare=False)
+    text: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -150,13 +156,14 @@ def cut_chunks(spans: Sequence[Span], known: Vocabulary, *, backtrack: int = BAC
     """Cut the spans of one text into chunks; time linear in the number of tokens and vectors."""
     cutter = _Cutter(backtrack)
     warnings: list[PromptWarning] = []
-    for span in spans:
+    before = ""  # what the span before left behind its last token: blanks
+    for number, span in enumerate(spans):
         if span.is_break:
             cutter.next()
             continue
         tokens = known.tokenize(span.text)
         ids = tuple(token.id for token in tokens)
-        position = 0
+        position = shown = 0
         while position < len(tokens):
             cutter.make_room(ids[position] == known.comma)
             embedding, length = _embedding_at(ids, position, known)
@@ -167,8 +174,11 @@ def cut_chunks(spans: Sequence[Span], known: Vocabulary, *, backtrack: int = BAC
                 embedding, length = None, 1
                 place = span.words.place(tokens[position].start, tokens[position].end)
             id_ = ids[position] if embedding is None else 0
-            cutter.add(embedding, ChunkToken(id_, span.weight, place))
+            text = before + span.text[shown : max(shown, tokens[position + length - 1].end)]
+            before, shown = "", shown + len(text) - len(before)
+            cutter.add(embedding, ChunkToken(id_, span.weight, place, number, text))
             position += length
+        before += span.text[shown:]
     if cutter.tokens or not cutter.full:
         cutter.next(last=True)
     return Chunks(tuple(cutter.full), cutter.count, tuple(warnings))

@@ -1,34 +1,49 @@
-"""The texts that travel inside a PNG: A1111's `parameters` and our own exact request.
+"""The text that travels inside a PNG for other programs: A1111's `parameters`.
 
-`parameters` follows the writer of AUTOMATIC1111 stable-diffusion-webui v1.10.1 (`modules/processing.py`,
-`create_infotext`; quoting from `modules/infotext_utils.py`, `quote`): the prompt, a line `Negative prompt: ...`,
-one line of `Key: value` pairs with the version last. That format cannot carry everything (names lose characters,
-a prompt may look like the last line), so the request itself stands beside it as JSON under `CHUNK`.
+It follows the writer of AUTOMATIC1111 stable-diffusion-webui v1.10.1 (`modules/processing.py`, `create_infotext`;
+quoting from `modules/infotext_utils.py`, `quote`): the prompt with its `<lora:...>` tags, a line
+`Negative prompt: ...`, one line of `Key: value` pairs with the version last. Names of adapters are written as Civitai's
+reader finds them (letters, digits, `_ . -`; https://github.com/civitai/civitai,
+`src/utils/metadata/automatic.metadata.ts`), and hashes as A1111 knows the files, so that it finds them under any name.
 
-It does not know files or hashes' origins: model and adapter hashes are handed in. It only writes A1111's text; it
-does not read it.
+A prompt that A1111's reader would not give back as it is (it trims lines, and takes a line `Negative prompt:` for the
+beginning of the other one) stands a second time in `Raw prompt`, as Fooocus does it. The exact request stands beside
+the text in a chunk of its own (`lora_studio.prompt.request_chunk`).
+
+It does not know files or hashes' origins: they are handed in. Reading is the part of `lora_studio.prompt.readers`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
 
 from lora_studio import __version__
-from lora_studio.errors import InvalidInput
-from lora_studio.types import GenerateRequest, from_json, to_json
+from lora_studio.prompt.comments import strip_comments
+from lora_studio.prompt.readers.parameters import OURS, RAW, read_parameters
+from lora_studio.prompt.request_chunk import CHUNK, PARAMETERS, read_request_chunk, request_chunk
+from lora_studio.prompt.source import SourceText
+from lora_studio.prompt.tags import find_tags
+from lora_studio.types import AdapterWeight, GenerateRequest
 from lora_studio.types.generate import a1111_sampler
 
-PARAMETERS = "parameters"
-"""Keyword of the PNG text chunk that A1111, Forge and Civitai read."""
+__all__ = [
+    "CHUNK",
+    "PARAMETERS",
+    "ModelFacts",
+    "infotext",
+    "number",
+    "quote",
+    "read_request_chunk",
+    "request_chunk",
+    "safe_name",
+]
 
-CHUNK = "lora_studio"
-"""Keyword of the PNG text chunk that holds the exact request."""
-
-CHUNK_FORMAT = 1
+_EMPHASES = {"original": "Original", "no norm": "No norm"}
+"""A1111's names; ComfyUI's and compel's ways have none there and are written under ours."""
 
 
 @dataclass(frozen=True)
@@ -46,19 +61,39 @@ class ModelFacts:
 
 def infotext(request: GenerateRequest, facts: ModelFacts, *, index: int = 0) -> str:
     """A1111's `parameters` text of picture `index` (0-based; its seed is `request.seed + index`)."""
-    names = _tag_names(request)
-    tags = [f"<lora:{name}:{number(a.weight)}>" for name, a in zip(names, request.adapters, strict=True)]
-    lines = [" ".join([request.prompt, *tags])]
-    if request.negative_prompt:
-        lines.append(f"Negative prompt: {request.negative_prompt}")
+    names = tag_names(request.adapters)
+    tags = [_tag(name, adapter) for name, adapter in zip(names, request.adapters, strict=True)]
     pairs = _pairs(request, facts, names, request.seed + index)
-    lines.append(", ".join(f"{key}: {quote(value)}" for key, value in pairs))
-    return "\n".join(lines)
+    words = _without_tags(request.prompt)
+    for tagged in (_behind(words, tags), " ".join([*tags, words])):
+        text = _lines(tagged, request.negative_prompt, pairs)
+        found = read_parameters(text)
+        if [one.name for one in found.adapters] == names:
+            break  # else a `<` of the prompt swallows the tags behind it
+    raw = [
+        (key, given)
+        for key, given, read in (
+            (RAW[0], request.prompt, found.prompt),
+            (RAW[1], request.negative_prompt, found.negative),
+        )
+        if given != read
+    ]
+    return _lines(tagged, request.negative_prompt, pairs, raw) if raw else text
+
+
+def _lines(prompt: str, negative: str, pairs: Sequence[tuple[str, str]], raw: Sequence[tuple[str, str]] = ()) -> str:
+    """The whole text; `raw` prompts are quoted whatever they hold, and stand before the version."""
+    written = [f"{key}: {quote(value)}" for key, value in pairs]
+    written[-1:-1] = [f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in raw]
+    lines = [prompt, f"Negative prompt: {negative}"] if negative else [prompt]
+    return "\n".join([*lines, ", ".join(written)])
 
 
 def _pairs(request: GenerateRequest, facts: ModelFacts, names: list[str], seed: int) -> list[tuple[str, str]]:
     """Key and value of the last line, in A1111's order."""
     sampler, schedule = a1111_sampler(request.sampler)
+    if schedule is None and sampler.startswith("DPM++"):
+        schedule = "Uniform"  # left out it would be Automatic, which is Karras for these in A1111
     pairs = [("Steps", str(request.num_inference_steps)), ("Sampler", sampler)]
     if schedule is not None:
         pairs.append(("Schedule type", schedule))
@@ -67,32 +102,76 @@ def _pairs(request: GenerateRequest, facts: ModelFacts, names: list[str], seed: 
         ("Seed", str(seed)),
         ("Size", f"{request.width}x{request.height}"),
         ("Model hash", facts.model_hash),
-        ("Model", facts.model_name),
+        ("Model", _plain(facts.model_name)),
     ]
     if request.init_image is not None:
         pairs.append(("Denoising strength", number(request.strength)))
+    if request.clip_skip > 1:
+        pairs.append(("Clip skip", str(request.clip_skip)))
     pairs.append(("RNG", "CPU"))
     known = [
         f"{name}: {facts.adapter_hashes[a.sha256]}"
         for name, a in zip(names, request.adapters, strict=True)
         if a.sha256 in facts.adapter_hashes
     ]
-    if known:
-        pairs.append(("Lora hashes", ", ".join(known)))
-    return [*pairs, ("Version", f"lora-studio {__version__}")]
+    embeddings = [f"{_plain(one.name)}: {one.sha256[:12]}" for one in request.embeddings]
+    for key, listed in (("Lora hashes", known), ("TI hashes", embeddings)):
+        if listed:
+            pairs.append((key, ", ".join(listed)))
+    if request.emphasis != "original":
+        pairs.append(("Emphasis", _EMPHASES.get(request.emphasis, request.emphasis)))
+    if request.pad_prompts:
+        pairs.append(("Pad conds", "True"))
+    if request.old_scheduling:
+        pairs.append(("Old prompt editing timelines", "True"))
+    return [*pairs, ("Version", f"{OURS} {__version__}")]
 
 
-def _tag_names(request: GenerateRequest) -> list[str]:
-    """The adapters' names as `<lora:...>` and `Lora hashes` can hold them: without `: , < >`, each one once."""
+# ------------------------------------------------------------ tags and names
+def _tag(name: str, adapter: AdapterWeight) -> str:
+    """`<lora:name:unet>`, or `<lora:name:te:unet>` where the text encoder's part has a weight of its own."""
+    te = adapter.text_encoder_weight
+    parts = [adapter.weight] if te is None or te == adapter.weight else [te, adapter.weight]
+    return f"<lora:{name}:{':'.join(number(part) for part in parts)}>"
+
+
+def _without_tags(prompt: str) -> str:
+    """The prompt without LoRA tags that somebody typed: what acts is the request's list, written once."""
+    places = [tag.place for tag in find_tags(SourceText.typed(prompt)) if tag.kind in ("lora", "lyco")]
+    edges = [0, *(edge for place in places if place for edge in (place.start, place.end)), len(prompt)]
+    return "".join(prompt[start:end] for start, end in zip(edges[::2], edges[1::2], strict=True))
+
+
+def _behind(words: str, tags: list[str]) -> str:
+    """The tags after the words, on a line of their own where a comment would hide them."""
+    if not tags:
+        return words
+    _, comments = strip_comments(SourceText.typed(words))
+    hidden = bool(comments) and comments[-1].end >= len(words.rstrip("\n"))
+    return words + ("\n" if hidden else " ") + " ".join(tags)
+
+
+def safe_name(name: str, otherwise: str) -> str:
+    """A name in Civitai's letters; `otherwise` where nothing is left of it."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", name).strip("_.-") or otherwise
+
+
+def tag_names(adapters: Sequence[AdapterWeight]) -> list[str]:
+    """The adapters' names as tags and lists of hashes hold them, each one once."""
     names: list[str] = []
-    for adapter in request.adapters:
-        plain = "".join(c for c in adapter.name if c not in ':,<>\r\n"').strip() or adapter.sha256[:12]
+    for adapter in adapters:
+        plain = safe_name(adapter.name, adapter.sha256[:12])
         name, count = plain, 1
         while name in names:
             count += 1
             name = f"{plain}_{count}"
         names.append(name)
     return names
+
+
+def _plain(name: str) -> str:
+    """A name that needs no quotes, which Civitai's reader would take for a list."""
+    return re.sub(r'[,:"\r\n]+', "", name).strip()
 
 
 def number(value: float) -> str:
@@ -104,36 +183,3 @@ def number(value: float) -> str:
 def quote(value: str) -> str:
     """`value` as it stands, or as a JSON string where it holds a comma, a colon or a line break."""
     return json.dumps(value, ensure_ascii=False) if any(c in value for c in ",:\n") else value
-
-
-def request_chunk(request: GenerateRequest, index: int = 0) -> str:
-    """The exact request, and which of its pictures this is (0-based), as the text of the chunk `CHUNK`."""
-    data = {"format": CHUNK_FORMAT, "version": __version__, "index": index, "request": to_json(request)}
-    return json.dumps(data, ensure_ascii=False, sort_keys=True)
-
-
-def read_request_chunk(text: str) -> tuple[GenerateRequest, int]:
-    """What `request_chunk` wrote: the request and the picture's index in it.
-
-    Raises:
-        InvalidInput: the text is no such chunk, or one of a newer format.
-    """
-    try:
-        data: Any = json.loads(text)
-    except ValueError:
-        data = None
-    if not isinstance(data, dict) or "request" not in data:
-        raise InvalidInput(
-            f"The picture's text {text[:60]!r} is no request of LoRA Studio; drop a picture that was saved here.",
-            code="chunk_unreadable",
-            given=text[:60],
-        )
-    if data.get("format") != CHUNK_FORMAT:
-        raise InvalidInput(
-            f"The picture's request has format {data.get('format')!r}; this version reads {CHUNK_FORMAT}; "
-            "update LoRA Studio to read it.",
-            code="chunk_format",
-            given=str(data.get("format")),
-            allowed=str(CHUNK_FORMAT),
-        )
-    return from_json(GenerateRequest, data["request"]), int(data.get("index", 0))

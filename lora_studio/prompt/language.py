@@ -13,6 +13,7 @@ text is weighed once.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -29,6 +30,8 @@ from lora_studio.prompt.tags import LoraTag, Tag, find_tags, read_loras, take_ta
 
 Weigh = Callable[[SourceText], tuple[tuple[Span, ...], tuple[PromptWarning, ...]]]
 """A reading of weights: `parse_attention` (A1111's) or `parse_comfy`."""
+
+_SPECIAL = re.compile(r"[\\()\[\]]|:(?=[\s\d.+-])")
 
 READINGS = ("a1111", "comfy")
 
@@ -124,6 +127,14 @@ def parse(
         warnings += found
     parts = tuple(_part(part, counting, weigh, warnings) for part in parted)
     return ParsedPrompt(text, words, comments, tags, loras, parts, gather(warnings))
+
+
+def escape(text: str) -> str:
+    """`text` with backslashes, so that brackets are characters and `:3` at its end is no weight.
+
+    For `#`, AND, BREAK and tags the language has no escape.
+    """
+    return _SPECIAL.sub(lambda found: ":\\" if found.group() == ":" else "\\" + found.group(), text)
 
 
 def _part(part: Weighted, counting: Counting, weigh: Weigh, warnings: list[PromptWarning]) -> Part:

@@ -26,6 +26,15 @@ No sentence stands here: a page says each code in its own language. The codes an
     embedding_too_long    {name, vectors, allowed}  an embedding that fits in no chunk: read as words
     more_alike            {code, count}         `count` further warnings of that code were left out
 
+Said where the names of a text are looked up:
+
+    adapter_not_found     {tag, name}           a <lora:...> tag that names no adapter of the library
+    adapter_not_found_near {tag, name, near}    the same, with names that are like it
+    tag_overruled         {tag, name, weight}   the mix has that adapter with another weight, which is used
+    tag_weight_limit      {tag, allowed}        a weight beyond what a mix may have; held there
+    embedding_misfit      {name}                an installed embedding for another kind of base: read as words
+    embedding_not_installed {name}              a word that looks like an embedding's name: read as ordinary words
+
 It does not know the stages that find them.
 """
 

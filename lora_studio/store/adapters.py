@@ -74,7 +74,9 @@ class Adapters:
             )
             row = connection.execute(query).one()
             self._references.add(connection, "adapter", _holder(row), entry.owner, [entry.sha256, entry.cover])
-            return _entry(row)
+            added = _entry(row)
+        self.short_hash(added.sha256)  # once now, so that a search by hash finds it computed
+        return added
 
     def get(self, sha256: str, owner: str | None = None) -> AdapterEntry:
         """The entry of a file: the owner's or a sample's where `owner` is given, else the oldest. Raises `NotFound`."""
@@ -114,6 +116,19 @@ class Adapters:
             code="adapter_missing",
             given=asked,
         )
+
+    def short_hash(self, sha256: str) -> str:
+        """The 12 hex digits by which A1111 and Civitai know a LoRA file: kohya's hash where the header has one, else
+        that of its tensors; of a file that is gone the beginning of `sha256`."""
+        with self._database.read() as connection:
+            row = connection.execute(select(adapter.c.metadata).where(adapter.c.sha256 == sha256)).first()
+        written = str((row.metadata or {}).get("sshs_model_hash", "")) if row is not None else ""
+        if re.fullmatch(r"[0-9a-f]{12,64}", written.casefold()):
+            return written.casefold()[:12]
+        try:
+            return self._files.tensors_hash(sha256)[:12]
+        except NotFound:
+            return sha256[:12]
 
     def list(self, owner: str | None = None) -> builtins.list[AdapterEntry]:
         """The owner's entries, the command line's, the samples (everybody's for None), newest first, samples last."""

@@ -24,6 +24,7 @@ from lora_studio.store.presence import Presence
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SUFFIX = re.compile(r"(\.[a-z0-9]{1,16})?")
 _CHUNK = 1 << 20
+_HASH_SUFFIX = ".tensors"
 _COMMON = (".png", ".safetensors", ".webp", ".json", "")
 THUMBNAIL_SIZES = (16, 1024)
 
@@ -35,7 +36,7 @@ class FileStore:
         self._files = root / "files"
         self._thumbs = root / "thumbs"
         self.latents = root / "latents"
-        """What was computed from pictures; a file's name starts with its picture's sha256, and goes with it."""
+        """What was computed from files; a name starts with the file's sha256, and goes with it."""
         self._presence = presence
         make_folder(self._files)
         make_folder(self._thumbs)
@@ -97,6 +98,26 @@ class FileStore:
     def has(self, sha256: str) -> bool:
         """True when the file is there."""
         return _SHA256.fullmatch(sha256) is not None and self._find(sha256) is not None
+
+    def tensors_hash(self, sha256: str) -> str:
+        """sha256 of what stands behind the header of a safetensors file: A1111 and Civitai know LoRA files by it, since
+        it stays when the header is edited (kohya's "AutoV3"). Computed once and kept; a file without such a header is
+        hashed whole.
+
+        Raises:
+            NotFound: the file is not there, or `sha256` is none.
+        """
+        path = self.path(sha256)
+        kept = self.latents / sha256[:2] / f"{sha256}{_HASH_SUFFIX}"
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            known = kept.read_text(encoding="ascii")
+            if _SHA256.fullmatch(known):
+                return known
+        found = _tensors_hash(path)
+        with contextlib.suppress(StorageError):  # a full disk costs time, not the answer
+            make_folder(kept.parent)
+            write_atomically(kept, (found.encode(),), self._presence.name)
+        return found
 
     def delete(self, sha256: str) -> None:
         """Remove a file and all that was made of it for good; one that is not there is no error."""
@@ -173,6 +194,20 @@ def _chunks(path: Path) -> Iterator[bytes]:
             path=str(path),
             reason=reason,
         ) from error
+
+
+def _tensors_hash(path: Path) -> str:
+    """sha256 of the bytes behind a safetensors header, of all bytes where there is none."""
+    digest = hashlib.sha256()
+    skip = None
+    for chunk in _chunks(path):
+        if skip is None:
+            end = int.from_bytes(chunk[:8], "little") + 8
+            skip = end if chunk[8:9] == b"{" and end <= path.stat().st_size else 0
+        passed = min(skip, len(chunk))
+        digest.update(chunk[passed:])
+        skip -= passed
+    return digest.hexdigest()
 
 
 def _checked(chunks: Iterator[bytes], sha256: str, target: Path) -> Iterator[bytes]:

@@ -68,9 +68,14 @@ class References:
         with self._database.read() as connection:
             return bool(connection.scalar(select(exists(select(file_reference.c.sha256).where(mine)))))
 
-    def forget(self, connection: Connection, sha256: str, owner: str) -> None:
-        """Drop every reference to a file, so that it goes whoever mentions it; call `settle` after the transaction."""
-        connection.execute(delete(file_reference).where(file_reference.c.sha256 == sha256))
+    def forget(self, connection: Connection, sha256: str, owner: str, keep: str = "") -> None:
+        """Drop every reference to a file, so that it goes whoever mentions it; call `settle` after the transaction.
+
+        Args:
+            keep: a kind of holder whose references stay, and the file with them while there is one.
+        """
+        mine = (file_reference.c.sha256 == sha256) & (file_reference.c.holder != keep)
+        connection.execute(delete(file_reference).where(mine))
         self.doom(connection, [sha256], owner)
 
     def doom(self, connection: Connection, hashes: Iterable[str], owner: str) -> None:

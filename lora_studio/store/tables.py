@@ -115,6 +115,25 @@ adapter = Table(
     sqlite_autoincrement=True,
 )
 
+embedding = Table(
+    "embedding",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("sha256", String, nullable=False),
+    Column("owner", String, nullable=False),
+    Column("name", String, nullable=False),
+    Column("created", Float, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("vectors", Integer, nullable=False),
+    Column("widths", JSON, nullable=False),
+    Column("tensors", String, nullable=False),
+    Column("metadata", JSON, nullable=False),
+    Column("deleted", Float),
+    UniqueConstraint("sha256", "owner"),
+    Index("ix_embedding_owner_name", "owner", "name"),
+    sqlite_autoincrement=True,
+)
+
 dataset = Table(
     "dataset",
     metadata,
@@ -210,6 +229,18 @@ sample_cell = Table(
     Column("request", JSON, nullable=False),
     Column("result", JSON(none_as_null=True)),
     Column("note", Text, nullable=False),
+)
+
+style = Table(
+    "style",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("owner", String, nullable=False),
+    Column("name", String, nullable=False),
+    Column("prompt", Text, nullable=False),
+    Column("negative_prompt", Text, nullable=False),
+    UniqueConstraint("owner", "name"),
+    sqlite_autoincrement=True,
 )
 
 file_reference = Table(

@@ -1,11 +1,12 @@
 """One folder that holds everything that is kept, and the rooms in it.
 
     workspace.db     what there is (SQLite)
-    files/           pictures, adapters, checkpoints, by their sha256
+    files/           pictures, adapters, embeddings, checkpoints, by their sha256
     thumbs/          small pictures, made again when missing
     openers/         who has it open (locks)
 
-Opening makes the folders, brings the database to its newest form, and clears away what a crash left unfinished.
+Opening makes the folders, brings the database to its newest form, and clears away what a crash left unfinished and
+what was deleted long enough ago.
 Jobs are not touched: the engine asks for `jobs.recover()`.
 """
 
@@ -23,11 +24,13 @@ from lora_studio.store.adapters import Adapters
 from lora_studio.store.database import Database
 from lora_studio.store.datasets import Datasets
 from lora_studio.store.disk import make_folder
+from lora_studio.store.embeddings import UNDO_SECONDS, Embeddings
 from lora_studio.store.files import FileStore
 from lora_studio.store.jobs import Jobs
 from lora_studio.store.notebooks import Notebooks
 from lora_studio.store.presence import Presence
 from lora_studio.store.references import References
+from lora_studio.store.styles import Styles
 from lora_studio.store.tables import workspace as workspace_table
 
 
@@ -43,7 +46,9 @@ class Workspace:
         self._presence = presence
         self.jobs = Jobs(database, self.references, presence)
         self.adapters = Adapters(database, self.references, files)
+        self.embeddings = Embeddings(database, self.references)
         self.datasets = Datasets(database, self.references, files)
+        self.styles = Styles(database)
         self.notebooks = Notebooks(database, self.references, self.jobs)
 
     @classmethod
@@ -66,6 +71,7 @@ class Workspace:
             files.sweep()
             made = cls(root, database, files, presence)
             made.references.settle()
+            made.embeddings.purge(time.time() - UNDO_SECONDS)
             made._sign()
             opened.pop_all()
         return made

@@ -24,6 +24,7 @@ from lora_studio.dataset.examples import Example
 from lora_studio.errors import DatasetError, InvalidInput, TrainingDiverged
 from lora_studio.pipeline.base import SharedBase
 from lora_studio.pipeline.calls import Blob, LiveAdapter, ModelCall, NeedPreview, Report, Turn
+from lora_studio.prompt.language import escape
 from lora_studio.train.data import Batch, TrainingData, prepare
 from lora_studio.train.export import FILE_DTYPE, RunFacts, check_change, check_readers, metadata_of, to_file
 from lora_studio.train.noise import Draw, NoiseSchedule, adapter_weight, learning_rate
@@ -246,10 +247,13 @@ class _Run:
         return self._student.adapter(f"live:{id(self)}:{self.step}")
 
     def _requests(self) -> tuple[GenerateRequest, ...]:
-        """What previews show: the prompts that were asked for, else the first captions; always the same seeds."""
+        """What previews show: the prompts that were asked for, else the first captions; always the same seeds.
+
+        A caption is no prompt: its brackets are words to the training, and so they are to the preview.
+        """
         defaults = self._base.info.defaults
         prompts = self._config.preview_prompts or tuple(
-            dict.fromkeys(example.caption for example in self._examples if example.caption)
+            dict.fromkeys(escape(example.caption) for example in self._examples if example.caption)
         )
         return tuple(
             GenerateRequest(

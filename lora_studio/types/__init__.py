@@ -4,8 +4,9 @@
 for, `train` what a training is asked for, `jobs` what the engine's boundary speaks, `library` what is kept.
 """
 
+from lora_studio.types.explain import ExplainOptions
 from lora_studio.types.fields import FieldSpec, describe, from_json, to_json
-from lora_studio.types.generate import SAMPLERS, AdapterWeight, GenerateRequest, parse_sampler
+from lora_studio.types.generate import EMPHASES, SAMPLERS, AdapterWeight, EmbeddingUse, GenerateRequest, parse_sampler
 from lora_studio.types.jobs import (
     BaseDefaults,
     BaseInfo,
@@ -25,13 +26,17 @@ from lora_studio.types.library import (
     Cell,
     DatasetItem,
     DatasetManifest,
+    EmbeddingEntry,
     Notebook,
     RefusedPicture,
+    StyleEntry,
     adapter_name,
+    embedding_name,
 )
 from lora_studio.types.train import RECIPES, TrainConfig, recipe
 
 __all__ = [
+    "EMPHASES",
     "LOCAL",
     "RECIPES",
     "SAMPLERS",
@@ -43,9 +48,12 @@ __all__ = [
     "DatasetItem",
     "DatasetManifest",
     "DeviceInfo",
+    "EmbeddingEntry",
+    "EmbeddingUse",
     "EngineInfo",
     "Event",
     "EventType",
+    "ExplainOptions",
     "FieldSpec",
     "GenerateRequest",
     "Job",
@@ -54,10 +62,12 @@ __all__ = [
     "JobState",
     "Notebook",
     "RefusedPicture",
+    "StyleEntry",
     "Tag",
     "TrainConfig",
     "adapter_name",
     "describe",
+    "embedding_name",
     "from_json",
     "parse_sampler",
     "recipe",

@@ -94,13 +94,14 @@ def check(obj: Any) -> None:
         wanted = _numeric_kind(hints[field.name])
         if wanted is not None:
             _check_number(field, value, wanted)
-        if field.choices and value not in field.choices:
+        choices = ("true", "false") if hints[field.name] is bool else field.choices
+        if choices and not (isinstance(value, bool) if hints[field.name] is bool else value in choices):
             raise InvalidInput(
-                f"{field.name} was given as {value!r}; allowed is {field.allowed}; choose one of these.",
+                f"{field.name} was given as {value!r}; allowed is one of {', '.join(choices)}; choose one of these.",
                 code="field_choice",
                 field=field.name,
                 given=str(value),
-                allowed=", ".join(field.choices),
+                allowed=", ".join(choices),
             )
 
 

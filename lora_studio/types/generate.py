@@ -24,6 +24,10 @@ _A1111_NAMES = {
 
 MAX_PROMPT = 10_000
 
+EMPHASES = ("original", "no norm", "comfy", "compel")
+"""How the weights of words act on their embeddings (`lora_studio.pipeline.emphasis` has the formulas): A1111's rule,
+the same without restoring the mean, ComfyUI's, compel's. `comfy` also reads the brackets as ComfyUI does."""
+
 
 def parse_sampler(name: str) -> str:
     """Our name of a sampler written in any case, in our words or A1111's.
@@ -51,12 +55,21 @@ def a1111_sampler(name: str) -> tuple[str, str | None]:
 
 @dataclass(frozen=True)
 class AdapterWeight:
-    """One adapter in a mix: its file's sha256, the name it was chosen by, and the weight `s` of `W + s·ΔW`."""
+    """One adapter in a mix: its file's sha256, the name it was chosen by, and the weight `s` of `W + s·ΔW`.
+
+    `text_encoder_weight` is the `s` of the text encoder's layers where it is another one; None: `weight` holds for all.
+    """
 
     sha256: str
     name: str
     weight: float = spec(
         1.0, doc="How strongly this LoRA acts; 0 is not at all, 1 as trained.", minimum=-10, maximum=10
+    )
+    text_encoder_weight: float | None = spec(
+        None,
+        doc="How strongly it acts on the reading of the words; as the weight if left out.",
+        minimum=-10,
+        maximum=10,
     )
 
     def __post_init__(self) -> None:
@@ -64,11 +77,20 @@ class AdapterWeight:
 
 
 @dataclass(frozen=True)
+class EmbeddingUse:
+    """A textual-inversion embedding that the texts may name: the name as it stands in them, its file's sha256."""
+
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True)
 class GenerateRequest:
     """Everything that decides the pixels.
 
     Picture i of `num_images` is made from `seed + i`. `init_image` and `mask` are sha256 of stored pictures;
-    with `strength` they make image-to-image and inpainting; None means pure noise.
+    with `strength` they make image-to-image and inpainting; None means pure noise. `adapters` and `embeddings` are
+    the whole truth about which files act: a `<lora:...>` tag in the text is taken out and does nothing of itself.
     """
 
     prompt: str = spec(doc="What you want to see.")
@@ -85,11 +107,30 @@ class GenerateRequest:
     negative_prompt: str = spec("", doc="Things to avoid.")
     num_images: int = spec(1, doc="How many pictures; picture i uses seed + i.", minimum=1, maximum=1000)
     adapters: tuple[AdapterWeight, ...] = ()
+    styles: tuple[str, ...] = ()
+    """Names of styles to put around the words; whoever completes the request does so and leaves none."""
     base: str = ""
     """sha256 of the base's weights that the request was made for; empty means whichever is loaded."""
     init_image: str | None = None
     mask: str | None = None
     strength: float = spec(1.0, doc="How much of the first picture is redrawn.", minimum=0, maximum=1, advanced=True)
+    embeddings: tuple[EmbeddingUse, ...] = ()
+    clip_skip: int = spec(
+        1,
+        doc="Which layer of the text encoder is read, from its end: 1 is the last, 2 the one before it.",
+        minimum=1,
+        maximum=12,
+        advanced=True,
+    )
+    emphasis: str = spec(
+        "original", doc="How weights in brackets, like (red:1.3), act on the words.", choices=EMPHASES, advanced=True
+    )
+    pad_prompts: bool = spec(
+        False, doc="Fill the shorter of prompt and negative prompt up to the longer with empty words.", advanced=True
+    )
+    old_scheduling: bool = spec(
+        False, doc="Count the steps of [from:to:when] as A1111 did before version 1.6.", advanced=True
+    )
 
     def __post_init__(self) -> None:
         check(self)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-JobKind = Literal["generate", "train", "load_base", "import_adapter"]
+JobKind = Literal["generate", "train", "load_base", "import_adapter", "import_embedding"]
 """generate: payload is a `GenerateRequest` (+ optional "notebook", "cell").
 train: payload is {"config": TrainConfig} or {"resume": run's job id}.
 load_base: payload is {"base": embedded | folder | hub id}.
-import_adapter: payload is {"file": sha256 in the store, "name": what to call it}."""
+import_adapter: payload is {"file": sha256 in the store, "name": what to call it}; it may be an embedding too.
+import_embedding: payload is the same."""
 
 JobState = Literal["queued", "running", "stopping", "done", "failed", "cancelled", "interrupted"]
 """queued: waits for its first turn. running: has had one. stopping: cancelled, its present turn runs out.
@@ -44,7 +45,8 @@ generation; checkpoint {"step", "sha256"}; resumed {"step"}; warning {"code", "m
 done {...result}; error {"type", "code", "message", "values"}.
 Result of generate: {"images": [{"sha256", "seed", "width", "height"}], "seconds"};
 of train: {"adapter": sha256, "name", "steps", "seconds", "final_loss", "trainable_parameters", "base_parameters"};
-of load_base: {"base": BaseInfo}; of import_adapter: {"adapter": sha256, "name", "warnings": [...]}."""
+of load_base: {"base": BaseInfo}; of import_adapter: {"adapter": sha256, "name", "warnings": [...]};
+of import_embedding: {"embedding": sha256, "name", "vectors", "warnings": [...]}."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,8 @@ class BaseInfo:
     defaults: BaseDefaults
     recipes: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Recipe name to the training settings that were measured best on this base."""
+    text_widths: dict[str, int] = field(default_factory=dict)
+    """Width of the vectors of each text encoder, {"clip_l": 768}: what an embedding must have to act here."""
     small: bool = False
     """True for the embedded base: the app then says what it can learn from and what to use for real work."""
 

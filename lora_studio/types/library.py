@@ -1,4 +1,4 @@
-"""What is kept: adapters, datasets, notebooks and their cells."""
+"""What is kept: adapters, embeddings, datasets, notebooks and their cells."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from lora_studio.errors import InvalidInput
 
 ADAPTER_SUFFIX = ".safetensors"
 """How the name of a LoRA file ends, in any case."""
+
+EMBEDDING_SUFFIXES = (".safetensors", ".pt", ".bin", ".png")
+"""How the name of an embedding's file may end, in any case."""
 
 LOCAL = "local"
 """Owner of what the command line makes. Until there are accounts every page of this machine sees it too."""
@@ -38,6 +41,48 @@ class AdapterEntry:
     sample: bool = False
     """True for the ones that come with the app."""
     metadata: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StyleEntry:
+    """A named piece of prompt that is put around or behind what is typed (see `lora_studio.prompt.styles`)."""
+
+    name: str
+    owner: str
+    prompt: str = ""
+    negative_prompt: str = ""
+
+
+@dataclass(frozen=True)
+class EmbeddingEntry:
+    """One textual-inversion embedding in the library; `sha256` of its file is its identity, the name is what prompts
+    call it."""
+
+    sha256: str
+    name: str
+    owner: str
+    created: float
+    size: int
+    """Bytes of the file."""
+    vectors: int
+    """How many places its name takes in a prompt."""
+    widths: dict[str, int]
+    """Width of the vectors of each text encoder: {"clip_l": 768}, for SDXL with "clip_g" too."""
+    tensors: str = ""
+    """sha256 of its safetensors form, where the file itself is a pickle or a picture; empty where it is that form."""
+    metadata: dict[str, str] = field(default_factory=dict)
+    """What the file says of itself: step, sd_checkpoint_name ..."""
+    deleted: float | None = None
+    """When it was deleted; it can be brought back for an hour."""
+
+    @property
+    def readable(self) -> str:
+        """sha256 of the file that is to be opened."""
+        return self.tensors or self.sha256
+
+    def fits(self, widths: dict[str, int]) -> bool:
+        """True where a base's text encoders take vectors of these widths; a base that does not say takes all."""
+        return not widths or self.widths == widths
 
 
 @dataclass(frozen=True)
@@ -114,3 +159,17 @@ def adapter_name(file: str) -> str:
             given=file,
         )
     return file[: -len(ADAPTER_SUFFIX)]
+
+
+def embedding_name(file: str) -> str:
+    """The name that an embedding has by the name of its file. Raises `InvalidInput` for files of another kind."""
+    for suffix in EMBEDDING_SUFFIXES:
+        if file.casefold().endswith(suffix) and len(file) > len(suffix):
+            return file[: -len(suffix)]
+    allowed = ", ".join(EMBEDDING_SUFFIXES)
+    raise InvalidInput(
+        f"The file {file!r} is no embedding that is read here; give a file that ends in one of {allowed}.",
+        code="embedding_suffix",
+        given=file,
+        allowed=allowed,
+    )

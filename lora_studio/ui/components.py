@@ -30,11 +30,25 @@ class Header(Panel):
         super().__init__("header")
 
 
+class Recall(Panel):
+    """Taking over what made a picture: the button for it, and what was not taken over, with a way back."""
+
+    def __init__(self) -> None:
+        super().__init__("recall")
+
+
 class PromptHelp(Panel):
     """Suggestions while typing, trigger words as chips, and the words that the base never saw."""
 
     def __init__(self) -> None:
         super().__init__("prompt-help")
+
+
+class Explain(Panel):
+    """How one of the two texts is read: tokens, weights, schedules, remarks; for the prompt also styles and copying."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(f"explain-{text}")
 
 
 class LoraStack(Panel):

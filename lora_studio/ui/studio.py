@@ -5,6 +5,7 @@ It knows no widgets and no HTTP.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from lora_studio.engine.protocol import Engine
 from lora_studio.errors import InvalidInput, NotFound, StudioError
 from lora_studio.settings import Settings
 from lora_studio.store import Workspace
-from lora_studio.types import AdapterEntry, BaseInfo, Cell, DatasetManifest, Job
+from lora_studio.types import AdapterEntry, BaseInfo, Cell, DatasetManifest, EmbeddingEntry, Job
 
 SHELL = "local"
 """Owner of what the command line makes; as the server listens on this machine alone, every page may use it."""
@@ -82,6 +83,13 @@ class Ask:
             raise _bad(name, value, "an object")
         return value
 
+    def names(self, name: str) -> tuple[str, ...]:
+        """A list of texts of the call, none where it is left out. Raises `InvalidInput`."""
+        value = self.data.get(name, [])
+        if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+            raise _bad(name, value, "a list of texts")
+        return tuple(value)
+
     def new_id(self, name: str) -> str:
         """An id that the page chose: 32 hexadecimal digits. Raises `InvalidInput`."""
         value = self.text(name)
@@ -135,6 +143,21 @@ class Ask:
         raise NotFound(
             f"The library has no LoRA file {wanted[:80]!r}; it may have been deleted.",
             code="adapter_file_missing",
+            given=wanted[:80],
+        )
+
+    def embedding(self, deleted: bool = False) -> EmbeddingEntry:
+        """An embedding that the caller sees, or one that is `deleted` and can come back. Raises `NotFound`."""
+        wanted = self.text("sha256")
+        embeddings = self.studio.workspace.embeddings
+        for owner in (self.owner, SHELL):
+            with contextlib.suppress(NotFound):
+                entry = embeddings.get(wanted, owner)
+                if (entry.deleted is not None) == deleted:
+                    return entry
+        raise NotFound(
+            f"The library has no embedding {wanted[:80]!r}; it may have been deleted.",
+            code="embedding_file_missing",
             given=wanted[:80],
         )
 

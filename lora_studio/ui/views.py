@@ -1,4 +1,4 @@
-"""Jobs, cells, adapters and sets as the JSON that pages draw. Pure reading; nothing here changes anything."""
+"""Jobs, cells, adapters, embeddings and sets as the JSON that pages draw. Pure reading; nothing is changed here."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from lora_studio.errors import NotFound
 from lora_studio.store import Workspace
-from lora_studio.types import AdapterEntry, BaseInfo, Cell, DatasetManifest, Event, Job, to_json
+from lora_studio.types import AdapterEntry, BaseInfo, Cell, DatasetManifest, EmbeddingEntry, Event, Job, to_json
 
 MAX_POINTS = 400
 """A chart gets at most about this many points per call; the newest is always among them."""
@@ -18,6 +18,14 @@ def adapter_view(entry: AdapterEntry, base: BaseInfo | None) -> dict[str, Any]:
     view: dict[str, Any] = to_json(entry)
     del view["metadata"], view["owner"]
     view["fits"] = base is None or not entry.base_sha256 or entry.base_sha256 == base.sha256
+    return view
+
+
+def embedding_view(entry: EmbeddingEntry, base: BaseInfo | None) -> dict[str, Any]:
+    """An embedding of the library; `fits` is False when the loaded base takes vectors of another width."""
+    view: dict[str, Any] = to_json(entry)
+    del view["owner"], view["tensors"], view["deleted"]
+    view["fits"] = base is None or entry.fits(base.text_widths)
     return view
 
 

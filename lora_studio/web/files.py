@@ -3,6 +3,7 @@
     /studio/picture/SHA.png      a picture; with ?name= it is saved under that name
     /studio/thumb/SHA.webp       a small copy, ?size= pixels
     /studio/adapter/SHA.safetensors
+    /studio/embedding/SHA      an embedding's file as it came, saved under its name
     /studio/example/SET/FILE     a picture of a sample set
 
 What is somebody else's is answered like what is not there. Names are hashes, so answers may be kept for ever.
@@ -41,6 +42,9 @@ def file_routes(studio: Studio) -> list[Route]:
     async def adapter(request: Request) -> Response:
         return await _answer(studio, request, _adapter)
 
+    async def embedding(request: Request) -> Response:
+        return await _answer(studio, request, _embedding)
+
     async def example(request: Request) -> Response:
         return await _answer(studio, request, _example)
 
@@ -48,6 +52,7 @@ def file_routes(studio: Studio) -> list[Route]:
         Route("/studio/picture/{sha256}.png", picture),
         Route("/studio/thumb/{sha256}.webp", thumb),
         Route("/studio/adapter/{sha256}.safetensors", adapter),
+        Route("/studio/embedding/{sha256}", embedding),
         Route("/studio/example/{set}/{file}", example),
     ]
 
@@ -90,6 +95,12 @@ def _adapter(ask: Ask) -> Response:
     entry = ask.adapter()
     path = ask.studio.workspace.files.path(entry.sha256)
     return FileResponse(path, media_type="application/octet-stream", headers=_saved_as(entry.name, ".safetensors"))
+
+
+def _embedding(ask: Ask) -> Response:
+    entry = ask.embedding()
+    path = ask.studio.workspace.files.path(entry.sha256)
+    return FileResponse(path, media_type="application/octet-stream", headers=_saved_as(entry.name, path.suffix))
 
 
 def _example(ask: Ask) -> Response:

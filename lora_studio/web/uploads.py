@@ -2,6 +2,8 @@
 
     /studio/upload/picture?set=ID&name=NAME     a picture, a caption (.txt) or a zip into a set
     /studio/upload/adapter?job=ID&name=NAME     a LoRA file, handed over to the engine as the job ID
+    /studio/upload/embedding?job=ID&name=NAME   a textual-inversion embedding, likewise
+    /studio/upload/recall?name=NAME             a picture whose texts are read; it is not kept
 
 One file per request means that an outage costs one file, which is sent again, and not the whole heap.
 """
@@ -18,10 +20,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from lora_studio.dataset.texts import MAX_FILE
 from lora_studio.errors import InvalidInput, StudioError
 from lora_studio.store.disk import told
-from lora_studio.types.library import ADAPTER_SUFFIX, adapter_name
+from lora_studio.types.library import ADAPTER_SUFFIX, adapter_name, embedding_name
+from lora_studio.ui.actions.embeddings import import_embedding
 from lora_studio.ui.actions.library import import_adapter
+from lora_studio.ui.actions.recall import recall_picture
 from lora_studio.ui.studio import Ask, Studio
 from lora_studio.ui.views import dataset_view
 from lora_studio.web.answers import refusal
@@ -29,6 +34,7 @@ from lora_studio.web.identity import owner_of
 
 MAX_PICTURES = 600_000_000
 MAX_ADAPTER = 4_000_000_000
+MAX_EMBEDDING = 100_000_000
 """Bytes of one upload; what is in it is judged by the rooms that read it."""
 
 Take = Callable[[Ask, Path, str], Any]
@@ -39,6 +45,8 @@ def upload_routes(studio: Studio) -> list[Route]:
     return [
         Route("/studio/upload/picture", _door(studio, _take_picture, MAX_PICTURES), methods=["POST"]),
         Route("/studio/upload/adapter", _door(studio, _take_adapter, MAX_ADAPTER), methods=["POST"]),
+        Route("/studio/upload/embedding", _door(studio, _take_embedding, MAX_EMBEDDING), methods=["POST"]),
+        Route("/studio/upload/recall", _door(studio, recall_picture, MAX_FILE), methods=["POST"]),
     ]
 
 
@@ -52,6 +60,13 @@ def _take_adapter(ask: Ask, path: Path, name: str) -> Any:
     ask.new_id("job")
     sha256 = ask.studio.workspace.files.put_file(path, ADAPTER_SUFFIX)
     return import_adapter(ask, sha256, called)
+
+
+def _take_embedding(ask: Ask, path: Path, name: str) -> Any:
+    called = embedding_name(name)
+    ask.new_id("job")
+    sha256 = ask.studio.workspace.files.put_file(path, name[len(called) :].lower())
+    return import_embedding(ask, sha256, called)
 
 
 def _door(studio: Studio, take: Take, limit: int) -> Callable[[Request], Any]:

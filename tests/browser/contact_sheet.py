@@ -24,6 +24,8 @@ WIDTHS = {1280: (4, 600), 390: (8, 300)}
 """For each width of the window: pictures in a row of the sheet, and how wide each is there."""
 
 PROMPT = "1girl, brown hair, long hair, smile, cat ears, dragon wings"
+READ = "1girl, (brown hair:1.3), ((smile)), [day:night:9], （faint：0.5）, badhandv4"
+
 TALLEST = 2.2
 """A picture of a state is cut below this many window heights."""
 
@@ -44,6 +46,11 @@ def _generate(page: Page, server: Server, shot: Shot) -> None:
     page.type("#prompt textarea", "1girl, bro")
     page.wait_for_selector(".suggestions li")
     shot("suggestions")
+    page.fill("#prompt textarea", READ)
+    page.click("#explain-prompt-block .disclose")
+    page.wait_for_selector("#reading-prompt .notices")
+    shot("how it is read")
+    page.click("#explain-prompt-block .disclose")
     page.fill("#prompt textarea", PROMPT)
     page.click(".stack .add")
     page.wait_for_selector("dialog .pick img")
@@ -108,7 +115,7 @@ def _train(page: Page, server: Server, shot: Shot) -> None:
     shot("captions")
     page.click(".step .next .primary")
     page.wait_for_selector(".recipe-card")
-    page.locator("details.more summary").first.click()
+    page.locator("#tab-train details.more summary").first.click()
     shot("recipe")
     page.locator(".stepper button").nth(1).click()
     page.locator(".stepper button").first.click()

@@ -189,7 +189,7 @@ def test_every_control_has_a_name(visit: Visit, server: Server, locale: str) -> 
     for _ in range(2):
         assert page.evaluate(UNNAMED) == []
         page.click(".step .next .primary")
-    for summary in page.locator("details.more summary").all():
+    for summary in page.locator("#tab-train details.more summary").all():
         summary.click()
     assert page.evaluate(UNNAMED) == []
     page.click(".tools .base")

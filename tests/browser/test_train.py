@@ -134,7 +134,7 @@ def test_a_bad_recipe_is_told_at_its_field(
     open_set(page)
     page.click(".step .next .primary")
     page.click(".step .next .primary")
-    for summary in page.locator("details.more summary").all():
+    for summary in page.locator("#tab-train details.more summary").all():
         summary.click()
     page.fill(f"#t-{field}", given)
     page.click(".step .next .primary")

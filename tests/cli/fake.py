@@ -7,6 +7,7 @@ waiting; what goes wrong is chosen by `faults`.
 from __future__ import annotations
 
 import io
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,7 +16,10 @@ from typing import Any
 
 from PIL import Image, PngImagePlugin
 
-from lora_studio.errors import AdapterRefused, BaseUnavailable, InvalidInput, StudioError
+from lora_studio.engine.completion import completed
+from lora_studio.engine.explain import explain_texts
+from lora_studio.errors import AdapterRefused, BaseUnavailable, EmbeddingRefused, InvalidInput, StudioError
+from lora_studio.prompt.chunks import Token
 from lora_studio.prompt.infotext import CHUNK, request_chunk
 from lora_studio.settings import Settings
 from lora_studio.store import Workspace
@@ -24,8 +28,10 @@ from lora_studio.types import (
     BaseDefaults,
     BaseInfo,
     DeviceInfo,
+    EmbeddingEntry,
     EngineInfo,
     Event,
+    ExplainOptions,
     GenerateRequest,
     Job,
     JobSpec,
@@ -91,10 +97,13 @@ class FakeEngine:
         """Run the job to its end."""
         if spec.kind == "train" and "resume" in spec.payload:
             return self._train(self.workspace.jobs.get(spec.payload["resume"]), begin=3)
+        spec, warnings = completed(spec, self.workspace, words)
         requests = spec.payload.get("requests", [spec.payload.get("request")])
         if spec.kind == "generate" and requests[0]["width"] % BASE.size_step:
             raise InvalidInput(f"width was given as {requests[0]['width']}; nearest are 96 and 104.", code="size")
         job = self.workspace.jobs.create(spec)
+        for warning in warnings:
+            self.workspace.jobs.append(job.id, "warning", warning)
         try:
             if spec.kind == "train":
                 return self._train(job, begin=1)
@@ -103,6 +112,8 @@ class FakeEngine:
                 self._end(job, {"base": {}})
             elif spec.kind == "import_adapter":
                 self._import(job)
+            elif spec.kind == "import_embedding":
+                self._import_embedding(job)
             else:
                 self._generate(job, [from_json(GenerateRequest, request) for request in requests])
         except StudioError as problem:
@@ -145,6 +156,17 @@ class FakeEngine:
             )
         entry = self.workspace.adapters.add(_entry(job.payload["file"], job.payload["name"], job.owner))
         self._end(job, {"adapter": entry.sha256, "name": entry.name, "warnings": []})
+
+    def _import_embedding(self, job: Job) -> None:
+        path = self.workspace.files.path(job.payload["file"])
+        if not path.read_bytes().startswith(b"embedding"):
+            raise EmbeddingRefused(f"{job.payload['name']!r} is damaged.", code="damaged", given=job.payload["name"])
+        asked = EmbeddingEntry(job.payload["file"], job.payload["name"], job.owner, 1.0, 9, 8, {"clip_l": 768})
+        entry = self.workspace.embeddings.add(asked)
+        warnings = (
+            [{"code": "x", "message": "it is long", "values": {}}] if path.read_bytes() == b"embedding long" else []
+        )
+        self._end(job, {"embedding": entry.sha256, "name": entry.name, "vectors": 8, "warnings": warnings})
 
     def _generate(self, job: Job, requests: list[GenerateRequest]) -> None:
         if self.faults.interrupt == "generate":
@@ -195,11 +217,21 @@ class FakeEngine:
         """No words."""
         return ()
 
+    def explain(self, prompt: str, negative: str, options: ExplainOptions) -> dict[str, Any]:
+        """Every word is a token."""
+        return explain_texts((prompt, negative), options, self.workspace, words)
+
     def close(self) -> None:
         """Leave running trainings interrupted, as the protocol says."""
         self.closed = True
         for job in self.workspace.jobs.list(kinds=["train"], states=["running"]):
             self.workspace.jobs.finish_with(job.id, "interrupted", "interrupted", {})
+
+
+def words(text: str) -> list[Token]:
+    """A tokenizer: each word or sign is a token, numbered by its letters."""
+    found = re.finditer(r"\w+|[^\w\s]", text)
+    return [Token(int.from_bytes(m.group().lower().encode()[-6:], "big"), *m.span()) for m in found]
 
 
 def _entry(sha256: str, name: str, owner: str) -> AdapterEntry:

@@ -42,9 +42,14 @@ def test_one_prompt_with_the_base_s_defaults(studio: Studio, tmp_path: Path) -> 
 def test_everything_that_is_given_is_used(studio: Studio) -> None:
     answer = studio(
         "generate", "--prompt", "a", "--negative", "b", "--seed", "1", "--steps", "3", "--cfg", "2.5", "--sampler",
-        "DPM++ 2M Karras", "--size", "64x32", "--out", "p", "--json",
+        "DPM++ 2M Karras", "--size", "64x32", "--clip-skip", "2", "--emphasis", "No Norm", "--pad-prompts",
+        "--old-scheduling", "--out", "p", "--json",
     )  # fmt: skip
     image = json.loads(answer.out)["images"][0]
+    with Image.open(image["file"]) as picture:
+        request, _ = read_request_chunk(picture.info[CHUNK])
+    words = (request.clip_skip, request.emphasis, request.pad_prompts, request.old_scheduling)
+    assert words == (2, "no norm", True, True)
     assert (image["negative"], image["steps"], image["guidance_scale"]) == ("b", 3, 2.5)
     assert (image["sampler"], image["width"], image["height"]) == ("dpmpp_2m_karras", 64, 32)
 

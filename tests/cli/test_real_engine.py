@@ -16,10 +16,11 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from lora_studio.__main__ import engine, page
 from lora_studio.cli import main
-from lora_studio.prompt.infotext import PARAMETERS
+from lora_studio.prompt.infotext import CHUNK, PARAMETERS
 from lora_studio.store import Workspace
 from tests.support.hardship import write_foreign, write_half
 
@@ -188,3 +189,38 @@ def test_a_generation_that_was_stopped_does_not_come_back(place: Path) -> None:
     workspace = Workspace.open(place / "ws3")
     assert [job.state for job in workspace.jobs.list(kinds=["generate"])] == ["cancelled"]
     workspace.close()
+
+
+@pytest.mark.parametrize("texts", [(CHUNK, PARAMETERS), (PARAMETERS,)], ids=["exact", "A1111's text alone"])
+def test_a_picture_makes_itself_again_whatever_its_lora_is_called(
+    place: Path, trained: Path, capsys: pytest.CaptureFixture[str], texts: tuple[str, ...]
+) -> None:
+    """The same pixels (but for a batch's last bit), from the exact request and from the text for other programs."""
+    words = ("--prompt", "1girl, (red hair:1.3)\nsmile", "--negative", "(hat:1.2)", "--lora", "four steps:0.7")
+    fields = ("--seed", "5", "--steps", "3", "--cfg", "3.5", "--sampler", "euler a", "--size", "128x96", "--count", "2")
+    common = ("--workspace", place / "ws", "--json")
+    assert run("generate", *words, *fields, "--clip-skip", "2", "--out", place / "first", *common) == 0
+    made = json.loads(capsys.readouterr().out)["images"][1]
+    with Workspace.open(place / "ws") as workspace:
+        sha256 = hashlib.sha256(trained.read_bytes()).hexdigest()
+        assert workspace.adapters.short_hash(sha256) != sha256[:12]
+        workspace.adapters.update(sha256, name=f"renamed {len(texts)}")
+    bare = place / f"bare{len(texts)}.png"
+    with Image.open(made["file"]) as picture:
+        info = PngInfo()
+        for key in texts:
+            info.add_itxt(key, picture.info[key])
+        picture.save(bare, pnginfo=info)
+        before = picture.tobytes()
+    try:
+        assert run("generate", "--from-picture", bare, "--out", place / "again", *common) == 0
+    finally:
+        with Workspace.open(place / "ws") as workspace:
+            workspace.adapters.update(sha256, name="four steps")
+    answer = capsys.readouterr()
+    (again,) = json.loads(answer.out)["images"]
+    assert (again["seed"], again["adapters"][0]["name"]) == (6, f"renamed {len(texts)}")
+    with Image.open(again["file"]) as picture:
+        pairs = zip(picture.tobytes(), before, strict=True)
+        assert max(abs(one - other) for one, other in pairs) <= 1
+    assert "was drawn another way" not in answer.err

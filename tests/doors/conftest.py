@@ -23,6 +23,7 @@ from lora_studio.settings import Settings, load_settings
 from lora_studio.store import Workspace
 from lora_studio.store.samples import install_samples
 from lora_studio.web.app import create_app
+from tests.support.embeddings import write_code, write_pt, write_safetensors
 from tests.support.hardship import locked, small_disk_at, write_foreign, write_half
 from tests.support.loops import in_own_loop
 
@@ -97,6 +98,11 @@ class Form:
         job = uuid.uuid4().hex
         return self._ended(self.upload("adapter", self.place / name, job=job), job)
 
+    def add_embedding(self, name: str) -> Said:
+        """Drop an embedding's file on the page."""
+        job = uuid.uuid4().hex
+        return self._ended(self.upload("embedding", self.place / name, job=job), job)
+
     def add_pictures(self, folder: str) -> Said:
         """Put a folder's files into a new set: a refusal, or why single ones are not used."""
         made = self.call("new_set", name=folder)
@@ -150,6 +156,9 @@ def write_place(place: Path) -> Path:
     (place / "mixed" / "torn.png").write_bytes((place / "cats" / "01.png").read_bytes()[:2000])
     write_half(ASSETS / "examples" / "adapters" / "cat-ears.safetensors", place / "torn.safetensors")
     write_foreign(place / "foreign.safetensors")
+    write_safetensors(place / "wide.safetensors", width=768)
+    write_code(place / "evil.pt", place / "ran")
+    write_half(write_pt(place / "whole.pt"), place / "torn.pt")
     return place
 
 

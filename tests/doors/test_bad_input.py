@@ -48,6 +48,22 @@ TABLE = {
     "a LoRA that is no LoRA by its name": Row(
         "torn.png'", (*DRAW, "--prompt", "a", "--lora", "mixed/torn.png"), lambda form: form.add_lora("mixed/torn.png")
     ),
+    "a damaged embedding": Row(
+        "torn", (*DRAW, "--prompt", "a", "--embedding", "torn.pt"), lambda form: form.add_embedding("torn.pt")
+    ),
+    "an embedding with code in it": Row(
+        "posix.mkdir", (*DRAW, "--prompt", "a", "--embedding", "evil.pt"), lambda form: form.add_embedding("evil.pt")
+    ),
+    "an embedding of another width": Row(
+        "768",
+        (*DRAW, "--prompt", "a", "--embedding", "wide.safetensors"),
+        lambda form: form.add_embedding("wide.safetensors"),
+    ),
+    "an embedding that is none by its name": Row(
+        "01.txt'",
+        (*DRAW, "--prompt", "a", "--embedding", "cats/01.txt"),
+        lambda form: form.add_embedding("cats/01.txt"),
+    ),
     "a weight that is no number": Row(
         "'strong'", (*DRAW, "--prompt", "a", "--lora", "cat ears:strong"), lambda form: form.weigh("strong")
     ),

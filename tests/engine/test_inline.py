@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from lora_studio.errors import BaseUnavailable, EngineStopped
 from lora_studio.pipeline.device import describe
 from lora_studio.pipeline.source import find_base
 from lora_studio.store import Workspace
-from lora_studio.types import JobSpec, to_json
+from lora_studio.types import ExplainOptions, JobSpec, to_json
 from tests.support.contract import (
     EngineContract,
     draw,
@@ -58,6 +59,32 @@ def engine(workspace: Workspace, folder: Path) -> Iterator[Engine]:
 
 class TestInlineEngine(EngineContract):
     """The contract."""
+
+
+def test_explaining_goes_on_while_a_base_is_loaded(workspace: Workspace, folder: Path) -> None:
+    """Then there is no tokenizer: what the text alone says is told, and nothing waits for the base."""
+    loads, free = threading.Event(), threading.Event()
+
+    def load(ref: str):
+        if ref == "slow":
+            loads.set()
+            assert free.wait(60)
+        return load_tiny(folder)
+
+    engine = InlineEngine(workspace, load, str(folder), lambda: describe(EXACT))
+    try:
+        assert engine.explain("(a:1.2)", "", ExplainOptions())["counted"] is True
+        job = submit(engine, "load_base", {"base": "slow"})
+        assert loads.wait(60)
+        told = engine.explain("(a:1.2) [b:c:3]", "", ExplainOptions())
+        assert told["counted"] is False
+        assert [text["text"] for text in told["prompt"]["parts"][0]["texts"]] == ["(a:1.2) b", "(a:1.2) c"]
+        free.set()
+        assert ended(engine, job).type == "done"
+        assert engine.explain("a", "", ExplainOptions())["counted"] is True
+    finally:
+        free.set()
+        engine.close()
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from lora_studio.generate.denoise import PictureTask, denoise
 from lora_studio.generate.samplers import make_scheduler
 from lora_studio.pipeline import ModelCall, SharedBase
 from lora_studio.pipeline.calls import Mix
-from lora_studio.pipeline.conditioning import always
+from lora_studio.pipeline.conditioning import Segment, TextCondition, always
 from lora_studio.types import SAMPLERS
 from tests.support.tiny import kohya_file, load_tiny, random_adapter, write_tiny_base
 
@@ -137,3 +138,91 @@ def test_karras_leaves_zero_snr_noise_in_one_step(tmp_path: Path) -> None:
     assert scheduler.sigmas[0] > 1000
     assert int((scheduler.sigmas > 10).sum()) <= 4
     assert bool((scheduler.sigmas.diff() < 0).all())
+
+
+# ------------------------------------------------------------ several texts
+def run_steps(base: SharedBase, tasks: list[PictureTask], steps: int = 3) -> tuple[torch.Tensor, list[int]]:
+    """The latents, and how many rows each model call had."""
+    loop = denoise(base, tasks, make_scheduler("euler", base.scheduler_config), steps, (32, 32))
+    rows = []
+    want = next(loop)
+    try:
+        while True:
+            if isinstance(want, ModelCall):
+                rows.append(len(want.latents))
+                want = loop.send(base.predict(want))
+            else:
+                want = next(loop)
+    except StopIteration as end:
+        return end.value, rows
+
+
+def by_hand(
+    base: SharedBase, parts: list[TextCondition], negative: TextCondition, guidance: float, steps: int = 3
+) -> torch.Tensor:
+    """A1111's `combine_denoised`, every text predicted alone: u + sum of w · guidance · (c - u)."""
+    scheduler = make_scheduler("euler", base.scheduler_config)
+    scheduler.set_timesteps(steps)
+    latents = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(7)) * scheduler.init_noise_sigma
+    for timestep in scheduler.timesteps:
+        scaled = scheduler.scale_model_input(latents, timestep)
+
+        def alone(text: TextCondition, scaled: torch.Tensor = scaled, t: torch.Tensor = timestep) -> torch.Tensor:
+            return base.predict(ModelCall(scaled, t.expand(1), text.embeddings[None], None, ((),)))
+
+        u = alone(negative)
+        total = u + sum(part.weight * guidance * (alone(part) - u) for part in parts)
+        latents = scheduler.step(total, timestep, latents, return_dict=False)[0]
+    return latents
+
+
+@pytest.fixture(scope="module")
+def texts() -> list[TextCondition]:
+    """Four texts, the last of two chunks."""
+    generator = torch.Generator().manual_seed(11)
+    return [TextCondition(torch.randn(length, 32, generator=generator)) for length in (77, 77, 77, 154)]
+
+
+@pytest.mark.parametrize("weights", [(1.0, 1.0), (0.7, -0.4, 1.2), (0.5,), (1.0,)])
+@pytest.mark.parametrize("guidance", [1.0, 4.0])
+def test_and_equals_the_formula(
+    tiny: tuple[Path, SharedBase], texts: list[TextCondition], weights: tuple[float, ...], guidance: float
+) -> None:
+    """Also without guidance, where a picture of one plain text needs no negative prompt but these do."""
+    _, base = tiny
+    parts = [replace(text, weight=weight) for text, weight in zip(texts, weights, strict=False)]
+    positive = (Segment(99, tuple(parts)),)
+    found, rows = run_steps(base, [PictureTask(7, positive, always(texts[2]), guidance)])
+    wanted = by_hand(base, parts, texts[2], guidance)
+    assert (found - wanted).abs().max() <= 2e-5 * wanted.abs().max()
+    assert rows[0] == len(weights) + (weights != (1.0,) or guidance > 1)
+
+
+@pytest.mark.parametrize("guidance", [1.0, 4.0])
+def test_unequal_lengths_equal_each_alone(
+    tiny: tuple[Path, SharedBase], texts: list[TextCondition], guidance: float
+) -> None:
+    """A long negative prompt, a long part of an AND, and another picture beside it: under a mask, as if alone."""
+    _, base = tiny
+    long, parts = texts[3], [texts[0], replace(texts[3], weight=0.5)]
+    tasks = [
+        PictureTask(7, always(texts[0]), always(long), guidance),
+        PictureTask(7, (Segment(99, tuple(parts)),), always(texts[1]), guidance),
+    ]
+    found, _ = run_steps(base, tasks)
+    first = by_hand(base, [texts[0]], long, guidance)
+    second = by_hand(base, parts, texts[1], guidance)
+    for one, wanted in zip(found, (first[0], second[0]), strict=True):
+        assert (one - wanted).abs().max() <= 2e-5 * wanted.abs().max()
+
+
+def test_many_texts_are_predicted_in_several_calls(tiny: tuple[Path, SharedBase], texts: list[TextCondition]) -> None:
+    """Thirty ANDs made one call of 31 rows, and a thousand would have taken all the memory."""
+    _, base = tiny
+    most = 2 * base.info.defaults.batch_size
+    parts = [replace(texts[i % 3], weight=0.1 + i / 100) for i in range(30)]
+    found, rows = run_steps(base, [PictureTask(7, (Segment(99, tuple(parts)),), always(texts[2]), 2.0)], steps=1)
+    assert max(rows) <= most
+    assert sum(rows) == 31
+    wanted = by_hand(base, parts, texts[2], 2.0, steps=1)
+    assert (found - wanted).abs().max() <= 2e-5 * wanted.abs().max()

@@ -1,18 +1,19 @@
-"""`lora_studio.prompt.infotext`: layout, order and quoting of A1111's text, and the exact request beside it."""
+"""`lora_studio.prompt.infotext`: layout, order, names and quoting of A1111's text, and that it can be read again."""
 
 from __future__ import annotations
 
-import json
+import dataclasses
+import re
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lora_studio import __version__
-from lora_studio.errors import InvalidInput
-from lora_studio.prompt.infotext import ModelFacts, infotext, number, quote, read_request_chunk, request_chunk
-from lora_studio.types import AdapterWeight, GenerateRequest
+from lora_studio.prompt.infotext import ModelFacts, infotext, number, quote
+from lora_studio.prompt.readers import read_pasted
+from lora_studio.types import EMPHASES, SAMPLERS, AdapterWeight, EmbeddingUse, GenerateRequest
 
 SHA = "ab" * 32
 FACTS = ModelFacts("v1-5-pruned-emaonly", "6ce0161689", {SHA: "1a2b3c4d5e6f"})
@@ -57,12 +58,119 @@ def test_picture_i_has_seed_plus_i() -> None:
     assert "Seed: 126," in infotext(request(num_images=4), FACTS, index=3)
 
 
-def test_names_that_tags_cannot_hold_lose_those_characters_and_stay_apart() -> None:
+def test_names_are_written_in_letters_that_civitai_reads_and_stay_apart() -> None:
     other = "cd" * 32
-    adapters = (AdapterWeight(SHA, "a:b,c", 1.0), AdapterWeight(other, "a<b>c", -0.25), AdapterWeight(other, ":", 1.0))
+    adapters = (
+        AdapterWeight(SHA, "cat ears (v2)", 1.0),
+        AdapterWeight(other, "cat:ears v2", -0.25),
+        AdapterWeight(other, "猫耳", 1.0),
+    )
     text = infotext(request(adapters=adapters), ModelFacts("m", "h", {SHA: "1" * 12, other: "2" * 12}))
-    assert f"<lora:abc:1> <lora:abc_2:-0.25> <lora:{other[:12]}:1>" in text
-    assert '"abc: 111111111111, abc_2: 222222222222, ' in text
+    assert f"<lora:cat_ears_v2:1> <lora:cat_ears_v2_2:-0.25> <lora:{other[:12]}:1>" in text
+    assert '"cat_ears_v2: 111111111111, cat_ears_v2_2: 222222222222, ' in text
+    civitai = re.findall(r"<(lora|hypernet):([a-zA-Z0-9_\.\-]+):([0-9.]+)>", text)
+    assert [name for _, name, _ in civitai] == ["cat_ears_v2", other[:12]]
+
+
+def test_the_whole_last_line_in_a1111_s_order() -> None:
+    asked = request(
+        adapters=(AdapterWeight(SHA, "nekomimi", 0.8, text_encoder_weight=0.5),),
+        embeddings=(EmbeddingUse("EasyNegativeV2", "aabbccddeeff" + "0" * 52),),
+        clip_skip=2,
+        emphasis="no norm",
+        pad_prompts=True,
+        old_scheduling=True,
+    )
+    text = infotext(asked, FACTS)
+    assert text.startswith("1girl, red hair <lora:nekomimi:0.5:0.8>\n"), "text encoder first, as A1111 reads it"
+    assert text.splitlines()[-1] == (
+        "Steps: 28, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7, Seed: 123, Size: 512x768, "
+        "Model hash: 6ce0161689, Model: v1-5-pruned-emaonly, Clip skip: 2, RNG: CPU, "
+        'Lora hashes: "nekomimi: 1a2b3c4d5e6f", TI hashes: "EasyNegativeV2: aabbccddeeff", Emphasis: No norm, '
+        f"Pad conds: True, Old prompt editing timelines: True, Version: lora-studio {__version__}"
+    )
+
+
+def test_even_steps_of_dpm_are_named() -> None:
+    """Left out, the schedule is Automatic, and that is Karras for DPM++ 2M in A1111."""
+    assert "Sampler: DPM++ 2M, Schedule type: Uniform, CFG" in infotext(request(sampler="dpmpp_2m"), FACTS)
+
+
+def test_a_model_s_name_needs_no_quotes() -> None:
+    """Civitai's reader takes whatever stands in quotes for a list."""
+    assert "Model: my model v1.5, RNG" in infotext(request(), ModelFacts('my, "model": v1.5', "h"))
+
+
+def test_tags_that_were_typed_stand_once_and_with_the_weight_that_acted() -> None:
+    asked = request(prompt="a <lora:nekomimi:0.3> b <lora:unknown:1>")
+    first, *_, last = infotext(asked, FACTS).splitlines()
+    assert first == "a  b  <lora:nekomimi:0.8>"
+    assert 'Raw prompt: "a <lora:nekomimi:0.3> b <lora:unknown:1>", Version' in last
+
+
+def test_tags_are_not_hidden_by_what_the_prompt_ends_with() -> None:
+    assert infotext(request(prompt="cat # a comment"), FACTS).splitlines()[1] == "<lora:nekomimi:0.8>"
+    assert infotext(request(prompt="cat <note: open"), FACTS).startswith("<lora:nekomimi:0.8> cat <note: open\n")
+
+
+WORDS = st.one_of(
+    st.text(max_size=60),
+    st.lists(
+        st.sampled_from(
+            [
+                *'\n "\\:,猫',
+                "cat",
+                "Negative prompt: x",
+                "Steps: 3, Seed: 4, Size: 5x6, CFG scale: 1",
+                "<lora:a:1>",
+                "<note: ",
+                "#c",
+                "512x512",
+                "(b:1.2)",
+                "[a:b:3]",
+                "\r",
+                "\x00",
+                "\u2028",
+            ]
+        ),
+        max_size=8,
+    ).map("".join),
+)
+MIXES = st.lists(
+    st.tuples(st.text(min_size=1, max_size=6), st.floats(-10, 10), st.one_of(st.none(), st.floats(-10, 10))), max_size=3
+)
+
+
+@settings(deadline=None, max_examples=200)
+@given(WORDS.filter(str.strip), WORDS, MIXES, st.integers(1, 12), st.sampled_from(EMPHASES), st.sampled_from(SAMPLERS))
+def test_the_text_alone_gives_the_request_again(
+    prompt: str, negative: str, mix: Any, clip_skip: int, emphasis: str, sampler: str
+) -> None:
+    """Whatever the words are: lines that look like settings, tags, comments, quotes."""
+    adapters = tuple(AdapterWeight(f"{i:064x}", name, weight, te) for i, (name, weight, te) in enumerate(mix))
+    fields = {"clip_skip": clip_skip, "emphasis": emphasis, "sampler": sampler}
+    asked = request(prompt=prompt, negative_prompt=negative, adapters=adapters, **fields)
+    text = infotext(asked, ModelFacts("m", "0" * 10, {a.sha256: a.sha256[:12] for a in adapters}))
+    found = read_pasted(text)
+    assert (found.program, found.prompt, found.negative, found.remarks) == ("lora_studio", prompt, negative, ())
+    assert found.settings == fields | {
+        "width": 512,
+        "height": 768,
+        "num_inference_steps": 28,
+        "guidance_scale": 7.0,
+        "seed": 123,
+        "pad_prompts": False,
+        "old_scheduling": False,
+    }
+    assert [(a.hash, a.weight, a.text_encoder_weight) for a in found.adapters] == [
+        (a.sha256[:12], a.weight, None if a.text_encoder_weight == a.weight else a.text_encoder_weight)
+        for a in adapters
+    ]
+    names = [a.name for a in found.adapters]
+    again = dataclasses.replace(
+        asked, adapters=tuple(dataclasses.replace(a, name=n) for a, n in zip(adapters, names, strict=True))
+    )
+    assert infotext(again, ModelFacts("m", "0" * 10, {a.sha256: a.sha256[:12] for a in adapters})) == text
 
 
 def test_an_adapter_without_hash_is_left_out_of_the_hashes() -> None:
@@ -99,23 +207,3 @@ def test_numbers_have_no_exponent_and_no_idle_digits(value: float, wanted: str) 
 @given(st.floats(min_value=-10, max_value=10, allow_nan=False))
 def test_numbers_lose_nothing(value: float) -> None:
     assert float(number(value)) == value
-
-
-def test_the_exact_request_comes_back() -> None:
-    asked = request(
-        prompt='cat ears, "猫耳" \n second line, Steps: 3, Seed: 4', num_images=3, init_image=SHA, strength=0.5
-    )
-    assert read_request_chunk(request_chunk(asked, 2)) == (asked, 2)
-    assert read_request_chunk(request_chunk(asked)) == (asked, 0)
-
-
-@pytest.mark.parametrize("text", ["", "no json", "[1]", "{}", "12"])
-def test_a_foreign_chunk_is_refused(text: str) -> None:
-    with pytest.raises(InvalidInput, match="no request of LoRA Studio"):
-        read_request_chunk(text)
-
-
-def test_a_newer_format_is_refused() -> None:
-    data = json.loads(request_chunk(request())) | {"format": 99}
-    with pytest.raises(InvalidInput, match="format 99"):
-        read_request_chunk(json.dumps(data))

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from lora_studio.prompt import notices
 from lora_studio.prompt.attention import LIMIT, parse_attention
 from lora_studio.prompt.chunks import Token, cut_chunks, vocabulary
-from lora_studio.prompt.language import READINGS, ParsedPrompt, parse
+from lora_studio.prompt.language import READINGS, ParsedPrompt, escape, parse
 from lora_studio.prompt.schedules import Counting
 from lora_studio.prompt.source import SourceText
 from lora_studio.prompt.styles import Style
@@ -133,7 +133,11 @@ def test_every_code_is_listed() -> None:
     found |= set(codes(parse("a" * 60_000, TEN, styles=[Style("s", "{prompt}{prompt}")])))
     listed = {line.split()[0] for line in (notices.__doc__ or "").splitlines() if line.startswith("    ")}
     assert found <= listed
-    elsewhere = {"style_unknown", "style_file_columns", "style_file_row", "embedding_too_long"}
+    elsewhere = {
+        *("style_unknown", "style_file_columns", "style_file_row", "embedding_too_long"),
+        *("adapter_not_found", "adapter_not_found_near", "tag_overruled", "tag_weight_limit"),
+        *("embedding_not_installed", "embedding_misfit"),
+    }
     assert listed - found == elsewhere
 
 
@@ -259,3 +263,13 @@ def test_long_texts_end() -> None:
     ):
         assert parse(text, TEN).parts
         assert parse_attention(SourceText.typed(text))[0]
+
+
+@settings(deadline=None)
+@given(st.text(alphabet="()[]\\\\:|a .1,"))
+def test_an_escaped_text_is_read_as_it_stands(text: str) -> None:
+    """A caption that is shown as a preview says what the training read, whatever its brackets."""
+    (part,) = parse(escape(text), TEN).parts
+    (segment,) = part.segments
+    assert "".join(span.text for span in segment.spans) == text.rstrip()
+    assert {span.weight for span in segment.spans} == {part.weight} == {1.0}

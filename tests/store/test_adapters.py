@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -184,3 +185,17 @@ def test_deleting_takes_the_file_even_where_cells_mention_it(workspace: Workspac
     for gone in (lambda: workspace.adapters.get(sha256), lambda: workspace.adapters.delete(sha256)):
         with pytest.raises(NotFound, match=sha256):
             gone()
+
+
+def test_other_programs_know_a_file_by_kohya_s_hash_or_its_tensors(workspace: Workspace, entry: Make) -> None:
+    data = (2).to_bytes(8, "little") + b"{}" + b"tensors"
+    plain = workspace.files.put_bytes(data, ".safetensors")
+    workspace.adapters.add(entry(plain, "plain"))
+    assert workspace.adapters.short_hash(plain) == hashlib.sha256(b"tensors").hexdigest()[:12]
+    signed = workspace.files.put_bytes(data + b"!", ".safetensors")
+    workspace.adapters.add(entry(signed, "signed", metadata={"sshs_model_hash": "AB" * 32}))
+    assert workspace.adapters.short_hash(signed) == "ab" * 6
+    odd = workspace.files.put_bytes(data + b"?", ".safetensors")
+    workspace.adapters.add(entry(odd, "odd", metadata={"sshs_model_hash": "none, really"}))
+    assert workspace.adapters.short_hash(odd) == hashlib.sha256(b"tensors?").hexdigest()[:12]
+    assert workspace.adapters.short_hash(HASHES[5]) == HASHES[5][:12], "a file that is gone"

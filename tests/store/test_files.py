@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from lora_studio.errors import InvalidInput, NotFound, StorageError
-from lora_studio.store import Workspace, disk
+from lora_studio.store import Workspace, disk, files
 
 
 def test_bytes_come_back_by_their_hash(workspace: Workspace) -> None:
@@ -184,3 +184,40 @@ def test_leftovers_of_the_dead_are_swept_and_those_of_the_living_are_not(tmp_pat
             assert mine.exists()
     with Workspace.open(tmp_path):
         assert not mine.exists()
+
+
+# ---------------------------------------------------------------- hashes of LoRA files
+def lora(metadata: bytes, tensors: bytes) -> bytes:
+    """A file in safetensors' layout."""
+    return len(metadata).to_bytes(8, "little") + metadata + tensors
+
+
+def test_the_hash_of_the_tensors_does_not_see_the_header(workspace: Workspace) -> None:
+    tensors = os.urandom(3_000_000)
+    hashes = [
+        workspace.files.tensors_hash(workspace.files.put_bytes(lora(header, tensors), ".safetensors"))
+        for header in (b"{}", b'{"a": "' + b"b" * 1_500_000 + b'"}')
+    ]
+    assert hashes == [hashlib.sha256(tensors).hexdigest()] * 2
+
+
+@pytest.mark.parametrize("data", [b"", b"1234567", b"\xff" * 8 + b"{" + b"x" * 20, b"plain text, no header at all"])
+def test_a_file_without_a_header_is_hashed_whole(workspace: Workspace, data: bytes) -> None:
+    assert workspace.files.tensors_hash(workspace.files.put_bytes(data)) == hashlib.sha256(data).hexdigest()
+
+
+def test_the_hash_is_computed_once_and_goes_with_the_file(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sha256 = workspace.files.put_bytes(lora(b"{}", b"abc"), ".safetensors")
+    found = workspace.files.tensors_hash(sha256)
+    (kept,) = workspace.files.latents.rglob(f"{sha256}*")
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "_tensors_hash", lambda path: pytest.fail(f"{path} was read again"))
+        assert workspace.files.tensors_hash(sha256) == found
+    kept.write_text("damaged", encoding="ascii")
+    assert workspace.files.tensors_hash(sha256) == found
+    workspace.files.delete(sha256)
+    assert not kept.exists()
+    with pytest.raises(NotFound):
+        workspace.files.tensors_hash(sha256)

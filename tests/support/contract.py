@@ -6,6 +6,7 @@ The test gives `engine` (an `Engine` on `workspace`) with a small real base and 
 from __future__ import annotations
 
 import io
+import json
 import time
 import uuid
 from pathlib import Path
@@ -18,7 +19,20 @@ from PIL import Image
 from lora_studio.engine.protocol import Engine
 from lora_studio.errors import InvalidInput, NotAllowed, NotFound, StudioError
 from lora_studio.store import Workspace
-from lora_studio.types import AdapterWeight, Event, GenerateRequest, JobSpec, TrainConfig, to_json
+from lora_studio.types import (
+    AdapterWeight,
+    Event,
+    ExplainOptions,
+    GenerateRequest,
+    JobSpec,
+    StyleEntry,
+    TrainConfig,
+    to_json,
+)
+from tests.support import embeddings
+
+PATIENCE = 600.0
+"""Seconds for a job that starts another process, which loads torch: long on a machine that is busy with trainings."""
 
 
 def new_id() -> str:
@@ -236,6 +250,63 @@ class EngineContract:
         assert last.type == "error"
         assert "my file" in last.data["message"]
 
+    @pytest.mark.parametrize("kind", ["import_embedding", "import_adapter"])
+    def test_an_embedding_enters_the_library(
+        self, engine: Engine, workspace: Workspace, tmp_path: Path, kind: str
+    ) -> None:
+        """Also where its file was taken for a LoRA's: nobody need know what a .safetensors holds."""
+        path = embeddings.write_safetensors(tmp_path / "e.safetensors", 16)
+        sha256 = workspace.files.put_file(path)
+        last = ended(engine, submit(engine, kind, {"file": sha256, "name": "EasyThing"}))
+        assert last.type == "done", last
+        assert last.data == {"embedding": sha256, "name": "EasyThing", "vectors": 16, "warnings": []}
+        entry = workspace.embeddings.get(sha256, "ann")
+        assert (entry.name, entry.vectors, entry.widths) == ("EasyThing", 16, engine.info().base.text_widths)  # type: ignore[union-attr]
+        assert entry.readable == sha256
+        again = ended(engine, submit(engine, "import_embedding", {"file": sha256, "name": "another name"}))
+        assert again.data["name"] == "EasyThing"
+        assert workspace.embeddings.list("ann") == [entry]
+        assert workspace.adapters.list("ann") == []
+
+    def test_a_pickle_is_opened_once_and_pictures_are_made_meanwhile(
+        self, engine: Engine, workspace: Workspace, tmp_path: Path
+    ) -> None:
+        sha256 = workspace.files.put_file(embeddings.write_pt(tmp_path / "e.pt", 5))
+        job = submit(engine, "import_embedding", {"file": sha256, "name": "pickled"})
+        drawn = draw(engine, request(engine), "bob")
+        assert ended(engine, drawn, PATIENCE).type == "done"
+        assert ended(engine, job, PATIENCE).type == "done"
+        assert workspace.jobs.get(drawn).finished < workspace.jobs.get(job).finished  # type: ignore[operator]
+        entry = workspace.embeddings.get(sha256)
+        assert entry.metadata["sd_checkpoint_name"] == "v1-5-pruned"
+        assert workspace.files.path(entry.readable).suffix == ".safetensors"
+        again = submit(engine, "import_embedding", {"file": sha256, "name": "bobs"}, "bob")
+        assert ended(engine, again, PATIENCE).data["name"] == "bobs"
+        assert workspace.embeddings.get(sha256, "bob").tensors == entry.tensors, "one form for all"
+
+    def test_embeddings_that_are_refused(self, engine: Engine, workspace: Workspace, tmp_path: Path) -> None:
+        wide = workspace.files.put_file(embeddings.write_safetensors(tmp_path / "w.safetensors", width=768))
+        evil = workspace.files.put_file(embeddings.write_code(tmp_path / "e.pt", tmp_path / "ran"))
+        for sha256, code in ((wide, "embedding_width"), (evil, "embedding_code")):
+            job = submit(engine, "import_embedding", {"file": sha256, "name": "my words"})
+            last = ended(engine, job, PATIENCE)
+            assert (last.type, last.data["code"]) == ("error", code)
+            assert "my words" in last.data["message"]
+        assert not (tmp_path / "ran").exists()
+        assert workspace.embeddings.list() == []
+        with pytest.raises(NotFound):
+            submit(engine, "import_embedding", {"file": "0" * 64, "name": "gone"})
+
+    def test_an_import_that_is_cancelled_leaves_nothing(
+        self, engine: Engine, workspace: Workspace, tmp_path: Path
+    ) -> None:
+        sha256 = workspace.files.put_file(embeddings.write_pt(tmp_path / "e.pt"))
+        job = submit(engine, "import_embedding", {"file": sha256, "name": "pickled"})
+        wait_for(engine, job, "started")
+        engine.cancel(job)
+        assert ended(engine, job).type == "cancelled"
+        assert workspace.embeddings.list() == []
+
     def test_other_peoples_pictures_cannot_be_trained_on(
         self, engine: Engine, workspace: Workspace, tmp_path: Path
     ) -> None:
@@ -264,6 +335,66 @@ class EngineContract:
         ended(engine, job)
         assert engine.glimpse(job) is None
         assert all(event.type != "glimpse" for event in engine.events(job, timeout=0))
+
+    def test_explaining_counts_weighs_and_warns(self, engine: Engine) -> None:
+        told = engine.explain("a (cat:1.3), [b:c:2] EasyNegativeV2", "(bad", ExplainOptions(steps=4))
+        assert (told["steps"], told["counted"]) == (4, True)
+        (part,) = told["prompt"]["parts"]
+        assert [(one["first"], one["last"]) for one in part["timeline"]] == [(1, 2), (3, 4)]
+        first = part["texts"][0]
+        assert [(span["text"], span["weight"]) for span in first["spans"]][1] == ("cat", 1.3)
+        (chunk,) = first["chunks"]
+        assert (chunk["count"], chunk["size"]) == (first["token_count"], 75)
+        weights = {token["text"].strip(): token["weight"] for token in chunk["tokens"]}
+        assert weights["cat"] == 1.3
+        assert {warn["code"] for warn in told["prompt"]["warnings"]} == {"embedding_not_installed"}
+        assert {warn["code"] for warn in told["negative"]["warnings"]} == {"bracket_unclosed"}
+        assert json.loads(json.dumps(told, allow_nan=False)) == told
+
+    def test_explaining_waits_for_nobody(self, engine: Engine) -> None:
+        """It is asked while somebody types: a running picture must not hold it up."""
+        job = draw(engine, request(engine, num_inference_steps=400))
+        wait_for(engine, job, "started")
+        for number in range(20):
+            assert engine.explain(f"cat {number}", "", ExplainOptions())["prompt"]["text"] == f"cat {number}"
+        assert engine.job(job).state == "running"
+        engine.cancel(job)
+        ended(engine, job)
+
+    def test_too_long_a_text_is_refused_by_name(self, engine: Engine) -> None:
+        with pytest.raises(InvalidInput, match="negative_prompt has 10001"):
+            engine.explain("", "x" * 10_001, ExplainOptions())
+
+    def test_tags_and_styles_are_completed_when_submitted(self, engine: Engine, workspace: Workspace) -> None:
+        workspace.styles.save([StyleEntry("ink", "ann", "{prompt}, ink", "colour")])
+        wanted = request(engine, "cat <lora:nowhere:0.5>", styles=("ink", "lost"))
+        job = draw(engine, wanted)
+        assert ended(engine, job).type == "done"
+        made = engine.job(job).payload["request"]
+        assert (made["prompt"], made["negative_prompt"]) == ("cat <lora:nowhere:0.5>, ink", "colour")
+        assert (made["styles"], made["adapters"]) == ([], [])
+        said = [event.data for event in engine.events(job, timeout=0) if event.type == "warning"]
+        assert [data["code"] for data in said] == ["style_unknown", "adapter_not_found"]
+        assert "<lora:nowhere:0.5>" in said[1]["message"]
+
+    def test_an_embedding_acts_where_it_is_named(self, engine: Engine, workspace: Workspace, tmp_path: Path) -> None:
+        prompt = "1girl, marks_v2"
+        before = draw(engine, request(engine, prompt))
+        ended(engine, before)
+        path = embeddings.write_safetensors(tmp_path / "marks_v2.safetensors", count=2)
+        stored = workspace.files.put_file(path)
+        assert ended(engine, submit(engine, "import_embedding", {"file": stored, "name": "Marks_v2"})).type == "done"
+        after = draw(engine, request(engine, prompt))
+        assert ended(engine, after).type == "done"
+        said = [
+            [event.data["code"] for event in engine.events(job, timeout=0) if event.type == "warning"]
+            for job in (before, after)
+        ]
+        assert said == [["embedding_not_installed"], []]
+        used = engine.job(after).payload["request"]["embeddings"]
+        assert [use["name"] for use in used] == ["Marks_v2"]
+        plain, marked = (pictures(workspace, engine.job(job))[0] for job in (before, after))
+        assert not np.array_equal(plain, marked)
 
     def test_errors_are_studio_errors(self, engine: Engine) -> None:
         for call in (engine.job, engine.cancel, engine.finish):

@@ -19,16 +19,22 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
+from tokenizers import Tokenizer
 
+from lora_studio.engine.completion import completed
+from lora_studio.engine.explain import explain_texts
 from lora_studio.errors import AdapterRefused, BaseUnavailable, InvalidInput, NotFound, StudioError
+from lora_studio.prompt.chunks import Token, Tokenize
 from lora_studio.store import Workspace
 from lora_studio.types import (
     AdapterEntry,
     BaseDefaults,
     BaseInfo,
     DeviceInfo,
+    EmbeddingEntry,
     EngineInfo,
     Event,
+    ExplainOptions,
     GenerateRequest,
     Job,
     JobSpec,
@@ -66,10 +72,22 @@ BASES = {
                 "1girl, pink hair, twintails, green eyes, school uniform, sky",
             ),
         ),
+        text_widths={"clip_l": 768},
         small=True,
     )
     for ref, title, letter in (("embedded", "LoRA Studio's own small base", "a"), ("other", "Another base", "b"))
 }
+
+
+def reader_of(path: Path) -> Tokenize:
+    """The tokenizer of a file as the prompt's rooms take it."""
+    own = Tokenizer.from_file(str(path))
+
+    def tokenize(text: str) -> list[Token]:
+        found = own.encode(text, add_special_tokens=False)
+        return [Token(number, *place) for number, place in zip(found.ids, found.offsets, strict=True)]
+
+    return tokenize
 
 
 class FakeEngine:
@@ -78,6 +96,7 @@ class FakeEngine:
     def __init__(self, workspace: Workspace, assets: Path, base: str = "embedded") -> None:
         self.workspace = workspace
         self._words = assets / "base" / "words.json"
+        self._tokenize = reader_of(assets / "base" / "tokenizer" / "tokenizer.json")
         self._base: BaseInfo | None = BASES[base]
         self._changed = threading.Condition()
         self._waiting: list[JobSpec] = []
@@ -102,9 +121,12 @@ class FakeEngine:
                 self.workspace.jobs.set_state(run.id, "queued")
                 spec = JobSpec(run.id, run.kind, run.owner, run.payload)
             else:
+                spec, warnings = completed(spec, self.workspace, self._tokenize)
                 self._check(spec)
                 self.workspace.jobs.create(spec)
                 self._tell(spec.id, "queued", {"ahead": len(self._waiting) + len(self._running)})
+                for warning in warnings:
+                    self._tell(spec.id, "warning", warning)
             self._waiting.append(spec)
             self._changed.notify_all()
         return spec.id
@@ -165,6 +187,12 @@ class FakeEngine:
         """See `Engine`."""
         listed = json.loads(self._words.read_text(encoding="utf-8")) if self._words.is_file() else []
         return tuple(Tag(entry["tag"], entry["count"], entry.get("zh", "")) for entry in listed)
+
+    def explain(self, prompt: str, negative: str, options: ExplainOptions) -> dict[str, Any]:
+        """See `Engine`; the words are counted by the embedded base's tokenizer."""
+        tokenize = None if self._loading else self._tokenize
+        told = explain_texts((prompt, negative), options, self.workspace, tokenize)
+        return dict(json.loads(json.dumps(told)))
 
     def close(self) -> None:
         """See `Engine`."""
@@ -228,6 +256,7 @@ class FakeEngine:
                 "train": self._train,
                 "load_base": self._load,
                 "import_adapter": self._import,
+                "import_embedding": self._import_embedding,
             }
             self._running[spec.id] = make[spec.kind](spec)
             if spec.kind == "load_base":
@@ -384,10 +413,29 @@ class FakeEngine:
                 given=repr(name),
                 why="its header is damaged",
             ) from problem
+        if list(header) == ["emb_params"]:
+            return (yield from self._import_embedding(spec))
         entry = adapter_entry(self.workspace, data, name, spec.owner)
         made_for = str(meta.get("lora_studio_base_sha256", ""))
         entry = self.workspace.adapters.add(AdapterEntry(**(vars(entry) | {"base_sha256": made_for})))
         return {"adapter": entry.sha256, "name": entry.name, "warnings": []}
+
+    def _import_embedding(self, spec: JobSpec) -> Turns:
+        """By the real door, which alone can open pickles."""
+        from lora_studio.adapters.embedding import admit
+
+        yield "step"
+        sha256, name = str(spec.payload["file"]), str(spec.payload["name"])
+        path = self.workspace.files.path(sha256)
+        widths = (self._base or BASES["embedded"]).text_widths
+        found, report = admit(path, sha256, widths, name)
+        tensors = "" if report.tensors is None else self.workspace.files.put_bytes(report.tensors, ".safetensors")
+        entry = self.workspace.embeddings.add(
+            EmbeddingEntry(
+                sha256, name, spec.owner, time.time(), path.stat().st_size, found.count, found.widths, tensors
+            )
+        )
+        return {"embedding": sha256, "name": entry.name, "vectors": found.count, "warnings": to_json(report.warnings)}
 
 
 # ---------------------------------------------------------------- files

@@ -11,7 +11,7 @@ import pytest
 
 from lora_studio.errors import InvalidInput, NotAllowed, NotFound, StudioError
 from lora_studio.types import RECIPES, AdapterEntry
-from lora_studio.ui.actions import actions, library, notebook, runs, sets, status
+from lora_studio.ui.actions import actions, embeddings, library, notebook, recall, runs, sets, status, words
 from lora_studio.ui.studio import Studio
 from tests.support.fake_engine import adapter_entry
 from tests.ui.conftest import Call, ended, uid, wait_until
@@ -413,7 +413,7 @@ def test_hello_tells_what_a_page_needs(call: Call, tmp_path: Path) -> None:
 
 
 def test_every_action_has_a_name_of_its_own() -> None:
-    rooms = (status, notebook, library, sets, runs)
+    rooms = (status, notebook, library, embeddings, sets, runs, words, recall)
     assert len(actions()) == sum(len(room.ACTIONS) for room in rooms)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from lora_studio.prompt import notices
 from lora_studio.types import RECIPES, GenerateRequest, TrainConfig, describe
 from lora_studio.ui.texts import FOLDER, LANGUAGES, strings, t
 
@@ -77,6 +78,17 @@ def test_every_error_can_be_said() -> None:
     assert len(known) > 90
     missing = {code for code in known if f"error.{code}" not in strings("en")}
     assert missing == set()
+
+
+def test_every_remark_of_the_prompt_can_be_said() -> None:
+    """Each code of `prompt.notices` has a sentence in both languages that asks for no other values than it has."""
+    listed = re.findall(r"^    (\w+) +\{([^}]*)\}", notices.__doc__ or "", re.MULTILINE)
+    assert len(listed) >= 29
+    for lang in LANGUAGES:
+        texts = {key.removeprefix("notice.") for key in strings(lang) if key.startswith("notice.")}
+        assert texts == {code for code, _ in listed}
+        for code, values in listed:
+            assert blanks(strings(lang)[f"notice.{code}"]) <= set(values.split(", ")), code
 
 
 def test_no_text_is_left_of_an_error_that_is_gone() -> None:

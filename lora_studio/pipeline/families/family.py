@@ -6,13 +6,14 @@ above it asks which kind it is.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import Protocol
 
 from torch import Tensor
 
-from lora_studio.pipeline.calls import Mix
-from lora_studio.pipeline.conditioning import TextCondition
+from lora_studio.adapters.embedding import TextEmbedding
+from lora_studio.pipeline.calls import Mix, Turn
+from lora_studio.pipeline.conditioning import TextCondition, WantedText
 from lora_studio.types import BaseDefaults
 
 
@@ -29,11 +30,18 @@ class Family(Protocol):
     """Sides of generated pictures are multiples of this."""
     defaults: BaseDefaults
 
-    def encode_text(self, texts: Sequence[str], mixes: Sequence[Mix]) -> list[TextCondition]:
-        """Conditions of `texts`, each under its own mix of adapters."""
+    @property
+    def text_layers(self) -> int:
+        """Layers of the text encoder: the largest clip skip."""
 
-    def count_tokens(self, text: str) -> tuple[int, int]:
-        """Tokens of a text and how many of them the model can read."""
+    def encode_text(self, texts: Sequence[str], mixes: Sequence[Mix]) -> list[TextCondition]:
+        """Conditions of plain captions, each under its own mix of adapters; no language is read in them."""
+
+    def encode(self, texts: Sequence[WantedText]) -> Generator[Turn, None, list[TextCondition]]:
+        """Conditions of prompts' texts, in order; one model call per turn, nothing encoded twice."""
+
+    def check_embedding(self, embedding: TextEmbedding) -> None:
+        """Raise `InvalidInput` where its vectors do not fit this base."""
 
     def unet_arguments(self, embeddings: Tensor, mask: Tensor | None, size: tuple[int, int]) -> dict[str, Tensor]:
         """Arguments of the UNet beside latents and timesteps; `size` is (height, width) in pixels."""

@@ -6,7 +6,7 @@ The embedded base has this architecture at a small size and a name of its own. W
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +14,11 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from lora_studio.pipeline.calls import Mix
-from lora_studio.pipeline.conditioning import TextCondition
+from lora_studio.adapters.embedding import TextEmbedding
+from lora_studio.errors import InvalidInput
+from lora_studio.pipeline.calls import Mix, Turn
+from lora_studio.pipeline.clip import ClipEncoder
+from lora_studio.pipeline.conditioning import TextCondition, WantedText
 from lora_studio.pipeline.device import Precision
 from lora_studio.pipeline.slots import AdapterSlots
 from lora_studio.types import BaseDefaults
@@ -27,6 +30,7 @@ class StableDiffusion:
 
     tokenizer: CLIPTokenizer
     text_encoder: CLIPTextModel
+    clip: ClipEncoder
     slots: AdapterSlots
     precision: Precision
     name: str
@@ -36,7 +40,7 @@ class StableDiffusion:
     defaults: BaseDefaults
 
     def encode_text(self, texts: Sequence[str], mixes: Sequence[Mix]) -> list[TextCondition]:
-        """Conditions (77, width) of `texts`; what goes beyond 75 tokens is not read (see `count_tokens`)."""
+        """Conditions (77, width) of captions as they stand; what goes beyond 75 tokens is not read."""
         encoded = self.tokenizer(
             list(texts),
             padding="max_length",
@@ -48,9 +52,28 @@ class StableDiffusion:
             hidden = self.text_encoder(encoded.input_ids.to(self.text_encoder.device))[0]
         return [TextCondition(embeddings=row.float()) for row in hidden]
 
-    def count_tokens(self, text: str) -> tuple[int, int]:
-        """Tokens of `text` without begin and end, and how many the encoder reads."""
-        return len(self.tokenizer(text, add_special_tokens=False).input_ids), self.tokenizer.model_max_length - 2
+    @property
+    def text_layers(self) -> int:
+        """Layers of the text encoder."""
+        return self.clip.layers
+
+    def encode(self, texts: Sequence[WantedText]) -> Generator[Turn, None, list[TextCondition]]:
+        """Conditions (77 · chunks, width) of `texts`; see `ClipEncoder.encode`."""
+        return self.clip.encode(texts)
+
+    def check_embedding(self, embedding: TextEmbedding) -> None:
+        """Raise `InvalidInput` where its vectors do not fit this base."""
+        widths = {key: int(tensor.shape[-1]) for key, tensor in embedding.vectors.items()}
+        if widths != {self.clip.key: self.clip.width}:
+            given = ", ".join(f"{key} {width}" for key, width in widths.items())
+            raise InvalidInput(
+                f"The embedding {embedding.name!r} has vectors of other text encoders ({given}); this base reads "
+                f"{self.clip.key} {self.clip.width}; use an embedding that was made for this kind of base.",
+                code="embedding_other_base",
+                name=embedding.name,
+                given=given,
+                allowed=f"{self.clip.key} {self.clip.width}",
+            )
 
     def unet_arguments(self, embeddings: Tensor, mask: Tensor | None, size: tuple[int, int]) -> dict[str, Tensor]:
         """The text alone."""
@@ -81,6 +104,7 @@ def family_of(
     return StableDiffusion(
         tokenizer=text[0],
         text_encoder=text[1],
+        clip=ClipEncoder(text[1], text[0], slots, precision, "clip_l"),
         slots=slots,
         precision=precision,
         name=card.get("family", name),

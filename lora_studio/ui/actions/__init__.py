@@ -2,18 +2,21 @@
 
 hello, poll, vocabulary          status     what is loaded, what runs
 make, cells, note ...            notebook   pictures and their cells
-library, rename_adapter ...      library    LoRA files
+library, rename_adapter ...      library    LoRA files, and the list of embeddings
+rename_embedding ...             embeddings textual-inversion embeddings
 sets, caption ...                sets       pictures with captions
 train, runs, resume ...          runs       trainings
+recall_text, find_missing        recall     what made a picture
+explain, styles, save_style ...  words      what a prompt says, styles
 """
 
 from __future__ import annotations
 
-from lora_studio.ui.actions import library, notebook, runs, sets, status
+from lora_studio.ui.actions import embeddings, library, notebook, recall, runs, sets, status, words
 from lora_studio.ui.studio import Action
 
 
 def actions() -> dict[str, Action]:
     """Every action by the name that pages call it."""
-    rooms = (status.ACTIONS, notebook.ACTIONS, library.ACTIONS, sets.ACTIONS, runs.ACTIONS)
-    return {action.__name__: action for room in rooms for action in room}
+    rooms = (status, notebook, library, embeddings, sets, runs, words, recall)
+    return {action.__name__: action for room in rooms for action in room.ACTIONS}

@@ -6,13 +6,17 @@ from typing import Any
 
 from lora_studio.types import JobSpec
 from lora_studio.ui.studio import Ask
-from lora_studio.ui.views import adapter_view, requests_in
+from lora_studio.ui.views import adapter_view, embedding_view, requests_in
 
 
 def library(ask: Ask) -> dict[str, Any]:
-    """The LoRAs that the caller sees, newest first, samples last."""
+    """The LoRAs that the caller sees, newest first, samples last; and the embeddings, newest first."""
     base = ask.studio.engine.info().base
-    return {"adapters": [adapter_view(entry, base) for entry in ask.library()]}
+    embeddings = ask.studio.workspace.embeddings.list(ask.owner)
+    return {
+        "adapters": [adapter_view(entry, base) for entry in ask.library()],
+        "embeddings": [embedding_view(entry, base) for entry in embeddings],
+    }
 
 
 def rename_adapter(ask: Ask) -> dict[str, Any]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from typing import Any
 
-from lora_studio.errors import InvalidInput, StudioError
+from lora_studio.errors import InvalidInput, NotFound, StudioError
 from lora_studio.types import AdapterWeight, Cell, GenerateRequest, JobSpec, from_json, to_json
+from lora_studio.ui.actions.words import with_named, without_adapters
 from lora_studio.ui.forms import read
 from lora_studio.ui.studio import Ask
 from lora_studio.ui.views import cell_view, jobs_of, requests_in
@@ -28,7 +28,7 @@ def cells(ask: Ask) -> dict[str, Any]:
 
 def make(ask: Ask) -> dict[str, Any]:
     """Ask for pictures: `form` holds the fields as typed and the LoRAs. `compare` makes them with and without LoRAs."""
-    request = request_of(ask)
+    request = with_named(ask, request_of(ask))
     if not ask.flag("compare"):
         return _hand_over(ask, "picture", {"with": request})
     if not any(adapter.weight for adapter in request.adapters):
@@ -38,7 +38,7 @@ def make(ask: Ask) -> dict[str, Any]:
             code="compare_nothing",
             given=str(len(request.adapters)),
         )
-    return _hand_over(ask, "compare", {"with": request, "without": dataclasses.replace(request, adapters=())})
+    return _hand_over(ask, "compare", {"with": request, "without": without_adapters(request)})
 
 
 def again(ask: Ask) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def again(ask: Ask) -> dict[str, Any]:
     source = ask.cell("source")
     seed = {"seed": ask.whole("seed")} if "seed" in ask.data else {}
     requests = {name: from_json(GenerateRequest, dict(value) | seed) for name, value in requests_in(source).items()}
-    return _hand_over(ask, source.kind, requests)
+    return _hand_over(ask, source.kind, requests, _completed(ask, source, seed))
 
 
 def note(ask: Ask) -> dict[str, Any]:
@@ -81,19 +81,28 @@ def request_of(ask: Ask) -> GenerateRequest:
     """
     base = ask.studio.base()
     form = dict(ask.table("form"))
-    listed = form.pop("adapters", [])
-    if not isinstance(listed, list):
-        raise InvalidInput(
-            f"adapters was given as {str(listed)[:80]!r}; it must be a list; reload the page and try again.",
-            code="call_value",
-            field="adapters",
-            given=str(listed)[:80],
-            allowed="a list",
-        )
+    listed, styles = form.pop("adapters", []), form.pop("styles", [])
+    for name, value in (("adapters", listed), ("styles", styles)):
+        if not isinstance(value, list):
+            raise InvalidInput(
+                f"{name} was given as {str(value)[:80]!r}; it must be a list; reload the page and try again.",
+                code="call_value",
+                field=name,
+                given=str(value)[:80],
+                allowed="a list",
+            )
     adapters = tuple(_weight(ask, item) for item in listed)
     plain = {"width", "height", "num_inference_steps", "guidance_scale", "sampler"}
     defaults = {name: value for name, value in to_json(base.defaults).items() if name in plain}
-    values = defaults | read(GenerateRequest, form) | {"base": base.sha256, "adapters": to_json(adapters)}
+    values = (
+        defaults
+        | read(GenerateRequest, form)
+        | {
+            "base": base.sha256,
+            "adapters": to_json(adapters),
+            "styles": [str(name) for name in styles],
+        }
+    )
     return from_json(GenerateRequest, values)
 
 
@@ -101,9 +110,11 @@ def _weight(ask: Ask, item: Any) -> AdapterWeight:
     """One LoRA of a stack with its weight as typed; a bad weight is named by the LoRA."""
     given = item if isinstance(item, dict) else {}
     entry = ask.adapter(str(given.get("sha256", "")))
-    weight = read(AdapterWeight, {"weight": given.get("weight", 1.0)})["weight"]
+    typed = {"weight": given.get("weight", 1.0), "text_encoder_weight": given.get("text_encoder_weight")}
+    weights = read(AdapterWeight, typed)
+    weight = weights["weight"]
     try:
-        return AdapterWeight(sha256=entry.sha256, name=entry.name, weight=weight)
+        return AdapterWeight(sha256=entry.sha256, name=entry.name, **weights)
     except InvalidInput as problem:
         raise InvalidInput(
             f"The weight of {entry.name!r} was given as {str(weight)!r}; it must be a number from "
@@ -116,8 +127,27 @@ def _weight(ask: Ask, item: Any) -> AdapterWeight:
         ) from problem
 
 
-def _hand_over(ask: Ask, kind: Any, requests: dict[str, GenerateRequest]) -> dict[str, Any]:
-    """Write the cell, then submit the job that fills it. Asking twice with the same ids makes one cell and one job."""
+def _completed(ask: Ask, source: Cell, changes: dict[str, Any]) -> list[dict[str, Any]] | None:
+    """What was really made for a cell: its texts with their styles as they were then; None where that is gone."""
+    if source.job is None:
+        return None
+    try:
+        payload = ask.owned_job(source.job).payload
+    except NotFound:
+        return None
+    made = payload.get("requests")
+    return [dict(request) | changes for request in made] if isinstance(made, list) and made else None
+
+
+def _hand_over(
+    ask: Ask, kind: Any, requests: dict[str, GenerateRequest], completed: list[dict[str, Any]] | None = None
+) -> dict[str, Any]:
+    """Write the cell, then submit the job that fills it. Asking twice with the same ids makes one cell and one job.
+
+    Args:
+        requests: what the cell shows, texts as typed.
+        completed: what is handed to the engine instead, where that is known.
+    """
     notebooks = ask.studio.workspace.notebooks
     notebook = notebooks.default(ask.owner)
     plain = {name: to_json(request) for name, request in requests.items()}
@@ -127,7 +157,7 @@ def _hand_over(ask: Ask, kind: Any, requests: dict[str, GenerateRequest]) -> dic
     )
     cell = ask.cell()
     try:
-        payload = {"requests": list(plain.values()), "notebook": notebook.id, "cell": made.id}
+        payload = {"requests": completed or list(plain.values()), "notebook": notebook.id, "cell": made.id}
         ask.studio.engine.submit(JobSpec(job, "generate", ask.owner, payload))
         ask.owned_job(job)
     except StudioError:

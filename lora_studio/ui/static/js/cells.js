@@ -70,7 +70,7 @@ export function edit(cell) {
   write("negative", request.negative_prompt || "");
   replaceStack(request.adapters || []);
   take(request);
-  keep({});
+  keep({ styles: request.styles || [] }, "styles");
   const field = document.querySelector("#prompt textarea");
   if (field) { field.scrollIntoView({ block: "center", behavior: "smooth" }); field.focus({ preventScroll: true }); }
 }

@@ -25,6 +25,9 @@ const ICONS = {
   picture: "M4 5h16v14H4zM4 16l5-5 4 4 2.5-2.5L20 17M15 9h.01",
   wave: "M3 12h3l3-7 5 14 3-7h4",
   layers: "M12 4l9 5-9 5-9-5zM3 14l9 5 9-5",
+  copy: "M9 9h11v11H9zM5 15H4V4h11v1",
+  brush: "M14 4l6 6-8 8-6-6zM6 12l-2 8 8-2",
+  words: "M4 6h16M4 12h11M4 18h7",
   box: "M4 8l8-4 8 4v8l-8 4-8-4zM4 8l8 4 8-4M12 12v8",
 };
 

@@ -5,7 +5,8 @@ import { emit } from "./bus.js";
 const KEY = "studio.draft.1";
 
 const EMPTY = {
-  tab: "generate", prompt: "", negative: "", stack: [], form: {}, seedLocked: false,
+  tab: "generate", prompt: "", negative: "", stack: [], styles: [], form: {}, seedLocked: false,
+  explain: { prompt: false, negative: false }, recalled: null,
   train: { step: "pictures", set: null, run: null, form: {}, recipe: "balanced" },
 };
 

@@ -54,7 +54,5 @@ export function installKeys() {
       goTo(TABS[Number(event.key) - 1]);
     }
   });
-  // A file that misses its target must not replace the page.
-  for (const name of ["dragover", "drop"]) window.addEventListener(name, (event) => event.preventDefault());
   document.body.prepend(h("a.skip", { href: "#prompt" }, t("skip")));
 }

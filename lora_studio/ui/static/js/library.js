@@ -1,11 +1,14 @@
-// The library: every LoRA as a card.
+// The library: every LoRA as a card, and below them the embeddings.
 import { button, h, icon, reconcile, set } from "./dom.js";
 import { emit, on } from "./bus.js";
+import { isModel, isPickle, takeEmbeddings } from "./embedding_files.js";
+import { embeddings } from "./embeddings.js";
 import { loadLibrary, matches, shelf } from "./library_data.js";
 import { askText, confirm } from "./dialog.js";
 import { call, world } from "./server.js";
 import { add, cover, take } from "./stack.js";
 import { goTo } from "./keys.js";
+import { isPicture } from "./pictures.js";
 import { attempt, tell } from "./toast.js";
 import { bytes, many, t, when } from "./text.js";
 
@@ -19,8 +22,24 @@ export function library(panel) {
   panel.append(h("section.library", {},
     h("header", {}, title, h("label.search", {}, icon("search"), search), adder, file), cards, empty));
   file.addEventListener("change", () => { take([...file.files], false); file.value = ""; });
-  panel.addEventListener("drop", (event) => { event.preventDefault(); take([...event.dataTransfer.files], false); });
+  const others = embeddings(() => search.value);
+  panel.append(others.section);
+  panel.addEventListener("drop", (event) => {
+    // A picture is an embedding's file only where embeddings are; elsewhere it is left to whoever reads pictures.
+    const inside = others.section.contains(event.target);
+    const files = [...event.dataTransfer.files].filter((dropped) => inside || !isPicture(dropped));
+    if (!files.length) return;
+    event.preventDefault();
+    sort(files, (dropped) => isPickle(dropped) || isPicture(dropped));
+  });
   panel.addEventListener("dragover", (event) => event.preventDefault());
+  // Elsewhere on the page files of models are taken too, where nothing nearer wanted them.
+  document.addEventListener("drop", (event) => {
+    const files = [...(event.dataTransfer ? event.dataTransfer.files : [])].filter(isModel);
+    if (event.defaultPrevented || !files.length) return;
+    event.preventDefault();
+    sort(files, isPickle);
+  });
 
   const draw = () => {
     set(title, { text: t("library.title") });
@@ -31,11 +50,17 @@ export function library(panel) {
     set(empty, { hidden: found.length > 0 || !shelf.loaded, text: t(shelf.adapters.length ? "stack.none_found" : "library.empty") });
     reconcile(cards, found, { key: (entry) => entry.sha256, make: () => h("article.card", {}), update: drawCard });
   };
-  search.addEventListener("input", draw);
+  search.addEventListener("input", () => { draw(); others.draw(); });
   on("library", draw);
   on("hello", () => { for (const card of cards.children) card.drawn = ""; draw(); });
   on("language", () => { for (const card of cards.children) card.drawn = ""; draw(); });
   draw();
+}
+
+// Hands files to whoever reads their kind; a .safetensors goes to the LoRAs' door, which knows embeddings too.
+function sort(files, isEmbedding) {
+  takeEmbeddings(files.filter(isEmbedding));
+  take(files.filter((file) => !isEmbedding(file)), false);
 }
 
 function drawCard(card, entry) {

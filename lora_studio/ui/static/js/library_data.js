@@ -1,13 +1,14 @@
-// The LoRAs of the library as the page knows them.
+// The LoRAs and embeddings of the library as the page knows them.
 import { call } from "./server.js";
 import { emit, on } from "./bus.js";
 
-export const shelf = { adapters: [], loaded: false };
+export const shelf = { adapters: [], embeddings: [], loaded: false };
 
 export const find = (sha256) => shelf.adapters.find((entry) => entry.sha256 === sha256) || null;
 
 export async function loadLibrary() {
-  shelf.adapters = (await call("library", {}, Infinity)).adapters;
+  const { adapters, embeddings } = await call("library", {}, Infinity);
+  Object.assign(shelf, { adapters, embeddings });
   shelf.loaded = true;
   emit("library", shelf.adapters);
 }

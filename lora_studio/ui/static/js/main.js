@@ -5,8 +5,10 @@ import { greet, startPolling } from "./server.js";
 import { loadLibrary } from "./library_data.js";
 import { header } from "./header.js";
 import { act, promptHelp } from "./prompt.js";
+import { explainNegative, explainPrompt } from "./explain.js";
 import { stack } from "./stack.js";
 import { settings } from "./settings.js";
+import { installDoors, recall } from "./recall.js";
 import { stage } from "./stage.js";
 import { notebook } from "./notebook.js";
 import { train } from "./train.js";
@@ -14,7 +16,7 @@ import { library } from "./library.js";
 import { installKeys } from "./keys.js";
 
 const PANELS = {
-  header, "prompt-help": promptHelp, stack, settings, stage, notebook, train, library,
+  header, "prompt-help": promptHelp, "explain-prompt": explainPrompt, "explain-negative": explainNegative, recall, stack, settings, stage, notebook, train, library,
 };
 
 function mount(name, element) {
@@ -40,6 +42,7 @@ async function start() {
   document.title = "LoRA Studio";
   for (const [what, ...values] of waiting.splice(0)) window.studio[what](...values);
   installKeys();
+  installDoors();
   await greet();
   loadLibrary();
   startPolling();

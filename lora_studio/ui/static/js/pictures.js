@@ -6,6 +6,8 @@ import { t } from "./text.js";
 export const pictureUrl = (sha256) => `/studio/picture/${sha256}.png`;
 export const thumbUrl = (sha256, size = 256) => `/studio/thumb/${sha256}.webp?size=${size}`;
 
+export const isPicture = (file) => file.type.startsWith("image/") || /\.(png|jpe?g|webp)$/i.test(file.name);
+
 // A file name from the words of a prompt.
 export function fileName(prompt, seed) {
   const words = prompt.replace(/[^\p{L}\p{N}]+/gu, " ").trim().split(/\s+/).slice(0, 6).join("-") || "picture";

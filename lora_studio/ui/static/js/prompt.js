@@ -5,12 +5,15 @@ import { draft, keep } from "./draft.js";
 import { call, ended, hurry, world } from "./server.js";
 import { find } from "./library_data.js";
 import { active } from "./stack.js";
+import { sent } from "./tags.js";
 import { fail, randomSeed, values } from "./settings.js";
 import { Vocabulary, pieceAt, tagsOf } from "./words.js";
 import { complain } from "./toast.js";
 import { isTextField, sentence, t } from "./text.js";
 
 let vocabulary = new Vocabulary([]);
+let read = { of: null, words: "" }; // the words of the prompt without its marks, as the server reads them
+let writing = false; // a text is set by the page, not by a person
 const areas = {};
 
 const area = (name) => document.querySelector(`#${name} textarea`);
@@ -21,7 +24,9 @@ export function write(name, text) {
   draft[name] = text;
   if (!field) return;
   Object.getOwnPropertyDescriptor(HTMLTextAreaElement.prototype, "value").set.call(field, text);
+  writing = true;
   field.dispatchEvent(new Event("input", { bubbles: true }));
+  writing = false;
 }
 
 // Adds a tag at the end of the prompt.
@@ -47,6 +52,7 @@ export function promptHelp(panel) {
   attach(() => later(), list, error);
   on("draft", (what) => { if (what === "prompt") error.hidden = true; later(); });
   for (const name of ["library", "language", "vocabulary"]) on(name, redraw);
+  on("explained", ({ prompt }) => { read = { of: draft.prompt, words: plain(prompt) }; redraw(); });
   on("wrong", (problem) => {
     const mine = problem && (isTextField(problem.values.field) || problem.code === "prompt_empty");
     set(error, { hidden: !mine, text: mine ? sentence(problem) : "" });
@@ -76,6 +82,7 @@ function attach(changed, list, error) {
     write(name, draft[name]);
     field.addEventListener("input", () => {
       draft[name] = field.value;
+      if (!writing) emit("typed", name);
       field.removeAttribute("aria-invalid");
       keep({}, name);
       changed();
@@ -106,9 +113,15 @@ function drawChips(chips) {
   chips.hidden = unique.length === 0;
 }
 
+// All texts of a reading, brackets that are characters with a backslash again.
+function plain({ parts }) {
+  const texts = parts.flatMap((part) => part.texts.map(({ spans }) => spans.map(({ text }) => text).join("")));
+  return texts.join(",").replace(/[()[\]]/g, "\\$&");
+}
+
 function drawUnknown(line) {
   const others = active().flatMap(({ sha256 }) => (find(sha256) || { trigger_words: [] }).trigger_words);
-  const words = vocabulary.unknown(draft.prompt, others);
+  const words = vocabulary.unknown(read.of === draft.prompt ? read.words : draft.prompt, others);
   const text = words.length ? t("unknown", { words: words.map((word) => `"${word}"`).join(", ") }) : "";
   set(line, { hidden: !words.length, text });
 }
@@ -178,9 +191,10 @@ export function act(verb) {
 
 async function generate(compare) {
   emit("wrong", null);
+  emit("settle");
   // A comparison is of the picture that is there, so its seed stays.
   if (!draft.seedLocked && !(compare && values().seed.trim())) randomSeed();
-  const form = { prompt: draft.prompt, negative_prompt: draft.negative, ...values(), adapters: active() };
+  const form = { prompt: draft.prompt, negative_prompt: draft.negative, ...values(), styles: draft.styles, adapters: sent() };
   const asked = { cell: uid(), job: uid(), form, compare };
   emit("asking", asked);
   try {

@@ -6,24 +6,34 @@ import { world } from "./server.js";
 import { Fields } from "./fields.js";
 import { t } from "./text.js";
 
-const NAMES = ["width", "height", "num_images", "seed", "guidance_scale", "num_inference_steps", "sampler"];
+const MAIN = ["width", "height", "num_images", "seed", "guidance_scale", "num_inference_steps", "sampler"];
+const MORE = ["clip_skip", "emphasis", "pad_prompts", "old_scheduling"]; // how the words are read
+const NAMES = [...MAIN, ...MORE];
 
 let fields = null;
+let more = null;
 let lock = null;
 
 export function defaults() {
   const base = (world.hello || {}).base;
   const given = base ? base.defaults : {};
+  const plan = world.hello ? world.hello.form.generate : [];
   return {
+    ...Object.fromEntries(plan.filter(({ name }) => MORE.includes(name)).map((entry) => [entry.name, entry.default])),
     width: given.width ?? "", height: given.height ?? "", num_images: 1, seed: "", num_inference_steps: given.num_inference_steps ?? "",
     guidance_scale: given.guidance_scale ?? "", sampler: given.sampler ?? "",
   };
 }
 
-// What the fields hold, as typed.
+// What the fields hold, as typed; boxes are true or false.
 export function values() {
   const all = { ...defaults(), ...draft.form };
-  return Object.fromEntries(NAMES.map((name) => [name, String(all[name])]));
+  return Object.fromEntries(NAMES.filter((name) => all[name] !== undefined)
+    .map((name) => [name, typeof all[name] === "boolean" ? all[name] : String(all[name])]));
+}
+
+function show(held) {
+  for (const form of [fields, more]) if (form) form.show(held);
 }
 
 export function randomSeed() {
@@ -33,20 +43,29 @@ export function randomSeed() {
 export function put(changes) {
   draft.form = { ...draft.form, ...changes };
   keep({}, "form");
-  if (fields) fields.show({ ...defaults(), ...draft.form });
+  show({ ...defaults(), ...draft.form });
 }
 
-// Sets every field to what a cell was made with.
+// Whether the seed stays.
+export function relock(locked) {
+  draft.seedLocked = locked;
+  keep({}, "form");
+  drawLock();
+}
+
+// Sets every field to what a cell was made with; what an old cell does not have is at its default.
 export function take(request) {
-  draft.form = Object.fromEntries(NAMES.map((name) => [name, request[name]]));
+  const held = { ...defaults(), ...request };
+  draft.form = Object.fromEntries(NAMES.map((name) => [name, held[name]]));
   draft.seedLocked = true;
   keep({}, "form");
-  if (fields) { fields.show(draft.form); drawLock(); }
+  show(draft.form);
+  drawLock();
 }
 
 // Shows a refusal at its field; false when it is about none of these.
 export function fail(problem) {
-  return fields ? fields.fail(problem) : false;
+  return [fields, more].some((form) => form && form.fail(problem));
 }
 
 function drawLock() {
@@ -61,27 +80,29 @@ export function settings(panel) {
     if (!world.hello) return;
     const hadFocus = panel.contains(document.activeElement);
     if (hadFocus && fields) return;
-    fields = new Fields(world.hello.form.generate.filter(({ name }) => NAMES.includes(name)), {
-      order: NAMES,
-      choices: { sampler: world.hello.samplers },
-      changed: (name, value) => {
-        draft.form = { ...draft.form, [name]: value };
-        if (name === "seed") { draft.seedLocked = value.trim() !== ""; drawLock(); }
-        keep({}, "form");
-      },
-    });
+    const changed = (name, value) => {
+      draft.form = { ...draft.form, [name]: value };
+      if (name === "seed") { draft.seedLocked = value.trim() !== ""; drawLock(); }
+      keep({}, "form");
+    };
+    const plan = world.hello.form.generate;
+    fields = new Fields(plan, { order: MAIN, choices: { sampler: world.hello.samplers }, changed });
+    more = new Fields(plan, { order: MORE, changed });
+    const usual = defaults();
+    const unusual = MORE.some((name) => name in draft.form && draft.form[name] !== usual[name]);
     lock = button("ghost.square.lock", {
       sign: "lock", label: " ", onclick: () => { draft.seedLocked = !draft.seedLocked; keep({}, "form"); drawLock(); },
     });
     fields.field("seed").append(lock);
     const reset = button("quiet.small", {
       sign: "again", text: t("settings.reset"),
-      onclick: () => { draft.form = {}; draft.seedLocked = false; keep({}, "form"); fields.show(defaults()); drawLock(); },
+      onclick: () => { draft.form = {}; draft.seedLocked = false; keep({}, "form"); show(defaults()); drawLock(); },
     });
     panel.replaceChildren(h("section.settings", {},
       h("header", {}, h("h2", {}, t("settings.title")), reset), fields.element,
-      h("p.hint", {}, t("settings.size_hint", { step: (world.hello.base || {}).size_step || 8 }))));
-    fields.show({ ...defaults(), ...draft.form });
+      h("p.hint", {}, t("settings.size_hint", { step: (world.hello.base || {}).size_step || 8 })),
+      h("details.more", { open: unusual }, h("summary", {}, t("settings.more")), more.element)));
+    show({ ...defaults(), ...draft.form });
     drawLock();
   };
   for (const name of ["hello", "language"]) on(name, draw);

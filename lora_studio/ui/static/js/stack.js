@@ -4,7 +4,8 @@ import { emit, on } from "./bus.js";
 import { draft, keep } from "./draft.js";
 import { find, loadLibrary, matches, shelf } from "./library_data.js";
 import { open } from "./dialog.js";
-import { thumbUrl } from "./pictures.js";
+import { isPickle, takeEmbeddings } from "./embedding_files.js";
+import { isPicture, thumbUrl } from "./pictures.js";
 import { upload, watch, world } from "./server.js";
 import { attempt, complain, tell } from "./toast.js";
 import { has, number, sentence, t } from "./text.js";
@@ -16,24 +17,28 @@ const STRONG = 1.5;
 // The LoRAs that act: those in solo if there are any, else those that are switched on. Weights as typed.
 export function active() {
   const solo = draft.stack.some((row) => row.solo);
-  return draft.stack.filter((row) => (solo ? row.solo : row.on)).map(({ sha256, name, weight }) => ({ sha256, name, weight: String(weight) }));
+  return draft.stack.filter((row) => (solo ? row.solo : row.on))
+    .map(({ sha256, name, weight, te }) => ({ sha256, name, weight: String(weight), ...(te === undefined ? {} : { te, text_encoder_weight: te }) }));
 }
 
-export function add(entry, weight = entry.recommended_weight) {
+export function add(entry, weight = entry.recommended_weight, te = null) {
   const there = draft.stack.find((row) => row.sha256 === entry.sha256);
-  if (there) Object.assign(there, { on: true, weight });
-  else draft.stack.push({ sha256: entry.sha256, name: entry.name, weight, on: true, solo: false });
+  const weights = { weight, ...(te === null ? {} : { te }) };
+  if (there) Object.assign(there, { on: true, te: undefined, ...weights });
+  else draft.stack.push({ sha256: entry.sha256, name: entry.name, ...weights, on: true, solo: false });
   changed();
 }
 
 export function replaceStack(rows) {
-  draft.stack = rows.map(({ sha256, name, weight }) => ({ sha256, name, weight, on: true, solo: false }));
-  changed();
+  draft.stack = rows.map(({ sha256, name, weight, text_encoder_weight: te }) => ({
+    sha256, name, weight, on: true, solo: false, ...(te === null || te === undefined ? {} : { te }),
+  }));
+  changed("replaced");
 }
 
-function changed() {
+function changed(how = "hand") {
   keep({}, "stack");
-  emit("stack");
+  emit("stack", how);
 }
 
 export function stack(panel) {
@@ -66,7 +71,7 @@ export function stack(panel) {
   draw();
 }
 
-const rowOf = (sha256) => draft.stack.find((row) => row.sha256 === sha256);
+export const rowOf = (sha256) => draft.stack.find((row) => row.sha256 === sha256);
 
 function makeRow(sha256) {
   const change = (changes) => { Object.assign(rowOf(sha256), changes); changed(); };
@@ -114,7 +119,8 @@ function updateRow(element, row) {
   set(field, { "aria-label": t("stack.weight_number", { name }) });
   set(solo, { "aria-pressed": String(row.solo), "aria-label": t("stack.solo", { name }), title: t("stack.solo", { name }) });
   set(gone, { "aria-label": t("stack.remove", { name }), title: t("stack.remove", { name }) });
-  const words = shelf.loaded && !entry ? t("stack.gone") : entry && !entry.fits ? t("stack.other_base") : Math.abs(value) > STRONG ? t("stack.strong") : "";
+  const te = row.te ?? null;
+  const words = shelf.loaded && !entry ? t("stack.gone") : entry && !entry.fits ? t("stack.other_base") : Math.abs(value) > STRONG ? t("stack.strong") : te !== null ? t("stack.te", { weight: number(te, 2) }) : "";
   set(warn, { hidden: !words, text: words });
 }
 
@@ -156,18 +162,24 @@ function acceptDrops(box) {
   box.addEventListener("dragleave", () => { depth = Math.max(0, depth - 1); box.classList.toggle("over", depth > 0); });
   box.addEventListener("drop", (event) => {
     if (!holds(event)) return;
-    event.preventDefault();
     depth = 0;
     box.classList.remove("over");
-    take([...event.dataTransfer.files]);
+    const files = [...event.dataTransfer.files].filter((file) => !isPicture(file)); // the page takes pictures
+    if (!files.length) return;
+    event.preventDefault();
+    take(files);
   });
 }
 
 const expected = new Set();
 
+// Sends files to the library, and on into the stack; the ids of the jobs that read them.
 export async function take(files, intoStack = true) {
-  for (const file of files) {
+  const jobs = [];
+  takeEmbeddings(files.filter(isPickle));
+  for (const file of files.filter((one) => !isPickle(one))) {
     const job = uid();
+    jobs.push(job);
     if (intoStack) expected.add(job);
     tell(t("stack.reading", { name: file.name }));
     try {
@@ -175,10 +187,11 @@ export async function take(files, intoStack = true) {
       watch(job);
     } catch (error) { expected.delete(job); complain(error); }
   }
+  return jobs;
 }
 
 on("ended", async (job) => {
-  if (job.kind !== "import_adapter") return;
+  if (job.kind !== "import_adapter" || (job.result || {}).embedding) return;
   if (job.state === "failed") { complain(job.error); return; }
   if (job.state !== "done") return;
   await attempt(loadLibrary);

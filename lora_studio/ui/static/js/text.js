@@ -38,8 +38,9 @@ export function sentence(error) {
   const values = { ...(error.values || {}) };
   if (values.field && has(`field.${values.field}`)) values.field = t(`field.${values.field}`);
   if (Array.isArray(values.near)) values.near = values.near.join(", ");
-  const known = t(`error.${error.code}`, values);
-  if (!has(`error.${error.code}`) || /\{\w+\}/.test(table[`error.${error.code}`].replace(/\{(\w+)\}/g, (w, n) => (n in values ? "" : w)))) {
+  const key = has(`error.${error.code}`) ? `error.${error.code}` : `notice.${error.code}`;
+  const known = t(key, values);
+  if (!has(key) || /\{\w+\}/.test(table[key].replace(/\{(\w+)\}/g, (w, n) => (n in values ? "" : w)))) {
     return error.message || t("error.unknown");
   }
   return known;

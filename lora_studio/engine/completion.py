@@ -1,0 +1,255 @@
+"""Completing a request when it is submitted: styles, `<lora:...>` tags and names of embeddings become what acts.
+
+A completed request says everything itself: its texts hold their styles, `adapters` and `embeddings` are the whole truth
+about which files act; the tags stay in the text and act no more. Both doors, page and command line, come through here.
+The order is A1111's (`lora_studio.prompt.language`): styles, comments, tags.
+
+- An adapter that the request has already keeps its weight, whatever a tag says; a tag that says otherwise is told.
+- Several tags of one adapter add up, as in A1111.
+- Names of embeddings are found by the base's tokens where there is a tokenizer, else as plain text; those that the
+  request has already stay, so that a recipe made again uses the same files.
+
+It does not know what adapters and embeddings hold, nor whether they fit the base.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from lora_studio.errors import InvalidInput
+from lora_studio.prompt.chunks import Embedding, Tokenize, cut_chunks, vocabulary
+from lora_studio.prompt.explain import embeddings_in_text, name_warnings, unknown_tag
+from lora_studio.prompt.language import ParsedPrompt, parse
+from lora_studio.prompt.names import Named, find_named
+from lora_studio.prompt.notices import PromptWarning, gather, quote, warning
+from lora_studio.prompt.schedules import Counting
+from lora_studio.prompt.source import SourceText
+from lora_studio.prompt.styles import Style, apply_styles, choose_styles
+from lora_studio.prompt.tags import LoraTag
+from lora_studio.sentences import sentence
+from lora_studio.store import Workspace
+from lora_studio.types import (
+    AdapterEntry,
+    AdapterWeight,
+    EmbeddingEntry,
+    EmbeddingUse,
+    GenerateRequest,
+    JobSpec,
+    from_json,
+    to_json,
+)
+
+MOST = 10.0
+"""Largest weight of an adapter in a request, up or down (`AdapterWeight`)."""
+
+
+@dataclass(frozen=True)
+class Shelves:
+    """What an owner can name in a prompt: adapters, embeddings and styles, the preferred ones first.
+
+    `misfits` are names of embeddings that the base cannot read and that no fitting one has.
+    """
+
+    adapters: tuple[AdapterEntry, ...] = ()
+    embeddings: tuple[EmbeddingEntry, ...] = ()
+    misfits: tuple[str, ...] = ()
+    styles: tuple[Style, ...] = ()
+
+    @property
+    def named(self) -> tuple[Named, ...]:
+        """The adapters by what they go by; the name that its maker gave a file is an alias."""
+        return tuple(
+            Named(e.sha256, e.name, tuple(filter(None, (e.metadata.get("ss_output_name"),)))) for e in self.adapters
+        )
+
+    @property
+    def installed(self) -> tuple[Embedding, ...]:
+        """The embeddings, each name once in any case."""
+        first: dict[str, Embedding] = {}
+        for entry in self.embeddings:
+            first.setdefault(entry.name.casefold(), Embedding(entry.name, entry.vectors))
+        return tuple(first.values())
+
+    def embedding(self, name: str) -> EmbeddingEntry:
+        """The first entry of that name, in any case."""
+        return next(entry for entry in self.embeddings if entry.name.casefold() == name.casefold())
+
+
+@dataclass(frozen=True)
+class Found:
+    """What two texts name: everything that acts, and what is to be said of it."""
+
+    adapters: tuple[AdapterWeight, ...]
+    embeddings: tuple[EmbeddingUse, ...]
+    warnings: tuple[PromptWarning, ...]
+
+
+def shelves_of(workspace: Workspace, owner: str, widths: dict[str, int] | None = None) -> Shelves:
+    """What `owner` can name; `widths` are those of the base's text encoders, None or {} where they are not known."""
+    styles = tuple(Style(s.name, s.prompt, s.negative_prompt) for s in workspace.styles.list(owner))
+    listed = workspace.embeddings.list(owner)
+    fitting = tuple(entry for entry in listed if entry.fits(widths or {}))
+    names = {entry.name.casefold() for entry in fitting}
+    unfit = [entry.name for entry in listed if not entry.fits(widths or {})]
+    misfits = tuple(name for name in unfit if name.casefold() not in names)
+    return Shelves(tuple(workspace.adapters.list(owner)), fitting, misfits, styles)
+
+
+def requests_of(payload: dict[str, Any]) -> tuple[GenerateRequest, ...]:
+    """The requests of a generate payload: `request`, or `requests` for several."""
+    raw = payload.get("requests", [payload["request"]] if "request" in payload else [])
+    if not isinstance(raw, list) or not raw:
+        raise InvalidInput(
+            "The payload of generate holds no request; give 'request' or a list 'requests'.",
+            code="payload",
+            given="generate",
+        )
+    return tuple(from_json(GenerateRequest, item) for item in raw)
+
+
+def completed(
+    spec: JobSpec, workspace: Workspace, tokenize: Tokenize | None, widths: dict[str, int] | None = None
+) -> tuple[JobSpec, list[dict[str, Any]]]:
+    """The job with its requests complete, and the warnings of that, each once; other kinds of jobs as they are.
+
+    Raises:
+        InvalidInput: the payload holds no request, or one that is not allowed.
+    """
+    if spec.kind != "generate":
+        return spec, []
+    requests: list[Any] = []
+    told: dict[tuple[str, str], dict[str, Any]] = {}
+    for request in requests_of(spec.payload):
+        done, warnings = complete(request, workspace, spec.owner, tokenize, widths)
+        requests.append(to_json(done))
+        told |= {(warn.code, str(warn.values)): _event(warn) for warn in warnings}
+    alone = "requests" not in spec.payload
+    payload = spec.payload | ({"request": requests[0]} if alone else {"requests": requests})
+    return replace(spec, payload=payload), list(told.values())
+
+
+def _event(warn: PromptWarning) -> dict[str, Any]:
+    """A warning as the data of an event."""
+    return {"code": warn.code, "message": sentence(warn.code, warn.values), "values": dict(warn.values)}
+
+
+def complete(
+    request: GenerateRequest,
+    workspace: Workspace,
+    owner: str,
+    tokenize: Tokenize | None = None,
+    widths: dict[str, int] | None = None,
+) -> tuple[GenerateRequest, tuple[PromptWarning, ...]]:
+    """The request with nothing left to look up, and what is to be said of it.
+
+    Raises:
+        InvalidInput: with its styles a text is longer than is allowed.
+    """
+    shelves = shelves_of(workspace, owner, widths)
+    texts, warnings = put_styles((request.prompt, request.negative_prompt), request.styles, shelves.styles)
+    counting = Counting(request.num_inference_steps, old=request.old_scheduling)
+    parsed = (parse(texts[0], counting), parse(texts[1], counting, negative=True))
+    found = look_up(parsed, shelves, tokenize, (request.adapters, request.embeddings))
+    completed = replace(
+        request,
+        prompt=texts[0],
+        negative_prompt=texts[1],
+        styles=(),
+        adapters=found.adapters,
+        embeddings=found.embeddings,
+    )
+    return completed, gather([*warnings, *found.warnings])
+
+
+def put_styles(
+    texts: tuple[str, str], names: Sequence[str], known: Sequence[Style]
+) -> tuple[tuple[str, str], list[PromptWarning]]:
+    """Prompt and negative prompt with the styles of these names around them."""
+    if not names:
+        return texts, []
+    styles, found = choose_styles(known, names)
+    prompt, more = apply_styles(SourceText.typed(texts[0]), styles)
+    negative, most = apply_styles(SourceText.typed(texts[1]), styles, negative=True)
+    return (prompt.text, negative.text), [*found, *more, *most]
+
+
+def look_up(
+    parsed: tuple[ParsedPrompt, ParsedPrompt],
+    shelves: Shelves,
+    tokenize: Tokenize | None,
+    given: tuple[Sequence[AdapterWeight], Sequence[EmbeddingUse]],
+) -> Found:
+    """What prompt and negative prompt, styles included, name on the shelves, behind what is `given` already.
+
+    The warnings are about names alone: what else there is to say of the texts is in `parsed`, and said by whoever
+    reads them.
+    """
+    adapters, warnings = _adapters(given[0], parsed[0], shelves.named)
+    embeddings = _embeddings(given[1], parsed, shelves, tokenize)
+    installed = [use.name for use in embeddings] + [entry.name for entry in shelves.embeddings]
+    told = [warn for text in parsed for warn in name_warnings(text.words, installed, shelves.misfits)]
+    return Found(adapters, embeddings, (*warnings, *told))
+
+
+def _adapters(
+    given: Sequence[AdapterWeight], parsed: ParsedPrompt, known: Sequence[Named]
+) -> tuple[tuple[AdapterWeight, ...], list[PromptWarning]]:
+    """Those of the request, then those of the tags."""
+    warnings: list[PromptWarning] = []
+    there = {adapter.sha256: adapter for adapter in given}
+    asked: dict[str, list[LoraTag]] = {}
+    names: dict[str, str] = {}
+    for lora in parsed.loras:
+        entry = find_named(lora.name, known)
+        if entry is None:
+            unknown = unknown_tag(lora, parsed, known)
+            warnings += [unknown] if unknown else []
+            continue
+        names[entry.key] = entry.name
+        asked.setdefault(entry.key, []).append(lora)
+        if lora.dyn is not None:
+            text, option = _text_of(lora, parsed), f"dyn={lora.dyn}"
+            warnings.append(warning("tag_option_inactive", lora.place, tag=quote(text), option=option))
+    made = []
+    for key, loras in asked.items():
+        te, unet = sum(lora.te for lora in loras), sum(lora.unet for lora in loras)
+        if key in there:
+            weight = there[key].weight
+            if weight not in (0.0, unet):
+                text = quote(_text_of(loras[-1], parsed))
+                warnings.append(warning("tag_overruled", loras[-1].place, tag=text, name=names[key], weight=weight))
+            continue
+        kept = [max(-MOST, min(MOST, weight)) for weight in (te, unet)]
+        if kept != [te, unet]:
+            text = quote(_text_of(loras[-1], parsed))
+            warnings.append(warning("tag_weight_limit", loras[-1].place, tag=text, allowed=MOST))
+        made.append(AdapterWeight(key, names[key], kept[1], None if kept[0] == kept[1] else kept[0]))
+    return (*given, *made), warnings
+
+
+def _text_of(lora: LoraTag, parsed: ParsedPrompt) -> str:
+    """The tag as it stands in the text."""
+    return next((tag.text for tag in parsed.tags if tag.place == lora.place), lora.name)
+
+
+def _embeddings(
+    given: Sequence[EmbeddingUse], parsed: Sequence[ParsedPrompt], shelves: Shelves, tokenize: Tokenize | None
+) -> tuple[EmbeddingUse, ...]:
+    """Those of the request, then those whose names are found in the texts."""
+    have = {use.name.casefold() for use in given}
+    installed = [one for one in shelves.installed if one.name.casefold() not in have]
+    if not installed:
+        return tuple(given)
+    used: dict[str, None] = {}
+    for one in parsed:
+        if tokenize is None:
+            used |= dict.fromkeys(e.name for e in embeddings_in_text(one, installed))
+            continue
+        words = vocabulary(tokenize, [*installed, *(Embedding(use.name, 1) for use in given)])
+        spans = {segment.text: segment.spans for part in one.parts for segment in part.segments}
+        for text in spans.values():
+            used |= dict.fromkeys(e.name for chunk in cut_chunks(text, words).chunks for _, e in chunk.embeddings)
+    new = [EmbeddingUse(e.name, e.sha256) for e in map(shelves.embedding, used) if e.name.casefold() not in have]
+    return (*given, *new)

@@ -1,0 +1,75 @@
+"""What a workspace and a base make of two texts, answered without the base's weights: the tokenizer is enough.
+
+It may be called from any thread while the worker works, and while there is no base: then nothing is counted. The
+answer is `lora_studio.prompt.explain`'s for each text, and what a request with these texts would be completed to:
+
+    steps       in which schedules are counted
+    counted     False where there is no base and therefore no tokens
+    prompt, negative    see `lora_studio.prompt.explain`
+    adapters    [{sha256, name, weight, text_encoder_weight}] of the tags, those of the options first
+    embeddings  [{name, sha256}]
+
+It does not know who asks why, nor what a sentence is in any language.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lora_studio.engine.completion import look_up, put_styles, shelves_of
+from lora_studio.errors import InvalidInput
+from lora_studio.prompt.chunks import Tokenize
+from lora_studio.prompt.explain import Known, Reading, explain, warning_json
+from lora_studio.prompt.language import parse
+from lora_studio.prompt.schedules import Counting
+from lora_studio.store import Workspace
+from lora_studio.types import ExplainOptions, to_json
+from lora_studio.types.generate import MAX_PROMPT
+
+
+def explain_texts(
+    texts: tuple[str, str],
+    options: ExplainOptions,
+    workspace: Workspace,
+    tokenize: Tokenize | None,
+    widths: dict[str, int] | None = None,
+) -> dict[str, Any]:
+    """See the module's docstring.
+
+    Args:
+        texts: the prompt and the negative prompt; either may be empty.
+        tokenize: the base's, None where there is no base.
+        widths: of the base's text encoders, as embeddings must have them.
+
+    Raises:
+        InvalidInput: a text is longer than prompts may be.
+    """
+    for label, text in zip(("prompt", "negative_prompt"), texts, strict=True):
+        if len(text) > MAX_PROMPT:
+            raise InvalidInput(
+                f"{label} has {len(text)} characters; at most {MAX_PROMPT} are allowed; shorten it.",
+                code="prompt_too_long",
+                field=label,
+                given=str(len(text)),
+                allowed=str(MAX_PROMPT),
+            )
+    shelves = shelves_of(workspace, options.owner, widths)
+    known = Known(tokenize, shelves.installed, shelves.named, shelves.styles, shelves.misfits)
+    how = Reading(
+        Counting(options.steps, old=options.old_scheduling),
+        options.styles,
+        "comfy" if options.emphasis == "comfy" else "a1111",
+        options.backtrack,
+    )
+    told: dict[str, Any] = {
+        "steps": options.steps,
+        "counted": tokenize is not None,
+        "prompt": explain(texts[0], known, how),
+        "negative": explain(texts[1], known, how, negative=True),
+    }
+    styled, _ = put_styles(texts, options.styles, shelves.styles)
+    parsed = (parse(styled[0], how.counting), parse(styled[1], how.counting, negative=True))
+    found = look_up(parsed, shelves, tokenize, (options.adapters, ()))
+    added = {"tag_overruled", "tag_weight_limit", "tag_option_inactive"}  # the rest is in the readings
+    told["prompt"]["warnings"] += [warning_json(warn) for warn in found.warnings if warn.code in added]
+    return told | {"adapters": to_json(found.adapters), "embeddings": to_json(found.embeddings)}

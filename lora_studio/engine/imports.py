@@ -1,0 +1,102 @@
+"""Files that are brought in: checked against the base, then entered into the library.
+
+A `.safetensors` may be a LoRA or an embedding, and people cannot be asked to know: whoever drops one as a LoRA gets
+what it is. It does not know turns; while another process opens a file, others have theirs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+
+from lora_studio.adapters import admit
+from lora_studio.adapters.door import read_header
+from lora_studio.adapters.embedding import admitting, is_embedding
+from lora_studio.engine.jobs import Tools
+from lora_studio.errors import NotFound
+from lora_studio.pipeline import JobGenerator, Report
+from lora_studio.pipeline.calls import Turn
+from lora_studio.store import Workspace
+from lora_studio.types import AdapterEntry, EmbeddingEntry, JobSpec, to_json
+
+
+def open_import_adapter(spec: JobSpec, tools: Tools) -> JobGenerator:
+    """Check a LoRA file against the base and enter it into the library; an embedding's file becomes an embedding."""
+    sha256 = str(spec.payload["file"])
+    workspace = tools.workspace
+    path = workspace.files.path(sha256)
+    name = str(spec.payload.get("name") or "").strip()
+    named = read_header(path, name or path.name)
+    named.pop("__metadata__", None)
+    if is_embedding(named):
+        return (yield from open_import_embedding(spec, tools))
+    adapter, report = admit(path, sha256, tools.base.layers, tools.base.info.sha256, label=name)
+    yield Report("progress", {"phase": "load", "step": 1, "steps": 1})
+    meta = adapter.metadata
+    words = meta.get("modelspec.trigger_phrase", "")
+    entry = workspace.adapters.add(
+        AdapterEntry(
+            sha256=sha256,
+            name=name or meta.get("modelspec.title") or meta.get("ss_output_name") or sha256[:12],
+            owner=spec.owner,
+            created=time.time(),
+            size=path.stat().st_size,
+            base_sha256=meta.get("lora_studio_base_sha256", ""),
+            family=tools.base.info.family,
+            rank=report.rank,
+            trigger_words=tuple(word.strip() for word in words.split(",") if word.strip()),
+            metadata=dict(meta),
+        )
+    )
+    return {"adapter": entry.sha256, "name": entry.name, "warnings": to_json(report.warnings)}
+
+
+def open_import_embedding(spec: JobSpec, tools: Tools) -> JobGenerator:
+    """Check an embedding's file against the base and enter it into the library, with its safetensors form."""
+    sha256 = str(spec.payload["file"])
+    workspace = tools.workspace
+    path = workspace.files.path(sha256)
+    name = str(spec.payload.get("name") or "").strip() or sha256[:12]
+    with contextlib.closing(admitting(path, sha256, tools.base.text_widths, name)) as reading:
+        while True:
+            try:
+                next(reading)
+            except StopIteration as end:
+                embedding, report = end.value
+                break
+            yield Turn()
+    yield Report("progress", {"phase": "load", "step": 1, "steps": 1})
+    tensors = _kept_form(workspace, sha256, report.tensors)
+    entry = workspace.embeddings.add(
+        EmbeddingEntry(
+            sha256=sha256,
+            name=name,
+            owner=spec.owner,
+            created=time.time(),
+            size=path.stat().st_size,
+            vectors=embedding.count,
+            widths=embedding.widths,
+            tensors=tensors,
+            metadata=dict(report.metadata),
+        )
+    )
+    return {
+        "embedding": entry.sha256,
+        "name": entry.name,
+        "vectors": entry.vectors,
+        "warnings": to_json(report.warnings),
+    }
+
+
+def _kept_form(workspace: Workspace, sha256: str, made: bytes | None) -> str:
+    """sha256 of an embedding's safetensors form in the store, "" where it is that form itself.
+
+    A file that is in the library already keeps the form it has: the same vectors need not give the same bytes twice.
+    """
+    if made is None:
+        return ""
+    with contextlib.suppress(NotFound):
+        known = workspace.embeddings.get(sha256).tensors
+        if known and workspace.files.has(known):
+            return known
+    return workspace.files.put_bytes(made, ".safetensors")

@@ -1,0 +1,75 @@
+"""`generate --explain`, styles and tags on the command line, without a model."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from lora_studio.store import Workspace
+from lora_studio.types import LOCAL, AdapterEntry, StyleEntry
+from tests.cli.conftest import Studio
+
+
+@pytest.fixture
+def stocked(tmp_path: Path) -> str:
+    """A workspace with one LoRA and one style; the LoRA's sha256."""
+    with Workspace.open(tmp_path / "ws") as workspace:
+        sha256 = workspace.files.put_bytes(b"adapter cats", ".safetensors")
+        workspace.adapters.add(AdapterEntry(sha256, "Cat ears", LOCAL, time.time(), 12))
+        workspace.styles.save([StyleEntry("ink", LOCAL, "{prompt}, ink", "colour")])
+    return sha256
+
+
+def test_json_says_everything_and_makes_nothing(studio: Studio, stocked: str, tmp_path: Path) -> None:
+    answer = studio(
+        "generate", "--explain", "--json", "--prompt", "a (cat:1.3) <lora:cat_ears:0.5> <lora:no:1>", "--negative",
+        "badhandv4", "--style", "ink",
+    )  # fmt: skip
+    assert answer.code == 0, answer.err
+    (told,) = json.loads(answer.out)["explained"]
+    assert told["steps"] == 7, "the base's own"
+    assert told["prompt"]["text"] == "a (cat:1.3)  , ink"
+    assert [one["sha256"] for one in told["adapters"]] == [stocked]
+    (warn,) = told["prompt"]["warnings"]
+    assert (warn["code"], warn["message"][:28]) == ("adapter_not_found", "<lora:no:1> does nothing: th")
+    assert [warn["values"]["name"] for warn in told["negative"]["warnings"]] == ["badhandv4"]
+    with Workspace.open(tmp_path / "ws") as workspace:
+        assert workspace.jobs.list(kinds=["generate"]) == []
+
+
+def test_lines_for_people(studio: Studio, stocked: str) -> None:
+    answer = studio("generate", "--explain", "--prompt", "(red:1.3) [a:b:3] AND c :0.5 <lora:Cat ears:0.5>")
+    lines = [line.strip() for line in answer.out.splitlines()]
+    assert "part 2, weight 0.5" in lines
+    assert "steps 4-7: (red:1.3) b" in lines
+    assert "2 tokens in chunks of 2/75" in lines
+    assert "1.3  red" in lines
+    assert "LoRA: Cat ears 0.5" in lines
+
+
+def test_a_tag_in_the_prompt_acts_and_is_told(studio: Studio, stocked: str) -> None:
+    answer = studio("generate", "--prompt", "a <lora:cat_ears:0.5> <lora:no:1>", "--out", "p", "--json")
+    assert answer.code == 0, answer.err
+    (image,) = json.loads(answer.out)["images"]
+    assert image["prompt"] == "a <lora:cat_ears:0.5> <lora:no:1>"
+    assert [(one["name"], one["weight"]) for one in image["adapters"]] == [("Cat ears", 0.5)]
+    assert "note: <lora:no:1> does nothing" in answer.err
+
+
+def test_an_option_wins_over_a_tag(studio: Studio, stocked: str) -> None:
+    answer = studio(
+        "generate", "--prompt", "a <lora:cat_ears:0.5>", "--lora", "Cat ears:0.9", "--out", "p", "--json"
+    )  # fmt: skip
+    (image,) = json.loads(answer.out)["images"]
+    assert [one["weight"] for one in image["adapters"]] == [0.9]
+    assert "Cat ears is in the stack at 0.9" in answer.err
+
+
+def test_a_style_acts(studio: Studio, stocked: str, tmp_path: Path) -> None:
+    assert studio("generate", "--prompt", "a", "--style", "ink", "--style", "no", "--out", "p").code == 0
+    with Workspace.open(tmp_path / "ws") as workspace:
+        (job,) = workspace.jobs.list(kinds=["generate"])
+    assert (job.payload["request"]["prompt"], job.payload["request"]["negative_prompt"]) == ("a, ink", "colour")

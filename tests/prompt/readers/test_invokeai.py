@@ -1,0 +1,76 @@
+"""`lora_studio.prompt.readers.invokeai`: metadata of InvokeAI 5, 3 and 2."""
+
+from __future__ import annotations
+
+import json
+
+from lora_studio.prompt.readers import NamedFile, read_pasted, read_texts
+
+NEW = {
+    "app_version": "5.6.0",
+    "generation_mode": "txt2img",
+    "positive_prompt": "a (red)++ cat",
+    "negative_prompt": "dog",
+    "width": 512,
+    "height": 768,
+    "seed": 12,
+    "rand_device": "cpu",
+    "cfg_scale": 7.5,
+    "steps": 30,
+    "scheduler": "dpmpp_2m_k",
+    "clip_skip": 1,
+    "model": {"key": "x", "hash": "blake3:00ff", "name": "Dreamshaper 8", "base": "sd-1", "type": "main"},
+    "loras": [{"model": {"key": "y", "hash": "sha256:" + "ab" * 32, "name": "ears", "base": "sd-1"}, "weight": 0.6}],
+    "controlnets": [{"image": "x"}],
+}
+
+
+def test_version_5() -> None:
+    found = read_texts({"invokeai_metadata": json.dumps(NEW)})
+    assert (found.program, found.prompt, found.negative) == ("invokeai", "a (red)++ cat", "dog")
+    assert found.settings == {
+        "seed": 12,
+        "num_inference_steps": 30,
+        "guidance_scale": 7.5,
+        "width": 512,
+        "height": 768,
+        "clip_skip": 2,
+        "sampler": "dpmpp_2m_karras",
+        "emphasis": "compel",
+    }
+    assert found.adapters == (NamedFile("ears", "ab" * 32, 0.6),)
+    assert found.model == NamedFile("Dreamshaper 8")
+    assert [remark.code for remark in found.remarks] == ["prompt_dialect", "not_acting"]
+    assert read_pasted(json.dumps(NEW)).prompt == "a (red)++ cat"
+
+
+def test_version_3_names_models_in_another_way() -> None:
+    old = NEW | {
+        "model": {"model_name": "sd15", "base_model": "sd-1"},
+        "loras": [{"lora": {"model_name": "ears", "base_model": "sd-1"}, "weight": 0.5}, "x", {"lora": 5}],
+        "rand_device": "cuda",
+        "generation_mode": "img2img",
+    }
+    found = read_texts({"invokeai_metadata": json.dumps(old)})
+    assert (found.adapters, found.model) == ((NamedFile("ears", "", 0.5),), NamedFile("sd15"))
+    assert {"noise", "first_picture"} <= {remark.code for remark in found.remarks}
+
+
+def test_version_2_keeps_the_negative_prompt_in_brackets() -> None:
+    image = {
+        "prompt": [{"prompt": "a cat [ugly] on a mat [blurry", "weight": 1.0}],
+        "steps": 20, "cfg_scale": 7.5, "height": 512, "width": 512, "seed": 3, "sampler": "k_euler_a",
+        "type": "txt2img",
+    }  # fmt: skip
+    found = read_texts({"sd-metadata": json.dumps({"model_weights": "sd-1.5", "model_hash": "c" * 64, "image": image})})
+    assert (found.prompt, found.negative) == ("a cat  on a mat [blurry", "ugly")
+    assert (found.settings["sampler"], found.settings["seed"]) == ("euler_a", 3)
+    assert found.model == NamedFile("sd-1.5", "c" * 64)
+
+
+def test_other_values_than_expected() -> None:
+    for damaged in ([], 5, {"positive_prompt": 5, "seed": "x", "loras": {"a": 1}, "model": [1], "clip_skip": "none"}):
+        read_texts({"invokeai_metadata": json.dumps(damaged)})
+        read_texts({"sd-metadata": json.dumps({"image": damaged})})
+    found = read_texts({"invokeai_metadata": json.dumps([])})
+    assert (found.program, found.remarks[0].code) == ("", "damaged")
