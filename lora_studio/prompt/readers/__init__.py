@@ -43,6 +43,8 @@ def read_texts(texts: Mapping[str, str]) -> Reading:
             remarks.append(Remark("too_long", {"given": len(text), "allowed": MAX_TEXT}))
     short = {keyword: text for keyword, text in texts.items() if len(text) <= MAX_TEXT}
     found = _exact(short[CHUNK], remarks) if CHUNK in short else None
+    if found is not None and PARAMETERS in short:  # the exact request acts; A1111's names of it are shown all the same
+        found = dataclasses.replace(found, fields=read_parameters(short[PARAMETERS]).fields)
     if found is None and PARAMETERS in short:
         found = _any(short[PARAMETERS])
     for keyword, read in _JSON:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lora_studio.prompt.infotext import CHUNK, ModelFacts, infotext, request_chunk
+from lora_studio.prompt.infotext import CHUNK, PARAMETERS, ModelFacts, infotext, request_chunk
 from lora_studio.prompt.readers import REMARKS, NamedFile, read_pasted, read_texts
 from lora_studio.prompt.readers.reading import MAX_TEXT, clean_hash, number, stem, weight
 from lora_studio.types import AdapterWeight, EmbeddingUse, GenerateRequest
@@ -126,3 +126,12 @@ def test_small_helpers() -> None:
     assert clean_hash("0xABCDEF0123") == "abcdef0123"
     assert clean_hash("blake3:abcdef0123") == ""
     assert stem("C:\\a\\b.v1.SafeTensors") == "b.v1"
+
+
+def test_our_own_pictures_have_a1111s_fields_too() -> None:
+    """Only the exact request was read, and `infotext` printed no field for the pictures that are made here."""
+    request = GenerateRequest("a cat", 64, 96, 7, 4.0, "euler", 3)
+    texts = {CHUNK: request_chunk(request), PARAMETERS: infotext(request, ModelFacts("m", "0123456789"))}
+    found = read_texts(texts)
+    assert found.request == request
+    assert (found.fields["Steps"], found.fields["Seed"], found.fields["Prompt"]) == ("7", "3", "a cat")
