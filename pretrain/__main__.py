@@ -1,4 +1,4 @@
-"""Makes and measures the base: `python -m pretrain pictures|tokenizer|autoencoder|diffusion|judge|evaluate|export`.
+"""Makes and measures the base, a command a step: `python -m pretrain --help` names them in their order.
 
 Everything is made as one recipe says (`pretrain/recipe.toml`); `--set diffusion.batch=64` changes a value for a call.
 A training that is interrupted (Ctrl-C, SIGTERM) or runs out of `--minutes` writes a checkpoint; the same command goes
@@ -8,6 +8,7 @@ on from the last one, after a kill too.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import signal
@@ -33,6 +34,8 @@ def parser() -> argparse.ArgumentParser:
     tokenizer.add_argument("--out", type=Path, default=BUILD / "tokenizer", help="folder to write (%(default)s)")
     trainings = {
         "autoencoder": jobs.add_parser("autoencoder", help="train the autoencoder, or its decoder alone"),
+        "text": jobs.add_parser("text", help="train the text encoder alone on captions"),
+        "reader": jobs.add_parser("reader", help="train the reader of tags that the diffusion may listen to"),
         "diffusion": jobs.add_parser("diffusion", help="train UNet and text encoder"),
     }
     for name, job in trainings.items():
@@ -48,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
     exporting = jobs.add_parser("export", help="write a diffusers folder in half precision from checkpoints")
     exporting.add_argument("--out", type=Path, required=True, help="folder to write; may be the base itself")
     exporting.add_argument("--like", type=Path, help="folder that gives all else (default: the recipe's base)")
-    for name in ("diffusion", "autoencoder", "tokenizer"):
+    for name in ("diffusion", "text", "autoencoder", "tokenizer"):
         exporting.add_argument(f"--{name}", type=Path, help=f"folder of the trained {name}")
     for name, job in jobs.choices.items():
         if name != "judge":
@@ -88,10 +91,7 @@ def stopper(minutes: float | None) -> Callable[[], float | None]:
 
 def _train(options: argparse.Namespace, recipe: Recipe) -> None:
     """Runs a training to its end or until it is stopped."""
-    if options.job == "diffusion":
-        from pretrain.diffusion import train
-    else:
-        from pretrain.autoencoder import train
+    train = importlib.import_module(f"pretrain.{options.job}").train
     steps = train(recipe, options.pictures, options.run, stopper(options.minutes), options.accept_changes)
     done = sum(1 for _ in steps)
     print(f"{done} steps in this call; all is in {options.run}", flush=True)
@@ -146,7 +146,7 @@ def _compute(options: argparse.Namespace, recipe: Recipe) -> None:
         from pretrain.export import export
 
         like = options.like or Path(recipe.base)
-        steps = export(options.out, like, options.diffusion, options.autoencoder, options.tokenizer)
+        steps = export(options.out, like, options.diffusion, options.autoencoder, options.tokenizer, options.text)
         told = ", ".join(f"{name} at step {step}" for name, step in steps.items()) or "the tokenizer"
         print(f"{options.out}: {told}; loaded again and equal")
     else:

@@ -81,14 +81,19 @@ def _with_prefix(file: Path) -> None:
 def diffusion_parts(state: dict[str, Any]) -> dict[str, nn.Module]:
     """UNet and text encoder of a checkpoint with the averaged weights, float32."""
     from diffusers import UNet2DConditionModel
+
+    unet = UNet2DConditionModel.from_config(state["identity"]["unet"])
+    unet.load_state_dict(averaged_modules(state, state["trained"])["unet"])
+    return {"unet": unet, "text_encoder": text_part(state)}
+
+
+def text_part(state: dict[str, Any]) -> nn.Module:
+    """The text encoder of a checkpoint with the averaged weights, float32."""
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    weights = averaged_modules(state, state["trained"])
-    unet = UNet2DConditionModel.from_config(state["identity"]["unet"])
     words = CLIPTextModel(CLIPTextConfig(**state["identity"]["text_encoder"])).float()
-    unet.load_state_dict(weights["unet"])
-    words.load_state_dict(weights["text_encoder"])
-    return {"unet": unet, "text_encoder": words}
+    words.load_state_dict(averaged_modules(state, state["trained"])["text_encoder"])
+    return words
 
 
 def autoencoder_part(state: dict[str, Any]) -> nn.Module:
@@ -104,7 +109,12 @@ def autoencoder_part(state: dict[str, Any]) -> nn.Module:
 
 
 def export(
-    out: Path, like: Path, diffusion: Path | None = None, autoencoder: Path | None = None, tokenizer: Path | None = None
+    out: Path,
+    like: Path,
+    diffusion: Path | None = None,
+    autoencoder: Path | None = None,
+    tokenizer: Path | None = None,
+    text: Path | None = None,
 ) -> dict[str, int]:
     """Writes a base folder from trainings' folders; returns the steps of each.
 
@@ -115,16 +125,23 @@ def export(
         ValueError: nothing to export, a folder without a checkpoint, or an autoencoder whose latents are not those
             that the diffusion was trained on.
     """
-    states = {
-        name: _state(folder) for name, folder in (("diffusion", diffusion), ("autoencoder", autoencoder)) if folder
-    }
+    folders = {"diffusion": diffusion, "text": text, "autoencoder": autoencoder}
+    states = {name: _state(folder) for name, folder in folders.items() if folder}
+    if "diffusion" in states and "text" in states:
+        raise ValueError(
+            "A diffusion brings its own text encoder; export the text first, and train the diffusion on that base."
+        )
     parts: dict[str, nn.Module] = {}
+    if "text" in states:
+        parts["text_encoder"] = text_part(states["text"])
     if "diffusion" in states:
         parts |= diffusion_parts(states["diffusion"])
     if "autoencoder" in states:
         parts["vae"] = autoencoder_part(states["autoencoder"])
     if not parts and tokenizer is None:
-        raise ValueError("There is nothing to export; name a folder with --diffusion, --autoencoder or --tokenizer.")
+        raise ValueError(
+            "There is nothing to export; name a folder with --diffusion, --text, --autoencoder or --tokenizer."
+        )
     if "diffusion" in states:
         _check_latents(states["diffusion"]["identity"]["encoder"], parts.get("vae"), like)
     write_base(out, like, parts, tokenizer)

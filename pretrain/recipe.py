@@ -215,6 +215,39 @@ class Captions(Section):
 
 
 @dataclass(frozen=True)
+class Text(Section):
+    """Training of the text encoder alone; its sizes are those of `diffusion.text_encoder`."""
+
+    steps: int = setting(1_000, "optimizer steps in all", 1)
+    batch: int = setting(96, "captions a step", 1)
+    seed: int = setting(0, "of everything that is drawn", 0)
+    anchor: float = setting(1.0, "weight of the distance from what the base's text encoder says", 0)
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    cadence: Cadence = field(default_factory=Cadence)
+
+
+@dataclass(frozen=True)
+class Reader(Section):
+    """Training of the reader of tags."""
+
+    steps: int = setting(1_500, "optimizer steps in all", 1)
+    batch: int = setting(256, "pictures a step", 1)
+    seed: int = setting(0, "of everything that is drawn", 0)
+    least: int = setting(100, "captions that must have a tag for it to be asked", 1)
+    widths: tuple[int, ...] = setting((64, 96, 160), "channels of its levels, multiples of 8; each but one halves", 8)
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    cadence: Cadence = field(default_factory=Cadence)
+
+
+@dataclass(frozen=True)
+class Reading(Section):
+    """What the reader's word counts in the diffusion's training."""
+
+    weight: float = setting(0.0, "of the loss of reading; 0 needs no reader", 0)
+    folder: str = setting("build/pretrain/reader", "folder of the trained reader")
+
+
+@dataclass(frozen=True)
 class Diffusion(Section):
     """Training of UNet and text encoder; the autoencoder is frozen."""
 
@@ -233,6 +266,7 @@ class Diffusion(Section):
     unet: UNet = field(default_factory=UNet)
     text_encoder: TextEncoder = field(default_factory=TextEncoder)
     captions: Captions = field(default_factory=Captions)
+    reading: Reading = field(default_factory=Reading)
     optimizer: Optimizer = field(default_factory=Optimizer)
     cadence: Cadence = field(default_factory=Cadence)
 
@@ -249,6 +283,8 @@ class Recipe(Section):
     pictures: Pictures = field(default_factory=Pictures)
     tokenizer: Tokenizer = field(default_factory=Tokenizer)
     autoencoder: Autoencoder = field(default_factory=Autoencoder)
+    text: Text = field(default_factory=Text)
+    reader: Reader = field(default_factory=Reader)
     diffusion: Diffusion = field(default_factory=Diffusion)
 
 

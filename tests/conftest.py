@@ -38,3 +38,13 @@ def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     """The default workspace lies in a folder of the test's own, so that no test touches a person's."""
     home: Path = tmp_path_factory.mktemp("data")
     monkeypatch.setenv("XDG_DATA_HOME", str(home))
+
+
+@pytest.fixture(scope="session")
+def empty_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a new workspace; made once, because making the tables is most of a small test's time."""
+    from lora_studio.store import Workspace
+
+    root = tmp_path_factory.mktemp("empty") / "workspace"
+    Workspace.open(root).close()
+    return root

@@ -32,11 +32,10 @@ from lora_studio.adapters import header
 from lora_studio.adapters.unpack import PNG, TOLD
 from lora_studio.adapters.unpacking import Unpacking, UnpackingError
 from lora_studio.errors import EmbeddingRefused
+from lora_studio.prompt.chunks import CHUNK
 
 MAX_FILE = 64 * 2**20
 MAX_VECTORS = 1000
-CHUNK = 75
-"""Vectors that one chunk of a prompt holds; an embedding of more acts nowhere."""
 LARGEST_VALUE = 1e4
 """A number beyond this is damage: the tokens of CLIP stay below 1, trained vectors below about 100."""
 PATIENCE = 0.05

@@ -17,14 +17,13 @@ from __future__ import annotations
 from typing import Any
 
 from lora_studio.engine.completion import look_up, put_styles, shelves_of
-from lora_studio.errors import InvalidInput
 from lora_studio.prompt.chunks import Tokenize
 from lora_studio.prompt.explain import Known, Reading, explain, warning_json
 from lora_studio.prompt.language import parse
 from lora_studio.prompt.schedules import Counting
 from lora_studio.store import Workspace
 from lora_studio.types import ExplainOptions, to_json
-from lora_studio.types.generate import MAX_PROMPT
+from lora_studio.types.generate import check_lengths
 
 
 def explain_texts(
@@ -44,15 +43,7 @@ def explain_texts(
     Raises:
         InvalidInput: a text is longer than prompts may be.
     """
-    for label, text in zip(("prompt", "negative_prompt"), texts, strict=True):
-        if len(text) > MAX_PROMPT:
-            raise InvalidInput(
-                f"{label} has {len(text)} characters; at most {MAX_PROMPT} are allowed; shorten it.",
-                code="prompt_too_long",
-                field=label,
-                given=str(len(text)),
-                allowed=str(MAX_PROMPT),
-            )
+    check_lengths(*texts)
     shelves = shelves_of(workspace, options.owner, widths)
     known = Known(tokenize, shelves.installed, shelves.named, shelves.styles, shelves.misfits)
     how = Reading(

@@ -7,11 +7,10 @@ its owner sees already. It does not open the files (the adapters' room does).
 from __future__ import annotations
 
 import builtins
-import difflib
 import json
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, update
@@ -19,6 +18,7 @@ from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, u
 from lora_studio.errors import InvalidInput, NotFound
 from lora_studio.store.database import Database
 from lora_studio.store.files import FileStore
+from lora_studio.store.names import free_name, near_names
 from lora_studio.store.references import References
 from lora_studio.store.tables import adapter
 from lora_studio.store.words import checked_name, storable
@@ -26,7 +26,6 @@ from lora_studio.types import LOCAL, AdapterEntry
 
 CHANGEABLE = ("name", "trigger_words", "notes", "cover", "recommended_weight")
 _PREFIX = re.compile(r"[0-9a-f]{8,64}")
-_NEAR = 5
 
 
 class Adapters:
@@ -101,7 +100,7 @@ class Adapters:
             for entry in entries:
                 if entry.sha256.startswith(folded):
                     return entry
-        near = _near(folded, [entry.name for entry in entries])
+        near = near_names(name_or_sha, [entry.name for entry in entries])
         asked = name_or_sha[:200]
         if near:
             quoted = ", ".join(repr(name) for name in near)
@@ -204,21 +203,7 @@ def _free_name(connection: Connection, name: str, owner: str, besides: int | Non
     seen: ColumnElement[bool] = (adapter.c.owner == owner) | adapter.c.sample.is_(True)
     if besides is not None:
         seen &= adapter.c.number != besides
-    taken = {other.casefold() for other in connection.scalars(select(adapter.c.name).where(seen))}
-    candidate, number = name, 2
-    while candidate.casefold() in taken:
-        candidate, number = f"{name} {number}", number + 1
-    return candidate
-
-
-def _near(folded: str, names: Iterable[str]) -> builtins.list[str]:
-    """Up to five names that look like what was asked for, the nearest first."""
-    by_fold: dict[str, str] = {}
-    for name in names:
-        by_fold.setdefault(name.casefold(), name)
-    close = difflib.get_close_matches(folded, by_fold, n=_NEAR, cutoff=0.5)
-    holding = [fold for fold in by_fold if folded and (folded in fold or fold in folded) and fold not in close]
-    return [by_fold[fold] for fold in (close + holding)[:_NEAR]]
+    return free_name(name, connection.scalars(select(adapter.c.name).where(seen)))
 
 
 def _checked(key: str, value: Any) -> Any:

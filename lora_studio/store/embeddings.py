@@ -8,7 +8,6 @@ still mentions stays until that cell goes. It does not open the files (the adapt
 from __future__ import annotations
 
 import builtins
-import difflib
 import json
 import time
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from lora_studio.errors import NotFound
 from lora_studio.store.database import Database
+from lora_studio.store.names import free_name, near_names
 from lora_studio.store.references import References
 from lora_studio.store.tables import embedding
 from lora_studio.store.words import checked_name
@@ -27,7 +27,6 @@ UNDO_SECONDS = 3600.0
 """Deleted embeddings are removed for good when they have been deleted for so long; pages offer to undo for 10 s."""
 
 _WHAT = "name of the embedding"
-_NEAR = 5
 
 
 class Embeddings:
@@ -87,8 +86,7 @@ class Embeddings:
         folded = name.casefold()
         for entry in [*(e for e in entries if e.name == name), *(e for e in entries if e.name.casefold() == folded)]:
             return entry
-        by_fold = {entry.name.casefold(): entry.name for entry in reversed(entries)}
-        near = [by_fold[fold] for fold in difflib.get_close_matches(folded, by_fold, n=_NEAR, cutoff=0.5)]
+        near = near_names(name, [entry.name for entry in entries])
         asked = name[:200]
         if near:
             quoted = ", ".join(repr(other) for other in near)
@@ -189,11 +187,7 @@ def _free_name(connection: Connection, name: str, owner: str, besides: int | Non
     seen = embedding.c.owner.in_((owner, LOCAL)) & embedding.c.deleted.is_(None)
     if besides is not None:
         seen &= embedding.c.number != besides
-    taken = {other.casefold() for other in connection.scalars(select(embedding.c.name).where(seen))}
-    candidate, number = name, 2
-    while candidate.casefold() in taken:
-        candidate, number = f"{name} {number}", number + 1
-    return candidate
+    return free_name(name, connection.scalars(select(embedding.c.name).where(seen)))
 
 
 def _entry(row: Row[Any]) -> EmbeddingEntry:

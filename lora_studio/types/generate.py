@@ -29,6 +29,23 @@ EMPHASES = ("original", "no norm", "comfy", "compel")
 the same without restoring the mean, ComfyUI's, compel's. `comfy` also reads the brackets as ComfyUI does."""
 
 
+def check_lengths(prompt: str, negative: str) -> None:
+    """Refuses texts longer than prompts may be.
+
+    Raises:
+        InvalidInput: one of them has more than `MAX_PROMPT` characters.
+    """
+    for label, text in (("prompt", prompt), ("negative_prompt", negative)):
+        if len(text) > MAX_PROMPT:
+            raise InvalidInput(
+                f"{label} has {len(text)} characters; at most {MAX_PROMPT} are allowed; shorten it.",
+                code="prompt_too_long",
+                field=label,
+                given=str(len(text)),
+                allowed=str(MAX_PROMPT),
+            )
+
+
 def parse_sampler(name: str) -> str:
     """Our name of a sampler written in any case, in our words or A1111's.
 
@@ -134,15 +151,7 @@ class GenerateRequest:
 
     def __post_init__(self) -> None:
         check(self)
-        for label, text in (("prompt", self.prompt), ("negative_prompt", self.negative_prompt)):
-            if len(text) > MAX_PROMPT:
-                raise InvalidInput(
-                    f"{label} has {len(text)} characters; at most {MAX_PROMPT} are allowed; shorten it.",
-                    code="prompt_too_long",
-                    field=label,
-                    given=str(len(text)),
-                    allowed=str(MAX_PROMPT),
-                )
+        check_lengths(self.prompt, self.negative_prompt)
         if not self.prompt.strip():
             raise InvalidInput(
                 f"The prompt was given as {self.prompt!r}; write at least one word of what you want to see.",

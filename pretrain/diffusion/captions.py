@@ -11,21 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from pretrain.painter.styles import FAULTS
 from pretrain.recipe import Captions
-
-WHO = ("1girl", "1boy", "no humans")
-QUALITY = ("masterpiece", "best quality", "detailed", "cute", "worst quality", "low quality", *FAULTS)
-
-
-def split(caption: str) -> list[str]:
-    """The tags of a caption."""
-    return [tag for part in caption.split(",") if (tag := part.strip())]
-
-
-def is_head(tag: str) -> bool:
-    """Whether a tag says the quality, the style or who is there."""
-    return tag.endswith(" style") or tag in WHO or tag in QUALITY
+from pretrain.tags import is_head, split
 
 
 def variant(tags: Sequence[str], rng: np.random.Generator, recipe: Captions) -> list[str]:

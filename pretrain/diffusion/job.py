@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from pretrain.batches import Order
-from pretrain.diffusion.captions import TagTokens, split, variant
+from pretrain.diffusion.captions import TagTokens, variant
 from pretrain.diffusion.models import load_models, new_models, noise_schedule
 from pretrain.drawing import draw, make_pipeline
 from pretrain.export import write_base
@@ -26,8 +26,10 @@ from pretrain.latents import LatentSet, build, encoder_hash
 from pretrain.machine import Machine
 from pretrain.pictures import PictureSet
 from pretrain.randomness import generator, numbers
+from pretrain.reader import Reader, load_reader, reading_loss
 from pretrain.recipe import Diffusion, Recipe
 from pretrain.sheets import contact_sheet, save_png
+from pretrain.tags import split
 from pretrain.trainer import Step, train_in
 
 
@@ -100,6 +102,11 @@ class DiffusionJob:
         self._signal = noise_schedule(self._base).to(machine.device)
         tokenizer = CLIPTokenizer.from_pretrained(self._base / "tokenizer")
         self._plan = Plan(pictures.captions, TagTokens(tokenizer, pictures.captions), mine)
+        self._reader: Reader | None = None
+        if mine.reading.weight:
+            self._reader = load_reader(Path(mine.reading.folder), encoder_hash(self._vae))
+            self._reader.to(machine.device, memory_format=machine.memory_format)
+        self._figures: dict[str, float] = {}
 
     def modules(self) -> dict[str, nn.Module]:
         """Both models."""
@@ -123,7 +130,7 @@ class DiffusionJob:
         yield from loader
 
     def loss(self, batch: Batch, step: int) -> Tensor:
-        """Weighted mean square error of the predicted v."""
+        """Weighted mean square error of the predicted v, and how differently the picture reads that it stands for."""
         recipe, device = self._recipe, self._machine.device
         latents = self._latents.take(batch.indices, batch.mirrored).to(device) * self._vae.config.scaling_factor
         t = timesteps(len(latents), recipe.seed, step, recipe.shift).to(device)
@@ -139,11 +146,16 @@ class DiffusionJob:
             found = self._unet(noisy, t, words).sample.float()
         error = (found - target).pow(2).mean((1, 2, 3))
         weighted: Tensor = error * loss_weights(signal, recipe.gamma, recipe.floor)
-        return weighted.mean()
+        if self._reader is None:
+            return weighted.mean()
+        with self._machine.autocast():
+            differs = reading_loss(self._reader, a * noisy - b * found, latents)
+        self._figures = {"velocity": float(weighted.detach().mean()), "reading": float(differs.detach().mean())}
+        return weighted.mean() + recipe.reading.weight * differs.mean()
 
     def figures(self) -> dict[str, float]:
-        """Nothing but the loss."""
-        return {}
+        """The two parts of the loss, where a reader listens."""
+        return {name: round(value, 5) for name, value in self._figures.items()}
 
     def identity(self) -> dict[str, Any]:
         """Configurations to build the models again, and which latents they were trained on."""

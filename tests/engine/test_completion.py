@@ -42,17 +42,9 @@ def request(prompt: str, negative: str = "", **changes: Any) -> GenerateRequest:
     return GenerateRequest(prompt=prompt, negative_prompt=negative, **(given | changes))
 
 
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a new workspace; made once, because making the tables is most of a small test's time."""
-    root = tmp_path_factory.mktemp("empty") / "workspace"
-    Workspace.open(root).close()
-    return root
-
-
 @pytest.fixture
-def workspace(tmp_path: Path, empty: Path) -> Iterator[Workspace]:
-    with Workspace.open(shutil.copytree(empty, tmp_path / "workspace")) as opened:
+def workspace(tmp_path: Path, empty_workspace: Path) -> Iterator[Workspace]:
+    with Workspace.open(shutil.copytree(empty_workspace, tmp_path / "workspace")) as opened:
         for name, owner in (("Cat ears", "ann"), ("ben's own", "ben")):
             sha256 = opened.files.put_bytes(name.encode(), ".safetensors")
             meta = {"ss_output_name": "nekomimi"}

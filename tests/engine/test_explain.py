@@ -23,17 +23,9 @@ CASES = json.loads((ROOT / "tests" / "prompt" / "cases.json").read_text(encoding
 WIDTHS = {"clip_l": 128}
 
 
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a new workspace; made once, because making the tables is most of a small test's time."""
-    root = tmp_path_factory.mktemp("empty") / "workspace"
-    Workspace.open(root).close()
-    return root
-
-
 @pytest.fixture
-def workspace(tmp_path: Path, empty: Path) -> Iterator[Workspace]:
-    with Workspace.open(shutil.copytree(empty, tmp_path / "workspace")) as opened:
+def workspace(tmp_path: Path, empty_workspace: Path) -> Iterator[Workspace]:
+    with Workspace.open(shutil.copytree(empty_workspace, tmp_path / "workspace")) as opened:
         yield opened
 
 

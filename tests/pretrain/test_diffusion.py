@@ -22,13 +22,14 @@ from transformers import CLIPTokenizer
 
 from pretrain import checkpoint
 from pretrain.diffusion import DiffusionJob, train
-from pretrain.diffusion.captions import TagTokens, is_head, split, variant
+from pretrain.diffusion.captions import TagTokens, variant
 from pretrain.diffusion.job import loss_weights, timesteps
 from pretrain.diffusion.models import grow, load_models, noise_schedule
 from pretrain.machine import Machine
 from pretrain.pictures import PictureSet
 from pretrain.randomness import generator, numbers
 from pretrain.recipe import Captions, Recipe, RecipeError, TextEncoder
+from pretrain.tags import is_head, split
 from pretrain.trainer import Trainer
 from tests.pretrain.conftest import ASSETS, TINY, RecipeOf
 

@@ -17,19 +17,10 @@ from lora_studio.store import Workspace
 from lora_studio.types import AdapterEntry, JobKind, JobSpec
 
 
-@pytest.fixture(scope="session")
-def empty_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a new workspace; made once, because making the tables is most of a small test's time."""
-    root = tmp_path_factory.mktemp("empty") / "workspace"
-    Workspace.open(root).close()
-    return root
-
-
 @pytest.fixture
 def workspace(tmp_path: Path, empty_workspace: Path) -> Iterator[Workspace]:
     """An empty one, closed in the end."""
-    shutil.copytree(empty_workspace, tmp_path / "workspace")
-    with Workspace.open(tmp_path / "workspace") as opened:
+    with Workspace.open(shutil.copytree(empty_workspace, tmp_path / "workspace")) as opened:
         yield opened
 
 

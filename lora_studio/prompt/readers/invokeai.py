@@ -26,18 +26,21 @@ _WITHOUT = (
 )
 """Fields that change the picture and have no counterpart here."""
 
+_SETTINGS = (
+    ("seed", "seed"),
+    ("num_inference_steps", "steps"),
+    ("guidance_scale", "cfg_scale"),
+    ("width", "width"),
+    ("height", "height"),
+)
+"""Our names and theirs, in both of its notations."""
+
 
 def read_invokeai(data: Any) -> Reading:
     """What `invokeai_metadata` asks for. Never raises."""
     found = data if isinstance(data, dict) else {}
     draft = Draft()
-    for name, key in (
-        ("seed", "seed"),
-        ("num_inference_steps", "steps"),
-        ("guidance_scale", "cfg_scale"),
-        ("width", "width"),
-        ("height", "height"),
-    ):
+    for name, key in _SETTINGS:
         draft.take(name, found.get(key))
     skipped = number(found.get("clip_skip"))
     draft.take("clip_skip", None if skipped is None else skipped + 1)
@@ -77,13 +80,7 @@ def read_old_invokeai(data: Any) -> Reading:
     text = _words(first.get("prompt") if isinstance(first, dict) else first) or ""
     positive, negative = _brackets(text)
     draft = Draft()
-    for name, key in (
-        ("seed", "seed"),
-        ("num_inference_steps", "steps"),
-        ("guidance_scale", "cfg_scale"),
-        ("width", "width"),
-        ("height", "height"),
-    ):
+    for name, key in _SETTINGS:
         draft.take(name, image.get(key))
     take_sampler(draft, image.get("sampler"))
     if image.get("type", "txt2img") != "txt2img":
