@@ -246,8 +246,14 @@ def _is_path_tail(head: str, tail: str) -> bool:
 
 
 def requests_of(plan: Plan, adapters: tuple[AdapterWeight, ...], defaults: BaseDefaults) -> list[GenerateRequest]:
-    """One complete request per prompt; picture i of all has the seed `plan.seed + i`."""
+    """One complete request per prompt; picture i of all has the seed `plan.seed + i`.
+
+    Where alternatives are drawn, every picture is a request of its own and draws its own.
+    """
     options, count = plan.options, plan.options.count or 1
+    prompts = plan.prompts
+    if options.dynamic:
+        prompts, count = tuple(prompt for prompt in prompts for _ in range(count)), 1
     width, height = plan.size or (defaults.width, defaults.height)
     return [
         GenerateRequest(
@@ -266,8 +272,9 @@ def requests_of(plan: Plan, adapters: tuple[AdapterWeight, ...], defaults: BaseD
             emphasis="original" if options.emphasis is None else options.emphasis.strip().casefold(),
             pad_prompts=options.pad_prompts,
             old_scheduling=options.old_scheduling,
+            dynamic=options.dynamic,
         )
-        for index, prompt in enumerate(plan.prompts)
+        for index, prompt in enumerate(prompts)
     ]
 
 
@@ -327,7 +334,10 @@ def _generate(
             acted = _made(engine.job(job).payload)
     finally:
         teller.done()
-    done = [replace(one, adapters=made.adapters) for one, made in zip(requests, acted, strict=True)]
+    done = [
+        replace(one, adapters=made.adapters, prompt=made.prompt if one.dynamic else one.prompt)
+        for one, made in zip(requests, acted, strict=True)
+    ]
     return done, result["images"]
 
 

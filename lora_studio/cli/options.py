@@ -149,6 +149,7 @@ class GenerateOptions:
     emphasis: Annotated[str | None, EMPHASIS] = None
     pad_prompts: Annotated[bool, switch("--pad-prompts", spec_of(GenerateRequest, "pad_prompts").doc)] = False
     old_scheduling: Annotated[bool, switch("--old-scheduling", spec_of(GenerateRequest, "old_scheduling").doc)] = False
+    dynamic: Annotated[bool, switch("--dynamic", spec_of(GenerateRequest, "dynamic").doc)] = False
     count: Annotated[int | None, number("--count", "N", spec_of(GenerateRequest, "num_images"))] = None
     base: Annotated[str | None, setting("base", "B")] = None
     out: Annotated[Path | None, OUT_FOLDER] = None

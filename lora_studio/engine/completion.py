@@ -1,4 +1,4 @@
-"""Completing a request when it is submitted: styles, `<lora:...>` tags and names of embeddings become what acts.
+"""Completing a request when it is submitted: styles, alternatives, tags and names of embeddings become what acts.
 
 A completed request says everything itself: its texts hold their styles, `adapters` and `embeddings` are the whole truth
 about which files act; the tags stay in the text and act no more. Both doors, page and command line, come through here.
@@ -6,6 +6,7 @@ The order is A1111's (`lora_studio.prompt.language`): styles, comments, tags.
 
 - An adapter that the request has already keeps its weight, whatever a tag says; a tag that says otherwise is told.
 - Several tags of one adapter add up, as in A1111.
+- Alternatives are drawn after the styles, so that styles may hold some, and before everything else.
 - Names of embeddings are found by the base's tokens where there is a tokenizer, else as plain text; those that the
   request has already stay, so that a recipe made again uses the same files.
 
@@ -20,6 +21,7 @@ from typing import Any
 
 from lora_studio.errors import InvalidInput
 from lora_studio.prompt.chunks import Embedding, Tokenize, cut_chunks, vocabulary
+from lora_studio.prompt.dynamic import Wildcards, expand
 from lora_studio.prompt.explain import embeddings_in_text, name_warnings, unknown_tag
 from lora_studio.prompt.language import ParsedPrompt, parse
 from lora_studio.prompt.names import Named, find_named
@@ -149,6 +151,9 @@ def complete(
     """
     shelves = shelves_of(workspace, owner, widths)
     texts, warnings = put_styles((request.prompt, request.negative_prompt), request.styles, shelves.styles)
+    if request.dynamic:
+        texts, drawn = draw_alternatives(texts, workspace.wildcards.lines, request.seed)
+        warnings = [*warnings, *drawn]
     counting = Counting(request.num_inference_steps, old=request.old_scheduling)
     parsed = (parse(texts[0], counting), parse(texts[1], counting, negative=True))
     found = look_up(parsed, shelves, tokenize, (request.adapters, request.embeddings))
@@ -157,6 +162,7 @@ def complete(
         prompt=texts[0],
         negative_prompt=texts[1],
         styles=(),
+        dynamic=False,
         adapters=found.adapters,
         embeddings=found.embeddings,
     )
@@ -173,6 +179,14 @@ def put_styles(
     prompt, more = apply_styles(SourceText.typed(texts[0]), styles)
     negative, most = apply_styles(SourceText.typed(texts[1]), styles, negative=True)
     return (prompt.text, negative.text), [*found, *more, *most]
+
+
+def draw_alternatives(
+    texts: tuple[str, str], wildcards: Wildcards, seed: int
+) -> tuple[tuple[str, str], list[PromptWarning]]:
+    """Prompt and negative prompt with one of each of their alternatives, the same for the same seed."""
+    (prompt, first), (negative, second) = (expand(text, wildcards, seed) for text in texts)
+    return (prompt, negative), [*first, *second]
 
 
 def look_up(

@@ -63,6 +63,8 @@ def check(spec: JobSpec, workspace: Workspace, base: SharedBase | None) -> None:
         for request in requests_of(spec.payload):
             for adapter in request.adapters:
                 workspace.files.path(adapter.sha256)
+            for embedding in request.embeddings:
+                workspace.embeddings.get(embedding.sha256)
             if base is not None:
                 check_fits(base, request)
     elif spec.kind == "train":

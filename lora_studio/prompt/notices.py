@@ -26,6 +26,13 @@ No sentence stands here: a page says each code in its own language. The codes an
     embedding_too_long    {name, vectors, allowed}  an embedding that fits in no chunk: read as words
     more_alike            {code, count}         `count` further warnings of that code were left out
 
+Said where alternatives are drawn:
+
+    dynamic_brace         {count}               { or } without a partner: read as characters
+    dynamic_limit         {text, allowed}       too much to draw: from there on it stays as it is
+    wildcard_unknown      {name}                __name__ without such a wildcard: stays as it is
+    wildcard_in_itself    {name}                a wildcard in its own lines, or too deep: stays as it is
+
 Said where the names of a text are looked up:
 
     adapter_not_found     {tag, name}           a <lora:...> tag that names no adapter of the library

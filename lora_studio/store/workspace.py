@@ -4,6 +4,7 @@
     files/           pictures, adapters, embeddings, checkpoints, by their sha256
     thumbs/          small pictures, made again when missing
     openers/         who has it open (locks)
+    wildcards/       text files for `__name__` in prompts, put there by whoever runs it
 
 Opening makes the folders, brings the database to its newest form, and clears away what a crash left unfinished and
 what was deleted long enough ago.
@@ -32,6 +33,7 @@ from lora_studio.store.presence import Presence
 from lora_studio.store.references import References
 from lora_studio.store.styles import Styles
 from lora_studio.store.tables import workspace as workspace_table
+from lora_studio.store.wildcards import Wildcards
 
 
 class Workspace:
@@ -49,6 +51,7 @@ class Workspace:
         self.embeddings = Embeddings(database, self.references)
         self.datasets = Datasets(database, self.references, files)
         self.styles = Styles(database)
+        self.wildcards = Wildcards(root / "wildcards")
         self.notebooks = Notebooks(database, self.references, self.jobs)
 
     @classmethod

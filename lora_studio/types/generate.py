@@ -148,6 +148,12 @@ class GenerateRequest:
     old_scheduling: bool = spec(
         False, doc="Count the steps of [from:to:when] as A1111 did before version 1.6.", advanced=True
     )
+    dynamic: bool = spec(
+        False,
+        doc="Draw one of {red|blue} and a line of the wildcard __name__ by the seed, when the job is sent.",
+        advanced=True,
+    )
+    """Whoever completes the request does so, and leaves the drawn text and False."""
 
     def __post_init__(self) -> None:
         check(self)

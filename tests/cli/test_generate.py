@@ -54,6 +54,19 @@ def test_everything_that_is_given_is_used(studio: Studio) -> None:
     assert (image["sampler"], image["width"], image["height"]) == ("dpmpp_2m_karras", 64, 32)
 
 
+def test_every_picture_draws_its_own_alternatives(studio: Studio) -> None:
+    given = ("generate", "--prompt", "{a|b|c|d}", "--dynamic", "--count", "12", "--seed", "5", "--out", "p", "--json")
+    images = json.loads(studio(*given).out)["images"]
+    assert [image["seed"] for image in images] == list(range(5, 17))
+    prompts = [image["prompt"] for image in images]
+    assert set(prompts) <= set("abcd")
+    assert len(set(prompts)) > 1
+    assert [image["prompt"] for image in json.loads(studio(*given).out)["images"]] == prompts
+    with Image.open(images[3]["file"]) as picture:
+        request, _ = read_request_chunk(picture.info[CHUNK])
+    assert (request.prompt, request.dynamic) == (prompts[3], False)
+
+
 def test_prompts_from_a_file_count_seeds_on(studio: Studio, tmp_path: Path) -> None:
     (tmp_path / "here" / "prompts.txt").write_bytes("\ufeffa cat\r\n猫耳, 红发\r\n  a dog  \r\n".encode())
     answer = studio("generate", "--prompts-from", "prompts.txt", "--seed", "10", "--count", "2", "--out", "p", "--json")

@@ -112,6 +112,21 @@ def test_styles_come_first_and_bring_their_tags(workspace: Workspace) -> None:
     assert [(w.code, dict(w.values)) for w in warnings] == [("style_unknown", {"name": "lost"})]
 
 
+def test_alternatives_are_drawn_by_the_seed_where_that_is_asked_for(workspace: Workspace) -> None:
+    """Those of styles too; a tag in an alternative acts where it is drawn; without the option braces are text."""
+    (workspace.root / "wildcards").mkdir()
+    (workspace.root / "wildcards" / "hue.txt").write_text("red\nblue\n", encoding="utf-8")
+    workspace.styles.save([StyleEntry("hair", "ann", "{prompt}, {long|short} hair")])
+    text = "__hue__ {hat|<lora:Cat ears:0.5>}, __lost__"
+    drawn = [complete(request(text, styles=("hair",), dynamic=True, seed=k), workspace, "ann") for k in range(40)]
+    expected = re.compile(r"(red|blue) (hat|<lora:Cat ears:0.5>), __lost__, (long|short) hair")
+    assert {expected.fullmatch(done.prompt) is not None for done, _ in drawn} == {True}
+    assert len({done.prompt for done, _ in drawn}) == 8
+    assert all(("lora" in done.prompt) == bool(done.adapters) and not done.dynamic for done, _ in drawn)
+    assert {tuple(warn.code for warn in told) for _, told in drawn} == {("wildcard_unknown",)}
+    assert complete(request("a {b|c}"), workspace, "ann")[0].prompt == "a {b|c}"
+
+
 def test_a_text_that_grows_too_long_is_refused(workspace: Workspace) -> None:
     workspace.styles.save([StyleEntry("long", "ann", "x" * 9000)])
     with pytest.raises(InvalidInput, match="at most 10000"):

@@ -7,7 +7,7 @@ import { Fields } from "./fields.js";
 import { t } from "./text.js";
 
 const MAIN = ["width", "height", "num_images", "seed", "guidance_scale", "num_inference_steps", "sampler"];
-const MORE = ["clip_skip", "emphasis", "pad_prompts", "old_scheduling"]; // how the words are read
+const MORE = ["clip_skip", "emphasis", "pad_prompts", "old_scheduling", "dynamic"]; // how the words are read
 const NAMES = [...MAIN, ...MORE];
 
 let fields = null;

@@ -1,0 +1,145 @@
+"""Draw the demonstration: one long weighted prompt, three LoRAs, pictures before and after their weights are moved.
+
+Prompt, negative prompt and the names of its embeddings are those of the prompt language's tests. The three adapters
+come from the library's samples; stand-ins of 16, 75 and 6 vectors take the place of the three embeddings, made of the
+base's own words for bad pictures. Writes `docs/demonstration.md` and `docs/demonstration.webp`, remarks included.
+
+    python -m scripts.demonstration
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageDraw, ImageFont
+
+from lora_studio.engine.inline import build_engine
+from lora_studio.engine.protocol import Engine
+from lora_studio.sentences import sentence
+from lora_studio.settings import load_settings
+from lora_studio.store import Workspace
+from lora_studio.store.samples import install_samples
+from lora_studio.types import LOCAL, AdapterWeight, ExplainOptions, GenerateRequest, to_json
+from scripts.samples import SETS, run
+
+ROOT = Path(__file__).resolve().parents[1]
+TEXTS = ROOT / "tests" / "prompt" / "cases.json"
+BAD = "worst quality, low quality, lowres, blurry, jpeg artifacts, washed out, noise"
+MIXES = ((0.0, 0.0, 0.0), (1.0, 0.0, 0.0), (0.4, 0.8, 0.0), (0.8, 0.8, 0.0), (0.8, 0.8, 0.8), (0.0, 0.0, 1.0))
+SEEDS = (9, 11)
+SIDE, MARGIN, HEAD = 256, 8, 64
+
+
+def stand_in(base: Path, vectors: int) -> bytes:
+    """An embedding in A1111's safetensors form: the base's own vectors of the words for bad pictures, in turn."""
+    import torch
+    from safetensors.torch import load_file, save
+    from transformers import CLIPTokenizer
+
+    tensors = load_file(base / "text_encoder" / "model.safetensors")
+    table = next(value for name, value in tensors.items() if name.endswith("token_embedding.weight"))
+    tokenizer = CLIPTokenizer.from_pretrained(base / "tokenizer")
+    ids = tokenizer(BAD, add_special_tokens=False).input_ids
+    rows = [table[k] for k in itertools.islice(itertools.cycle(ids), vectors)]
+    return save({"emb_params": torch.stack(rows).float()})
+
+
+def prepare(engine: Engine, workspace: Workspace, embeddings: dict[str, int]) -> None:
+    """Brings the stand-ins into the library."""
+    for name, vectors in embeddings.items():
+        file = workspace.files.put_bytes(stand_in(ROOT / "assets" / "base", vectors), ".safetensors")
+        run(engine, "import_embedding", {"file": file, "name": name})
+
+
+def draw(engine: Engine, workspace: Workspace, texts: dict[str, Any]) -> Image.Image:
+    """A sheet: a column for each mix, a row for each seed."""
+    base = engine.info().base
+    assert base is not None
+    d = base.defaults
+    entries = {entry.name: entry for entry in workspace.adapters.list() if entry.sample}
+    requests = [
+        GenerateRequest(
+            prompt=texts["prompt"],
+            negative_prompt=texts["negative_prompt"],
+            width=d.width,
+            height=d.height,
+            num_inference_steps=d.num_inference_steps,
+            guidance_scale=d.guidance_scale,
+            sampler=d.sampler,
+            seed=seed,
+            adapters=tuple(
+                AdapterWeight(entries[words].sha256, words, weight)
+                for (words, _), weight in zip(SETS.values(), mix, strict=True)
+            ),
+            base=base.sha256,
+        )
+        for seed in SEEDS
+        for mix in MIXES
+    ]
+    images = run(engine, "generate", {"requests": to_json(requests)})["images"]
+    width, height = len(MIXES) * (SIDE + MARGIN) + MARGIN, HEAD + len(SEEDS) * (SIDE + MARGIN)
+    sheet = Image.new("RGB", (width, height), "white")
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(17)
+    for column, mix in enumerate(MIXES):
+        left = MARGIN + column * (SIDE + MARGIN)
+        for line, ((words, _), weight) in enumerate(zip(SETS.values(), mix, strict=True)):
+            pen.text((left, 3 + 20 * line), f"{words} {weight:g}", "#888888" if weight == 0 else "black", font)
+        for row in range(len(SEEDS)):
+            picture = Image.open(workspace.files.path(images[row * len(MIXES) + column]["sha256"]))
+            large = picture.convert("RGB").resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+            sheet.paste(large, (left, HEAD + row * (SIDE + MARGIN)))
+    return sheet
+
+
+def page(texts: dict[str, Any], told: dict[str, Any], title: str) -> str:
+    """The text of `docs/demonstration.md`."""
+
+    def block(text: str) -> str:
+        return f"```\n{text}\n```\n"
+
+    lines = ["# The demonstration\n", "Made by `python -m scripts.demonstration`; nothing was chosen by hand.\n"]
+    lines += [f"![{title}](demonstration.webp)\n", "One prompt, one seed a row; only the weights of the LoRAs move.\n"]
+    for name, key in (("Prompt", "prompt"), ("Things to avoid", "negative")):
+        reading = told[key]
+        chunks = [chunk for part in reading["parts"] for text in part["texts"] for chunk in text["chunks"]]
+        counts = ", ".join(f"{chunk['count']}/{chunk['size']}" for chunk in chunks)
+        lines += [f"## {name}\n", block(texts["prompt" if key == "prompt" else "negative_prompt"])]
+        lines += [f"It is read in {len(chunks)} chunks ({counts} tokens). Remarks:\n"]
+        lines += [f"- {sentence(warn['code'], warn['values'])}" for warn in reading["warnings"]] or ["- none"]
+        lines += [""]
+    found = ", ".join(f"`{use['name']}` ({texts['embeddings'][use['name']]})" for use in told["embeddings"])
+    lines += [
+        "## Embeddings\n",
+        f"Found by their names, each with its number of vectors: {found}. They are stand-ins, made",
+    ]
+    lines += ["of this base's own words for bad pictures: the real ones are for other bases.\n"]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Prepare, draw, say what was read."""
+    texts = json.loads(TEXTS.read_text(encoding="utf-8"))["demonstration"]
+    with tempfile.TemporaryDirectory() as name, Workspace.open(Path(name)) as workspace:
+        install_samples(workspace, ROOT / "assets")
+        engine = build_engine(load_settings(workspace=workspace.root), workspace)
+        run(engine, "load_base", {"base": "embedded"})
+        prepare(engine, workspace, texts["embeddings"])
+        sheet = draw(engine, workspace, texts)
+        base = engine.info().base
+        assert base is not None
+        options = ExplainOptions(LOCAL, base.defaults.num_inference_steps)
+        told = engine.explain(texts["prompt"], texts["negative_prompt"], options)
+        engine.close()
+    docs = ROOT / "docs"
+    sheet.save(docs / "demonstration.webp", quality=90)
+    title = "Six mixes of three LoRAs under one prompt, two seeds"
+    (docs / "demonstration.md").write_text(page(texts, told, title), encoding="utf-8")
+    print(f"wrote {docs / 'demonstration.md'}")
+
+
+if __name__ == "__main__":
+    main()
