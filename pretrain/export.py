@@ -91,7 +91,7 @@ def text_part(state: dict[str, Any]) -> nn.Module:
     """The text encoder of a checkpoint with the averaged weights, float32."""
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    words = CLIPTextModel(CLIPTextConfig(**state["identity"]["text_encoder"])).float()
+    words: nn.Module = CLIPTextModel(CLIPTextConfig(**state["identity"]["text_encoder"])).float()
     words.load_state_dict(averaged_modules(state, state["trained"])["text_encoder"])
     return words
 

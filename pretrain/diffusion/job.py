@@ -105,7 +105,7 @@ class DiffusionJob:
         self._reader: Reader | None = None
         if mine.reading.weight:
             self._reader = load_reader(Path(mine.reading.folder), encoder_hash(self._vae))
-            self._reader.to(machine.device, memory_format=machine.memory_format)
+            self._reader.to(machine.device).to(memory_format=machine.memory_format)  # type: ignore[call-overload]
         self._figures: dict[str, float] = {}
 
     def modules(self) -> dict[str, nn.Module]:

@@ -51,7 +51,7 @@ class ReaderJob:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(mine.seed)
             self._reader = Reader(channels, len(self.labels), mine.widths)
-        self._reader.to(machine.device, memory_format=machine.memory_format)
+        self._reader.to(machine.device).to(memory_format=machine.memory_format)  # type: ignore[call-overload]
         self._figures: dict[str, float] = {}
 
     def modules(self) -> dict[str, nn.Module]:

@@ -139,7 +139,8 @@ class TextJob:
             "named": round(float(right.sum() / wanted.sum()), 4),
             "distance": round(float(distance.detach()), 4),
         }
-        return named + self._recipe.anchor * distance
+        loss: Tensor = named + self._recipe.anchor * distance
+        return loss
 
     def figures(self) -> dict[str, float]:
         """Share of the tag's words among the likeliest, and the distance from the base, of the last step."""
