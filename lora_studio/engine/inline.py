@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
@@ -248,7 +249,10 @@ def build_engine(settings: Settings, workspace: Workspace) -> Engine:
     diffusers_logging.set_verbosity_error()
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    precision = probe(settings.device, settings.dtype)
+    # OpenMP keeps a team of threads for every thread that computed, and while there are more than processors each waits
+    # asleep instead of spinning, which doubles the time of a training step: only the worker's thread may keep one.
+    with ThreadPoolExecutor(1) as passing:
+        precision = passing.submit(probe, settings.device, settings.dtype).result()
     embedded = settings.assets / "base"
     return InlineEngine(
         workspace,

@@ -56,6 +56,13 @@ def test_the_browser_chooses_the_language(visit: Visit, server: Server, locale: 
         expect(page.locator(f"#tab-{tab}-button")).to_have_text(strings(lang)[f"tab.{tab}"])
 
 
+def test_a_phone_shows_every_tab_in_its_language_from_the_start(visit: Visit, server: Server) -> None:
+    page = visit(server, locale="zh-CN", viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    # At this width Gradio measures the tabs and draws them again, with the label that an unopened one began with.
+    page.wait_for_timeout(400)
+    assert page.locator("#tab-library-button").inner_text() == strings("zh")["tab.library"]
+
+
 def test_the_switch_keeps_draft_and_notebook_and_is_remembered(page: Page) -> None:
     everywhere(page)
     page.fill("#prompt textarea", "1girl, half a thought")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -172,3 +174,28 @@ def test_close_frees_the_base(workspace: Workspace, folder: Path) -> None:
     engine.close()
     assert engine.info().base is None
     assert {parameter.device.type for parameter in base.unet.parameters()} == {"meta"}
+
+
+TEAMS = """
+import os, sys, threading
+from pathlib import Path
+import torch
+from lora_studio.engine.inline import build_engine
+from lora_studio.settings import load_settings
+from lora_studio.store import Workspace
+
+torch.set_num_threads(2)
+before = len(os.listdir("/proc/self/task"))
+with Workspace.open(Path(sys.argv[1]) / "workspace") as workspace:
+    engine = build_engine(load_settings(workspace=workspace.root, base=sys.argv[2], threads=2), workspace)
+    engine.close()
+print(len(os.listdir("/proc/self/task")) - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="counts the threads of a process as Linux lists them")
+def test_only_the_workers_thread_keeps_a_team_of_openmp(tmp_path: Path, folder: Path) -> None:
+    """Two teams are more threads than processors: then all of them sleep between two operations, at half the speed."""
+    command = [sys.executable, "-c", TEAMS, str(tmp_path), str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.split() == ["0"]

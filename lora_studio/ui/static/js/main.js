@@ -32,12 +32,26 @@ function words(keys) {
   });
 }
 
+// A tab that was never opened is drawn again with its old label until Gradio happens to draw it once more.
+function nameTabs() {
+  for (const tab of ["generate", "train", "library"]) {
+    const label = [...(document.getElementById(`tab-${tab}-button`)?.childNodes ?? [])].find((node) => node.data?.trim());
+    if (label && label.data !== text.t(`tab.${tab}`)) label.data = text.t(`tab.${tab}`);
+  }
+}
+
+function keepTabsNamed() {
+  new MutationObserver(nameTabs).observe(document.body, { childList: true, subtree: true });
+  on("language", nameTabs);
+  nameTabs();
+}
+
 async function start() {
   const waiting = window.studio.waiting;
   await text.load(window.studio.lang);
   Object.assign(window.studio, {
     mount, words, act,
-    onLanguage: (listener) => { on("language", listener); listener(); },
+    onLanguage: (listener) => { on("language", listener); listener(); keepTabsNamed(); }, // mounted after the tabs
   });
   document.title = "LoRA Studio";
   for (const [what, ...values] of waiting.splice(0)) window.studio[what](...values);
