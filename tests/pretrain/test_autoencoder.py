@@ -15,7 +15,7 @@ from diffusers import AutoencoderKL
 from pretrain import checkpoint
 from pretrain.autoencoder import AutoencoderJob, train
 from pretrain.autoencoder.job import new_autoencoder
-from pretrain.autoencoder.loss import picture_loss, psnr
+from pretrain.autoencoder.loss import mean_psnr, picture_loss, psnr
 from pretrain.latents import encode, scaling_factor
 from pretrain.machine import Machine
 from pretrain.pictures import PictureSet, unseen
@@ -33,6 +33,10 @@ def test_psnr_is_the_definition() -> None:
     assert psnr(true + 0.2, true) == pytest.approx(20.0)  # an error of 0.1 of the range
     assert psnr(true, true) == float("inf")
     assert psnr(true + 3, true + 1) == float("inf")  # as saved, 3 is 1
+    two = torch.zeros(2, 3, 4, 4)
+    errors = torch.tensor([0.2, 0.02]).view(2, 1, 1, 1)
+    assert mean_psnr(two + errors, two) == pytest.approx(30.0)
+    assert psnr(two + errors, two) == pytest.approx(22.967, abs=1e-3)  # of the mean of the squares
 
 
 def test_each_part_of_the_loss_sees_its_own_error() -> None:
