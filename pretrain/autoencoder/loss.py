@@ -35,5 +35,5 @@ def psnr(found: Tensor, true: Tensor) -> float:
 
 
 def mean_psnr(found: Tensor, true: Tensor) -> float:
-    """Mean over the pictures (n, 3, h, w) of each one's `psnr`: simple pictures lift it, as none does over all pixels."""
+    """Mean of the `psnr` of each picture (n, 3, h, w): plain pictures lift it, which over all pixels they hardly do."""
     return sum(psnr(one, other) for one, other in zip(found, true, strict=True)) / len(true)
