@@ -1,4 +1,4 @@
-"""Kinds that differ in what the numbers of a module come to, by plain code or by lycoris-lora as an independent writer."""
+"""Kinds that differ in what the numbers of a module come to, by plain code or by lycoris-lora as another writer."""
 
 from __future__ import annotations
 

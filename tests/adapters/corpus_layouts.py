@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from tests.adapters.corpus import Kind, Made
-from tests.support.tiny_models import Delta, TinyModels
+from tests.support.tiny_models import TinyModels
 
 SD = (
     "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q",
@@ -122,8 +121,7 @@ def in_ldm(path: str, layers: int = 1) -> str:
     path = re.sub(r"up_blocks\.0\.resnets\.(\d)", r"output_blocks.\1.0", path)
     path = re.sub(r"up_blocks\.0\.attentions\.(\d)", r"output_blocks.\1.1", path)
     path = re.sub(r"up_blocks\.1\.attentions\.(\d)", lambda m: f"output_blocks.{2 + int(m[1])}.1", path)
-    path = path.replace("conv_shortcut", "skip_connection").replace("conv1", "in_layers.2")
-    return path
+    return path.replace("conv_shortcut", "skip_connection").replace("conv1", "in_layers.2")
 
 
 def ldm(
