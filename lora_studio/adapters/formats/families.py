@@ -18,7 +18,7 @@ import torch
 from lora_studio.adapters.canonical import LayerShape
 
 TITLES: Mapping[str, str] = {
-    "sd1": "SD 1.x",
+    "sd1": "SD 1.5",
     "sd2": "SD 2.x",
     "sdxl": "SDXL",
     "sd3": "SD 3",
