@@ -1,46 +1,59 @@
 """The door: what a LoRA file must pass before anything touches the base.
 
-Order: size, header (read by ourselves, because a hostile header makes safetensors work for many seconds), layout,
-coverage of the base's layers, shapes, finiteness. Nothing of a refused file reaches a pipeline. It does not know
-the pipeline; it is handed the layers that the base has.
+Order: size, header (read by ourselves, because a hostile header makes safetensors work for many seconds), numbers,
+layout, family, coverage of the base's layers, shapes. Nothing of a refused file reaches a pipeline. What is let in
+comes with a report; `inspect` gives the report of a refused file too. It does not know the pipeline; it is handed the
+layers that the base has, and its weights where the strength is wanted.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Generator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from torch import Tensor
-
-from lora_studio.adapters import header, kohya
-from lora_studio.adapters.canonical import CanonicalAdapter, LayerChange, LayerShape, LowRank
+from lora_studio.adapters.canonical import CanonicalAdapter, Dense, LayerChange, LayerShape, LowRank
+from lora_studio.adapters.checks import check_modules
+from lora_studio.adapters.formats import algebra, families, resolve
+from lora_studio.adapters.formats.parsed import Ignored, ParsedFile
+from lora_studio.adapters.formats.reading import own_layers, parsing
+from lora_studio.adapters.formats.source import damaged, header_of
+from lora_studio.adapters.notices import warnings_of
+from lora_studio.adapters.report import AdapterReport, said_of
+from lora_studio.adapters.strength import BaseWeights, strengths
 from lora_studio.errors import AdapterRefused
 
-LARGEST_VALUE = 1e4
-"""A factor beyond this is damage: trained ones stay below about 10."""
-
-
-@dataclass(frozen=True)
-class AdapterReport:
-    """What was found in a file that was let in."""
-
-    rank: int | None
-    layers_matched: int
-    layers_in_file: int
-    layers_in_base: int
-    ignored: tuple[str, ...]
-    warnings: tuple[dict[str, Any], ...]
-    metadata: Mapping[str, str]
+Admitted = tuple[CanonicalAdapter, AdapterReport]
 
 
 def admit(
-    path: Path, sha256: str, layers: Mapping[str, LayerShape], base_sha256: str = "", label: str = ""
-) -> tuple[CanonicalAdapter, AdapterReport]:
-    """Read the LoRA file at `path` for a base with these `layers`.
+    path: Path,
+    sha256: str,
+    layers: Mapping[str, LayerShape],
+    base_sha256: str = "",
+    label: str = "",
+    weights: BaseWeights | None = None,
+) -> Admitted:
+    """`admitting` in one go: reads the file and waits for the other process where there is one."""
+    turns = admitting(path, sha256, layers, base_sha256, label, weights)
+    while True:
+        try:
+            next(turns)
+        except StopIteration as end:
+            admitted: Admitted = end.value
+            return admitted
+
+
+def admitting(
+    path: Path,
+    sha256: str,
+    layers: Mapping[str, LayerShape],
+    base_sha256: str = "",
+    label: str = "",
+    weights: BaseWeights | None = None,
+) -> Generator[None, None, Admitted]:
+    """Read the LoRA file at `path` for a base with these `layers`; yields while another process opens a pickle.
 
     Args:
         path: the file; it must not change while it is read.
@@ -48,44 +61,77 @@ def admit(
         layers: layer key to shape, of the base it shall fit.
         base_sha256: of the base, compared with the one that the file names.
         label: how sentences name the file; its own name when empty.
+        weights: of the base, where the report shall tell the strength.
 
     Raises:
         AdapterRefused: one sentence that says what is wrong with the file.
     """
     given = label or path.name
-    named = read_header(path, given)
-    metadata = named.pop("__metadata__", {})
-    _check_layout(given, named)
-    names = kohya.layer_names(layers)
-    modules = kohya.modules_in(named)
-    matched = {m: parts for m, parts in modules.items() if m in names}
-    ignored = tuple(sorted(set(modules) - set(matched)))
-    if not matched:
-        raise AdapterRefused(
-            f"{given} holds {len(modules)} layers of which the loaded base has none (the first is "
-            f"{next(iter(sorted(modules)))!r}); it was made for another family of models; load its base or choose "
-            "another LoRA.",
-            code="adapter_other_family",
-            given=given,
-            layers=len(modules),
-        )
-    tensors = _read_tensors(path, given, [f"{module}.{part}" for module, parts in matched.items() for part in parts])
+    parsed = yield from parsing(path, given)
+    return fit(parsed, sha256, layers, base_sha256, given, weights)
+
+
+def fit(
+    parsed: ParsedFile,
+    sha256: str,
+    layers: Mapping[str, LayerShape],
+    base_sha256: str = "",
+    given: str = "",
+    weights: BaseWeights | None = None,
+) -> Admitted:
+    """A parsed file for a base; see `admitting`. Raises `AdapterRefused`."""
+    check_modules(given, parsed)
+    found = resolve(parsed, layers)
+    _check_family(given, parsed, layers, found)
     changes: dict[str, LayerChange] = {}
-    for module, parts in sorted(matched.items()):
-        own = {f"{module}.{part}": tensors[f"{module}.{part}"] for part in parts}
-        changes[names[module]] = _layer(given, module, own, layers[names[module]])
-    adapter = CanonicalAdapter(key=sha256, layers=changes, metadata=metadata)
-    ranks = adapter.ranks
-    report = AdapterReport(
-        rank=ranks[0] if len(ranks) == 1 else None,
-        layers_matched=len(matched),
-        layers_in_file=len(modules),
-        layers_in_base=len(layers),
-        ignored=ignored,
-        warnings=tuple(_warnings(adapter, ignored, modules, base_sha256)),
-        metadata=metadata,
-    )
-    return adapter, report
+    for name, layer in sorted(found.items(), key=lambda pair: pair[1]):
+        try:
+            changes[layer] = algebra.read(parsed.modules[name].tensors, layers[layer].shape)
+        except algebra.PartsError as error:
+            raise _misfit(given, name, str(error), parsed, layers) from None
+    adapter = CanonicalAdapter(key=sha256, layers=changes, metadata=parsed.metadata)
+    report = _report(parsed, adapter, sha256, layers, found)
+    if weights is not None:
+        strength, blocks = strengths(adapter, weights)
+        report = replace(report, strength=strength, blocks=blocks)
+    return adapter, replace(report, warnings=tuple(warnings_of(parsed, adapter, report, base_sha256)))
+
+
+def inspect(
+    path: Path,
+    sha256: str = "",
+    layers: Mapping[str, LayerShape] | None = None,
+    base_sha256: str = "",
+    label: str = "",
+    weights: BaseWeights | None = None,
+) -> tuple[CanonicalAdapter | None, AdapterReport]:
+    """The report of any file, refused ones too (`report.refused`); without `layers` no base is asked.
+
+    Returns:
+        The adapter and its report. Where the file is refused the adapter is None, and the report says what could be
+        found out before. Without a base the adapter has the layers of its family, or the file's own.
+    """
+    given = label or path.name
+    parsed: ParsedFile | None = None
+    try:
+        turns = parsing(path, given)
+        while parsed is None:
+            try:
+                next(turns)
+            except StopIteration as end:
+                parsed = end.value
+        if layers is not None:
+            return fit(parsed, sha256, layers, base_sha256, given, weights)
+        own = families.known_layers(parsed.family) if parsed.family in families.USABLE else {}
+        if not resolve(parsed, own):
+            own = own_layers(parsed)
+        adapter, report = fit(parsed, sha256, own, "", given)
+        return adapter, replace(report, layers_in_base=0)
+    except AdapterRefused as refusal:
+        said: dict[str, Any] = {} if parsed is None else said_of(parsed)
+        base = 0 if layers is None else len([s for s in layers.values() if not s.is_norm])
+        finite = not any(word in refusal.message for word in (" holds nan", " holds inf", " holds -inf"))
+        return None, AdapterReport(**said, sha256=sha256, layers_in_base=base, finite=finite, refused=refusal)
 
 
 def read_header(path: Path, given: str) -> dict[str, Any]:
@@ -94,109 +140,95 @@ def read_header(path: Path, given: str) -> dict[str, Any]:
     Raises:
         AdapterRefused: it is no safetensors file, or its header is damaged or beyond the limits.
     """
-    try:
-        with path.open("rb") as file:
-            return header.read(file, path.stat().st_size)
-    except header.HeaderDamagedError as error:
-        raise _damaged(given, str(error)) from None
+    with path.open("rb") as file:
+        return header_of(file, path.stat().st_size, given)
 
 
-def _check_layout(given: str, names: Mapping[str, Any]) -> None:
-    if not names:
-        raise AdapterRefused(
-            f"{given} holds no tensors; choose a file of a trained LoRA.", code="adapter_empty", given=given
-        )
-    if not kohya.is_kohya(names):
-        raise AdapterRefused(
-            f"{given} is not in the LoRA layout that is read here (kohya's lora_unet_*.lora_down.weight; its first "
-            f"tensor is {min(names)[:80]!r}); convert it to that layout or choose another LoRA.",
-            code="adapter_layout",
-            given=given,
-            first=min(names)[:80],
-        )
-
-
-def _layer(given: str, module: str, tensors: Mapping[str, Tensor], base: LayerShape) -> LowRank:
-    """The factors of one module, checked against the base's weight."""
-    parts = {name.partition(".")[2] for name in tensors}
-    if not {"lora_down.weight", "lora_up.weight"} <= parts:
-        raise _damaged(given, f"the layer {module} lacks lora_down or lora_up")
-    foreign = parts - {"lora_down.weight", "lora_up.weight", "alpha"}
-    if foreign:
-        raise AdapterRefused(
-            f"{given} has {sorted(foreign)[0]!r} in {module}, a kind of adapter that is not read here yet; plain "
-            "LoRA is; choose another file.",
-            code="adapter_kind",
-            given=given,
-            part=sorted(foreign)[0],
-        )
-    for name, tensor in tensors.items():
-        if not tensor.is_floating_point():
-            raise _damaged(given, f"{name} holds {tensor.dtype}, not floating-point numbers")
-        value = float(tensor.float().abs().max()) if tensor.numel() else math.nan
-        if not math.isfinite(value) or (value > LARGEST_VALUE):
-            raise _damaged(given, f"{name} holds {value:g}")
-    alpha = tensors.get(f"{module}.alpha")
-    if alpha is not None and (alpha.numel() != 1 or float(alpha) < 0):
-        raise _damaged(given, f"the alpha of {module} is not one number of 0 or more")
-    change = kohya.read_layer(tensors, module)
-    want_down = tuple(base.shape[1:])
-    fits = tuple(change.down.shape[1:]) == want_down and tuple(change.up.shape[:2]) == (base.shape[0], change.rank)
-    if not fits:
-        raise AdapterRefused(
-            f"{given} was made for another family of models: {module} has in- and outputs "
-            f"{tuple(change.down.shape[1:])} and {change.up.shape[0]}, the loaded base has {want_down} and "
-            f"{base.shape[0]}; load its base or choose another LoRA.",
-            code="adapter_shape",
-            given=given,
-            layer=module,
-        )
-    return change
-
-
-def _warnings(
-    adapter: CanonicalAdapter, ignored: tuple[str, ...], modules: Mapping[str, set[str]], base_sha256: str
-) -> list[dict[str, Any]]:
-    """What a person should know of a file that was let in."""
-    found: list[dict[str, Any]] = []
-    if ignored:
-        found.append(
-            {
-                "code": "layers_ignored",
-                "message": f"{len(ignored)} of {len(modules)} layers are not in this base and do nothing.",
-                "values": {"ignored": len(ignored), "layers": len(modules)},
-            }
-        )
-    if adapter.norm() == 0:
-        found.append(
-            {"code": "adapter_zero", "message": "All its differences are zero: it does nothing.", "values": {}}
-        )
-    made_for = adapter.metadata.get("lora_studio_base_sha256", "")
-    if made_for and base_sha256 and made_for != base_sha256:
-        found.append(
-            {
-                "code": "adapter_other_base",
-                "message": f"It was trained on another base ({made_for[:10]}) than the loaded one "
-                f"({base_sha256[:10]}): its effect may be weak or wrong.",
-                "values": {"made_for": made_for[:10], "loaded": base_sha256[:10]},
-            }
-        )
-    return found
-
-
-def _damaged(given: str, why: str) -> AdapterRefused:
-    return AdapterRefused(
-        f"{given} is no usable LoRA file: {why}; choose another file.",
-        code="adapter_damaged",
+# ---------------------------------------------------------------- the steps
+def _check_family(given: str, parsed: ParsedFile, layers: Mapping[str, LayerShape], found: Mapping[str, str]) -> None:
+    """Raise `AdapterRefused` where nothing of the file is in the base, or its family is known to be another."""
+    base = families.of_layers(layers)
+    tensors_say = parsed.family if parsed.family != parsed.said_family else ""
+    other = bool(tensors_say and base and tensors_say != base)
+    if found and not other:
+        return
+    if parsed.family and parsed.family != base:
+        raise _family(given, parsed.family, layers)
+    first = min(parsed.modules)
+    raise AdapterRefused(
+        f"{given} holds {len(parsed.modules)} layers of which the loaded base has none (the first is "
+        f"{first[:80]!r}); it was made for another family of models; load its base or choose "
+        "another LoRA.",
+        code="adapter_other_family",
         given=given,
-        why=why,
+        layers=len(parsed.modules),
     )
 
 
-def _read_tensors(path: Path, given: str, names: list[str]) -> dict[str, Tensor]:
-    """The named tensors as copies, so that nobody who changes the file later can change a picture."""
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            return {name: file.get_tensor(name).clone() for name in names}
-    except (SafetensorError, OSError, ValueError) as error:
-        raise _damaged(given, str(error).splitlines()[0]) from error
+def _family(given: str, family: str, layers: Mapping[str, LayerShape]) -> AdapterRefused:
+    made_for = families.TITLES.get(family, family)
+    base = families.TITLES.get(families.of_layers(layers), "")
+    if not base:
+        return AdapterRefused(
+            f"{given} was made for {made_for}, and the loaded base is of another family; load a base of its family or "
+            "choose another LoRA.",
+            code="adapter_family_other",
+            given=given,
+            made_for=made_for,
+        )
+    return AdapterRefused(
+        f"{given} was made for {made_for}, the base is {base}; load a base of its family or choose another LoRA.",
+        code="adapter_family",
+        given=given,
+        made_for=made_for,
+        base=base,
+    )
+
+
+def _misfit(given: str, name: str, why: str, parsed: ParsedFile, layers: Mapping[str, LayerShape]) -> AdapterRefused:
+    """Parts that do not come to a change of the base's layer: another family's, or damage."""
+    base = families.of_layers(layers)
+    if "where the base has" not in why:
+        return damaged(given, f"the layer {name} {why}")
+    if parsed.family and parsed.family != base and (base or parsed.family in families.USABLE):
+        return _family(given, parsed.family, layers)
+    return AdapterRefused(
+        f"{given} does not fit the loaded base: its layer {name} {why}; load the base that it was made for or choose "
+        "another LoRA.",
+        code="adapter_shape",
+        given=given,
+        layer=name,
+    )
+
+
+def _report(
+    parsed: ParsedFile,
+    adapter: CanonicalAdapter,
+    sha256: str,
+    layers: Mapping[str, LayerShape],
+    found: Mapping[str, str],
+) -> AdapterReport:
+    """The report without strength and warnings."""
+    components = {key.partition(".")[0] for key in layers}
+    left = []
+    for name, module in parsed.modules.items():
+        if name not in found:
+            other = module.component and module.component not in components
+            left.append(Ignored(name, "other_component" if other else "not_in_base"))
+    said = said_of(parsed)
+    said["ignored"] = (*parsed.ignored, *left)
+    ranks = adapter.ranks
+    return AdapterReport(
+        **said,
+        ranks=(ranks[0], ranks[-1]) if ranks else None,
+        text_encoder=any(key.startswith("text_encoder") for key in adapter.layers),
+        layers_matched=len(found),
+        layers_in_base=len([shape for shape in layers.values() if not shape.is_norm]),
+        dense_layers=sum(_is_dense(change) for change in adapter.layers.values()),
+        sha256=sha256,
+    )
+
+
+def _is_dense(change: LayerChange) -> bool:
+    direction = getattr(change, "direction", change)
+    return isinstance(direction, Dense) and direction.delta_weight.dim() > 1 and not isinstance(direction, LowRank)

@@ -1,8 +1,9 @@
 """The child's side of `unpacking`: one torch file or picture in, one safetensors file on standard output.
 
-It is run by its path in a process of its own (`python -P -s unpack.py FILE`), with bounds on memory, processor time and
-output that it sets itself before it opens the file: `weights_only` stops code, not a file that unpacks to gigabytes. It
-only flattens what it finds; which layouts are embeddings is decided where its output is read.
+It is run by its path in a process of its own (`python -P -s unpack.py FILE embedding|adapter`), with bounds on memory,
+processor time and output that it sets itself before it opens the file: `weights_only` stops code, not a file that
+unpacks to gigabytes. It only flattens what it finds; which layouts are embeddings or LoRAs is decided where its output
+is read.
 
 Sources: AUTOMATIC1111/stable-diffusion-webui, modules/textual_inversion/textual_inversion.py
 (`create_embedding_from_data`) and image_embedding.py (both ways in which a picture carries an embedding).
@@ -20,7 +21,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,16 +30,30 @@ REFUSED = 3
 """Exit code after a refusal, whose reason stands as JSON on standard output."""
 
 MEGABYTE = 2**20
-MEMORY = 768 * MEGABYTE
-"""Bytes that may be taken beyond what the libraries themselves take."""
-SECONDS = 20
-"""Seconds of processor time for the file."""
-OUTPUT = 64 * MEGABYTE
-"""Bytes of the answer; also the most that all tensors of a file may come to."""
-UNPACKED = 2 * OUTPUT
-"""Bytes that the entries of a zip may come to."""
-MAX_ENTRIES = 2000
-MAX_TENSORS = 64
+What = Literal["embedding", "adapter"]
+
+
+class Limits(NamedTuple):
+    """What a file may cost."""
+
+    memory: int
+    """Bytes that may be taken beyond what the libraries themselves take."""
+    seconds: int
+    """Seconds of processor time for the file."""
+    output: int
+    """Bytes of the answer; also the most that all tensors of a file may come to."""
+    entries: int
+    """Entries of a zip, whose bytes may come to twice the output."""
+    tensors: int
+
+
+def limits(what: What) -> Limits:
+    """The bounds for an embedding, a few vectors, or for a LoRA."""
+    if what == "embedding":
+        return Limits(768 * MEGABYTE, 20, 64 * MEGABYTE, 2000, 64)
+    return Limits(4096 * MEGABYTE, 60, 1024 * MEGABYTE, 40_000, 20_000)
+
+
 MAX_PIXELS = 32_000_000
 MAX_TEXT = 32 * MEGABYTE
 """Characters of the JSON that a picture carries."""
@@ -63,36 +78,37 @@ class RefusedError(Exception):
         self.detail = detail
 
 
-def bound() -> None:
+def bound(allowed: Limits) -> None:
     """Put bounds on this process, as far as its system has them (Linux all, macOS some, Windows none)."""
     try:
         import resource
     except ImportError:
         return
     spent = resource.getrusage(resource.RUSAGE_SELF)
-    seconds = int(spent.ru_utime + spent.ru_stime) + SECONDS
+    seconds = int(spent.ru_utime + spent.ru_stime) + allowed.seconds
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 2))  # a signal first, then an end
-    resource.setrlimit(resource.RLIMIT_FSIZE, (OUTPUT, OUTPUT))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (allowed.output, allowed.output))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     used = Path("/proc/self/statm")
     if used.is_file():
         pages = int(used.read_text(encoding="ascii").split()[0])
-        memory = pages * resource.getpagesize() + MEMORY
+        memory = pages * resource.getpagesize() + allowed.memory
         resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
 
 
 # ---------------------------------------------------------------- torch files
-def read_torch(path: Path) -> Found:
+def read_torch(path: Path, what: What) -> Found:
     """The tensors of a `.pt` or `.bin` file."""
     import torch
     from torch.nn import ParameterDict
 
-    bound()
+    allowed = limits(what)
+    bound(allowed)
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
         size = sum(entry.file_size for entry in entries)
-        if size > UNPACKED or len(entries) > MAX_ENTRIES:
+        if size > 2 * allowed.output or len(entries) > allowed.entries:
             raise RefusedError("large", str(size // MEGABYTE))
     try:
         with torch.serialization.safe_globals([ParameterDict]):
@@ -102,11 +118,14 @@ def read_torch(path: Path) -> Found:
         raise RefusedError("code", named[1][:80]) if named else RefusedError("damaged", _first_line(error)) from error
     if not isinstance(data, dict):
         raise RefusedError("layout", type(data).__name__)
-    params = data.get("string_to_param")
+    if what == "adapter" and isinstance(data.get("state_dict"), dict):
+        data = data["state_dict"]
+    params = data.get("string_to_param") if what == "embedding" else None
     named_tensors = data if params is None else _only(getattr(params, "_parameters", params))
     tensors = {str(name): value for name, value in named_tensors.items() if isinstance(value, torch.Tensor)}
-    _check_size([tensor.numel() * tensor.element_size() for tensor in tensors.values()])
-    return {name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}, _told(data)
+    _check_size([tensor.numel() * tensor.element_size() for tensor in tensors.values()], allowed)
+    told = _told(data) if what == "embedding" else {}
+    return {name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}, told
 
 
 def _only(params: Any) -> dict[str, Any]:
@@ -116,11 +135,11 @@ def _only(params: Any) -> dict[str, Any]:
     return {PARAMETERS: next(iter(params.values()))}
 
 
-def _check_size(sizes: list[int]) -> None:
+def _check_size(sizes: list[int], allowed: Limits) -> None:
     """Refuse before copying: a tensor may claim gigabytes by repeating one number."""
-    if len(sizes) > MAX_TENSORS:
+    if len(sizes) > allowed.tensors:
         raise RefusedError("layout", f"{len(sizes)} tensors")
-    if sum(sizes) > OUTPUT - MEGABYTE:
+    if sum(sizes) > allowed.output - MEGABYTE:
         raise RefusedError("large", str(sum(sizes) // MEGABYTE))
 
 
@@ -135,7 +154,7 @@ def read_picture(path: Path) -> Found:
     import numpy as np
     from PIL import Image, PngImagePlugin
 
-    bound()
+    bound(limits("embedding"))
     PngImagePlugin.MAX_TEXT_CHUNK = MAX_TEXT
     PngImagePlugin.MAX_TEXT_MEMORY = 2 * MAX_TEXT
     Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2  # Pillow refuses above twice this
@@ -210,12 +229,12 @@ def _first_line(error: Exception) -> str:
     return lines[0][:120] if lines else type(error).__name__
 
 
-def main(path: Path) -> int:
+def main(path: Path, what: What) -> int:
     """Write the answer to standard output; 0, or `REFUSED` with the reason as JSON."""
     try:
         with path.open("rb") as file:
             picture = file.read(len(PNG)) == PNG
-        tensors, told = read_picture(path) if picture else read_torch(path)
+        tensors, told = read_picture(path) if picture else read_torch(path, what)
         if picture:
             from safetensors.numpy import save as save_arrays
 
@@ -236,4 +255,5 @@ def main(path: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    named: What = "adapter" if sys.argv[2:] == ["adapter"] else "embedding"
+    sys.exit(main(Path(sys.argv[1]), named))

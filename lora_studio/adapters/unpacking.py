@@ -43,7 +43,8 @@ class UnpackingError(Exception):
 class Unpacking:
     """A file that is being read; leaving the `with` block ends the process in any case."""
 
-    def __init__(self, path: Path, deadline: float = DEADLINE) -> None:
+    def __init__(self, path: Path, deadline: float = DEADLINE, what: unpack.What = "embedding") -> None:
+        self._limits = unpack.limits(what)
         self._answer = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `close`
         environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
         environment |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
@@ -51,7 +52,7 @@ class Unpacking:
         self._until = time.monotonic() + deadline
         self._late = False
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-s", str(Path(unpack.__file__)), str(path.absolute())],
+            [sys.executable, "-P", "-s", str(Path(unpack.__file__)), str(path.absolute()), what],
             stdin=subprocess.DEVNULL,
             stdout=self._answer,
             stderr=subprocess.DEVNULL,
@@ -82,14 +83,14 @@ class Unpacking:
         """The safetensors file that was made; only after `wait` was True. Raises `UnpackingError`."""
         code = self._process.returncode
         self._answer.seek(0)
-        data = self._answer.read(unpack.OUTPUT)
+        data = self._answer.read(self._limits.output)
         if code == 0:
             return data
         if code == unpack.REFUSED:
             said = json.loads(data)
             raise UnpackingError(str(said["reason"]), str(said["detail"]))
         if self._late or code == -int(getattr(signal, "SIGXCPU", 0)):
-            raise UnpackingError("time", str(int(DEADLINE if self._late else unpack.SECONDS)))
+            raise UnpackingError("time", str(int(DEADLINE if self._late else self._limits.seconds)))
         raise UnpackingError("ended", str(code))
 
     def close(self) -> None:

@@ -18,7 +18,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from lora_studio import __version__
-from lora_studio.adapters.canonical import CanonicalAdapter
+from lora_studio.adapters.canonical import CanonicalAdapter, tensors_of
 from lora_studio.adapters.kohya import to_kohya
 from lora_studio.dataset.examples import Example
 from lora_studio.errors import TrainingDiverged
@@ -107,7 +107,7 @@ def _base_version(base: SharedBase) -> str:
 def check_change(adapter: CanonicalAdapter) -> None:
     """Raise `TrainingDiverged` when the adapter holds something that is no number, or does nothing."""
     for key, change in adapter.layers.items():
-        if not bool(torch.isfinite(change.delta()).all()):
+        if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors_of(change)):
             raise TrainingDiverged(
                 f"The layer {key} holds values that are no numbers; train again with a lower learning rate.",
                 code="adapter_not_finite",

@@ -270,10 +270,10 @@ def test_a_zip_whose_directory_lies(tmp_path: Path) -> None:
 
 
 BOUNDS = {
-    "bytearray(2 * unpack.MEMORY)": 7,
+    "bytearray(2 * allowed.memory)": 7,
     "while True: pass": -getattr(signal, "SIGXCPU", 0),
-    "open(sys.argv[1], 'wb').write(bytes(unpack.OUTPUT + 1)); sys.exit(0)": -getattr(signal, "SIGXFSZ", 0),
-    "bytearray(unpack.MEMORY // 2); open(sys.argv[1], 'wb').write(bytes(unpack.OUTPUT)); sys.exit(5)": 5,
+    "open(sys.argv[1], 'wb').write(bytes(allowed.output + 1)); sys.exit(0)": -getattr(signal, "SIGXFSZ", 0),
+    "bytearray(allowed.memory // 2); open(sys.argv[1], 'wb').write(bytes(allowed.output)); sys.exit(5)": 5,
 }
 
 
@@ -284,9 +284,9 @@ def test_the_bounds_of_the_process(act: str, tmp_path: Path) -> None:
     program = (
         "import runpy, sys, types, signal\n"
         f"unpack = types.SimpleNamespace(**runpy.run_path({unpack.__file__!r}))\n"
-        "unpack.bound.__globals__['SECONDS'] = 1\n"
+        "allowed = unpack.limits('embedding')._replace(seconds=1)\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_DFL)\n"  # Python's own start ignores it
-        "unpack.bound()\n"
+        "unpack.bound(allowed)\n"
         "try:\n"
         f"    {act}\n"
         "except MemoryError:\n"

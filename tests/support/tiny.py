@@ -91,7 +91,7 @@ def random_adapter(
     layers = {}
     for key, layer in base.layers.items():
         wanted = "attn" in key or "resnets" in key or (text and "q_proj" in key)
-        if not wanted:
+        if not wanted or layer.is_norm:
             continue
         down = torch.randn(rank, *layer.shape[1:], generator=generator) * size
         ones = (1, 1) if layer.is_conv else ()

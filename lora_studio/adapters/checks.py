@@ -1,0 +1,69 @@
+"""What of a parsed file is damage: numbers that are none, or that no training gives, and parts that do not belong.
+
+It does not know bases.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from lora_studio.adapters.formats import algebra
+from lora_studio.adapters.formats.parsed import ModuleParts, ParsedFile
+from lora_studio.adapters.formats.source import damaged
+from lora_studio.errors import AdapterRefused
+
+LARGEST_VALUE = 1e4
+"""A factor, or alpha/rank, beyond this is damage: trained factors stay below about 10."""
+
+
+def check_modules(given: str, parsed: ParsedFile) -> None:
+    """Raise `AdapterRefused` for a module with a part that its algebra does not read, or with damaged numbers."""
+    for module in parsed.modules.values():
+        foreign = sorted(set(module.tensors) - algebra.known_parts(module.tensors))
+        if foreign:
+            raise AdapterRefused(
+                f"{given} has {foreign[0]!r} in {module.name}, a part of no kind of adapter that is read here; choose "
+                "another file.",
+                code="adapter_kind",
+                given=given,
+                part=foreign[0],
+            )
+        for part, tensor in module.tensors.items():
+            _check_values(given, f"{module.name}.{part}", tensor, part)
+        _check_alpha(given, module)
+    for name, vectors in parsed.embeddings.items():
+        for tensor in vectors.values():
+            _check_values(given, f"bundle_emb.{name}", tensor, "")
+
+
+def _check_values(given: str, name: str, tensor: Tensor, part: str) -> None:
+    if part in ("alpha", "on_input", "oft_terms"):
+        return
+    if not tensor.is_floating_point():
+        raise damaged(given, f"{name} holds {str(tensor.dtype).removeprefix('torch.')}, not floating-point numbers")
+    low, high = torch.aminmax(tensor) if tensor.numel() else (torch.tensor(math.nan), torch.tensor(math.nan))
+    value = float(high) if abs(float(high)) >= abs(float(low)) or math.isnan(float(high)) else float(low)
+    if not math.isfinite(value) or abs(value) > LARGEST_VALUE:
+        raise damaged(given, f"{name} holds {value:g}" if tensor.numel() else f"{name} is empty")
+
+
+def _check_alpha(given: str, module: ModuleParts) -> None:
+    """An alpha must be one number of 0 or more whose quotient by the rank is no damage."""
+    alpha = module.tensors.get("alpha")
+    if alpha is None:
+        return
+    if alpha.numel() != 1 or not math.isfinite(float(alpha)) or float(alpha) < 0:
+        raise damaged(given, f"the alpha of {module.name} is not one number of 0 or more")
+    rank = next(
+        (
+            module.tensors[p].shape[0]
+            for p in ("lora_down", "hada_w1_b", "lokr_w1_b", "lokr_w2_b", "a2")
+            if p in module.tensors and module.tensors[p].dim()
+        ),
+        0,
+    )
+    if rank and float(alpha) / rank > LARGEST_VALUE:
+        raise damaged(given, f"the alpha of {module.name} is {float(alpha):g} at rank {rank}")

@@ -1,0 +1,150 @@
+"""A LoRA file's tensors: its header checked first, a pickle opened by another process.
+
+It does not know what the tensors mean.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load
+from torch import Tensor
+
+from lora_studio.adapters import header
+from lora_studio.adapters.embedding import kind_of
+from lora_studio.adapters.unpacking import Unpacking, UnpackingError
+from lora_studio.errors import AdapterRefused
+
+MAX_FILE = 16 * 2**30
+"""Bytes; full differences of SDXL in float32 are about 10 GB."""
+PATIENCE = 0.05
+"""Seconds that are waited for the other process in one turn."""
+FLOATS: Mapping[str, torch.dtype] = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+}
+"""Numbers that are read; beside them integers, for a part that counts (`on_input`, an alpha of 16)."""
+_COUNTS = ("alpha", "on_input", ".scalar")
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Tensors and metadata of a file; `converted` is the safetensors form of a pickle."""
+
+    tensors: Mapping[str, Tensor]
+    metadata: Mapping[str, str]
+    dtypes: tuple[str, ...]
+    converted: bytes | None = None
+
+
+def opening(path: Path, given: str) -> Generator[None, None, Source]:
+    """Read every tensor of the file at `path`; yields while another process opens a pickle.
+
+    The tensors are copies, so that nobody who changes the file later can change a picture.
+
+    Raises:
+        AdapterRefused: one sentence that says what is wrong with the file.
+    """
+    size = path.stat().st_size
+    if size > MAX_FILE:
+        raise AdapterRefused(
+            f"{given} has {size / 1e9:.1f} GB; a LoRA has at most {MAX_FILE / 1e9:.0f} GB; choose another file.",
+            code="adapter_large",
+            given=given,
+            size=f"{size / 1e9:.1f}",
+            allowed=f"{MAX_FILE / 1e9:.0f}",
+        )
+    if kind_of(path) == "torch":
+        data = yield from _unpacked(path, given)
+        named = _checked(header_of(io.BytesIO(data), len(data), given), given)
+        return Source(_loaded(data, given), named[1], named[2], data)
+    with path.open("rb") as file:
+        names, metadata, dtypes = _checked(header_of(file, size, given), given)
+    try:
+        with safe_open(str(path), framework="pt") as opened:
+            tensors = {name: opened.get_tensor(name).clone() for name in names}
+    except (SafetensorError, OSError, ValueError, RuntimeError, OverflowError) as error:
+        raise damaged(given, str(error).splitlines()[0][:120]) from error
+    return Source(tensors, metadata, dtypes)
+
+
+def header_of(file: Any, size: int, given: str) -> dict[str, Any]:
+    """The checked header, `__metadata__` included. Raises `AdapterRefused`."""
+    try:
+        return header.read(file, size)
+    except header.HeaderDamagedError as error:
+        raise damaged(given, str(error)) from None
+
+
+def damaged(given: str, why: str) -> AdapterRefused:
+    """The sentence for a file that is broken."""
+    return AdapterRefused(
+        f"{given} is no usable LoRA file: {why}; choose another file.", code="adapter_damaged", given=given, why=why
+    )
+
+
+def _checked(named: dict[str, Any], given: str) -> tuple[list[str], dict[str, str], tuple[str, ...]]:
+    """Names, metadata and dtypes of a header whose numbers can all be read."""
+    metadata = named.pop("__metadata__", {})
+    if not named:
+        raise AdapterRefused(
+            f"{given} holds no tensors; choose a file of a trained LoRA.", code="adapter_empty", given=given
+        )
+    for name, entry in named.items():
+        dtype = str(entry.get("dtype"))
+        if dtype.startswith("F8"):
+            raise AdapterRefused(
+                f"{given} holds 8-bit numbers ({dtype} in {name[:80]!r}), which have lost too much for a LoRA; "
+                "choose the file in 16 or 32 bits.",
+                code="adapter_dtype",
+                given=given,
+                dtype=dtype,
+            )
+        if dtype not in FLOATS and not any(word in name[-40:] for word in _COUNTS):
+            raise damaged(given, f"{name[:80]} holds {dtype}, not floating-point numbers")
+    return list(named), metadata, tuple(sorted({str(entry["dtype"]) for entry in named.values()}))
+
+
+def _loaded(data: bytes, given: str) -> dict[str, Tensor]:
+    try:
+        tensors: dict[str, Tensor] = load(data)
+    except (SafetensorError, ValueError, RuntimeError, OverflowError) as error:
+        raise damaged(given, str(error).splitlines()[0][:120]) from error
+    return tensors
+
+
+def _unpacked(path: Path, given: str) -> Generator[None, None, bytes]:
+    """The safetensors form of a pickle, by another process."""
+    with Unpacking(path, what="adapter") as reading:
+        while not reading.wait(PATIENCE):
+            yield
+        try:
+            return reading.result()
+        except UnpackingError as error:
+            raise _sentence(error, given) from None
+
+
+def _sentence(error: UnpackingError, given: str) -> AdapterRefused:
+    """What the other process found, as a refusal."""
+    if error.reason == "code":
+        return AdapterRefused(
+            f"{given} holds program code ({error.detail}), which is never run here; choose a .safetensors file.",
+            code="adapter_code",
+            given=given,
+            found=error.detail,
+        )
+    if error.reason in ("large", "memory", "time"):
+        return AdapterRefused(
+            f"{given} takes more memory or time to open than a LoRA may; choose a .safetensors file.",
+            code="adapter_bomb",
+            given=given,
+        )
+    return damaged(given, "it cannot be read to its end")
