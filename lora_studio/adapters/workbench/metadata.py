@@ -56,7 +56,7 @@ HASHES = ("sshs_model_hash", "sshs_legacy_hash", "modelspec.hash_sha256")
 LONGEST_KEY, LONGEST_VALUE = 200, 4 * 2**20
 _CHUNK = 1 << 20
 _LEGACY = (0x100000, 0x10000)
-_PLACE = re.compile(r"(?:^|[\s\"'=,(\[{:])(?:/(?:[^/\s\"',]+/)+|~/|[A-Za-z]:[\\/]|\\\\\\\\?[\w.])")
+_PLACE = re.compile(r"(?:^|[\s\"'=,(\[{:])(?:/(?:[^/\s\"',]+/)+|~/|[A-Za-z]:[\\/]|(?:\\\\){1,2}[\w.])")
 """A path of somebody's machine anywhere in a value; the address of a page is none."""
 
 

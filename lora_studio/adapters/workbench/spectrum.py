@@ -14,7 +14,8 @@ from collections.abc import Generator
 from dataclasses import dataclass
 
 from lora_studio.adapters.canonical import CanonicalAdapter
-from lora_studio.adapters.workbench.blocks import block_of, in_order
+from lora_studio.adapters.strength import block_of
+from lora_studio.adapters.workbench.blocks import in_order
 from lora_studio.adapters.workbench.plain import WeightOf, no_weights, plain
 from lora_studio.adapters.workbench.progress import Done
 from lora_studio.adapters.workbench.ranks import rank_for_energy

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from lora_studio.adapters.canonical import CanonicalAdapter, Dense, LowRank
-from lora_studio.adapters.workbench.blocks import block_of, in_order
+from lora_studio.adapters.strength import block_of
+from lora_studio.adapters.workbench.blocks import in_order
 from lora_studio.adapters.workbench.overlap import overlap
 from lora_studio.adapters.workbench.ranks import Target, needed, rank_for_energy, retained
 from lora_studio.adapters.workbench.spectrum import spectrum
@@ -100,9 +101,10 @@ def test_spectrum_of_a_whole_adapter(base: SharedBase, adapter: CanonicalAdapter
         assert one.rank_90 == next(n for n in (1, 2, 3) if energy[:n].sum() >= 0.9 * energy.sum() - 1e-9)
     assert sum(heat.share for heat in found.blocks) == pytest.approx(1)
     assert [heat.block for heat in found.blocks] == [
-        "text_encoder", "down_blocks.0", "down_blocks.1", "mid_block", "up_blocks.0", "up_blocks.1",
+        "text_encoder", "unet.down_blocks.0", "unet.down_blocks.1", "unet.mid_block", "unet.up_blocks.0",
+        "unet.up_blocks.1",
     ]  # fmt: skip
-    middle = next(heat for heat in found.blocks if heat.block == "mid_block")
+    middle = next(heat for heat in found.blocks if heat.block == "unet.mid_block")
     own = [key for key in adapter.layers if key.startswith("unet.mid_block")]
     squares = sum(float(adapter.layers[key].delta().norm()) ** 2 for key in own)
     base_squares = sum(float(weights[key].norm()) ** 2 for key in own)
@@ -115,8 +117,8 @@ def test_blocks_are_named_and_ordered() -> None:
     keys = ["unet.up_blocks.1.a", "unet.conv_out", "text_encoder_2.x", "unet.down_blocks.0.b", "unet.mid_block.c"]
     keys += ["unet.time_embedding.linear_1", "transformer.transformer_blocks.12.attn", "unet.down_blocks.10.b"]
     assert in_order(map(block_of, keys)) == [
-        "text_encoder_2", "in", "down_blocks.0", "down_blocks.10", "mid_block", "up_blocks.1", "transformer_blocks.12",
-        "out",
+        "text_encoder_2", "unet.down_blocks.0", "unet.down_blocks.10", "unet.mid_block", "unet.up_blocks.1",
+        "transformer.transformer_blocks.12", "unet",
     ]  # fmt: skip
 
 
