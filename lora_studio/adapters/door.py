@@ -89,7 +89,8 @@ def fit(
             changes[layer] = algebra.read(parsed.modules[name].tensors, layers[layer].shape)
         except algebra.PartsError as error:
             raise _misfit(given, name, str(error), parsed, layers) from None
-    adapter = CanonicalAdapter(key=sha256, layers=changes, metadata=parsed.metadata)
+    key = f"{sha256}+{parsed.config}" if parsed.config else sha256
+    adapter = CanonicalAdapter(key=key, layers=changes, metadata=parsed.metadata)
     report = _report(parsed, adapter, sha256, layers, found)
     if weights is not None:
         strength, blocks = strengths(adapter, weights)

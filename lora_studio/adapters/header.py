@@ -1,17 +1,21 @@
 """The JSON header of a safetensors file, read by ourselves before the library sees the file.
 
-A hostile header makes the library work for many seconds; here it is checked for size, count, dimensions and repeated
-names first. It does not know what the tensors mean.
+A hostile header makes the library work for many seconds; here it is checked for size, count, dimensions, repeated names
+and places first. It does not know what the tensors mean.
 Source: the format's description, https://github.com/huggingface/safetensors#format
 """
 
 from __future__ import annotations
 
 import json
+import math
 from typing import Any, BinaryIO
 
 MAX_HEADER = 10 * 2**20
 MAX_TENSORS = 20_000
+MAX_DIMENSIONS = 4
+_BITS = {"BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "I16": 16, "U16": 16, "F16": 16, "BF16": 16}
+_BITS |= {"I32": 32, "U32": 32, "F32": 32, "I64": 64, "U64": 64, "F64": 64}
 
 
 class HeaderDamagedError(ValueError):
@@ -29,6 +33,9 @@ def read(file: BinaryIO, size: int) -> dict[str, Any]:
     if not 2 <= length <= min(MAX_HEADER, size - 8):
         raise HeaderDamagedError("its header does not fit into the file")
     raw = file.read(length)
+    # Counted before they are read: so many would take long and much memory.
+    if (named := raw.count(b'"shape"')) > MAX_TENSORS:
+        raise HeaderDamagedError(f"it names {named} tensors, at most {MAX_TENSORS} are allowed")
     repeated: list[str] = []
 
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -48,8 +55,30 @@ def read(file: BinaryIO, size: int) -> dict[str, Any]:
         raise HeaderDamagedError("its metadata is not text")
     if len(header) > MAX_TENSORS:
         raise HeaderDamagedError(f"it names {len(header)} tensors, at most {MAX_TENSORS} are allowed")
-    for name, entry in header.items():
-        shape = entry.get("shape") if isinstance(entry, dict) else None
-        if name != "__metadata__" and (not isinstance(shape, list) or len(shape) > 4):
-            raise HeaderDamagedError(f"the tensor {name[:80]!r} has no shape of at most 4 dimensions")
+    _check_places({name: entry for name, entry in header.items() if name != "__metadata__"}, size - 8 - length)
     return header
+
+
+def _check_places(tensors: dict[str, Any], room: int) -> None:
+    """Every tensor has a shape that its bytes fill, within the file and beside the others."""
+    places: list[tuple[int, int, str]] = []
+    for name, entry in tensors.items():
+        shape = entry.get("shape") if isinstance(entry, dict) else None
+        sizes = isinstance(shape, list) and all(type(side) is int and side >= 0 for side in shape)
+        if not isinstance(shape, list) or not sizes or len(shape) > MAX_DIMENSIONS:
+            raise HeaderDamagedError(f"the tensor {name[:80]!r} has no shape of at most {MAX_DIMENSIONS} dimensions")
+        offsets = entry.get("data_offsets")
+        if not isinstance(offsets, list) or len(offsets) != 2 or any(type(place) is not int for place in offsets):
+            raise HeaderDamagedError(f"the tensor {name[:80]!r} has no place in the file")
+        first, last = offsets
+        if not 0 <= first <= last <= room:
+            raise HeaderDamagedError(f"the tensor {name[:80]!r} lies outside the file")
+        bits = _BITS.get(str(entry.get("dtype")))
+        if bits is not None and (last - first) * 8 != math.prod(shape) * bits:
+            raise HeaderDamagedError(f"the bytes of the tensor {name[:80]!r} do not fill its shape")
+        places.append((first, last, name))
+    end = 0
+    for first, last, name in sorted(places):
+        if first < end:
+            raise HeaderDamagedError(f"the tensor {name[:80]!r} lies over another one")
+        end = max(end, last)

@@ -58,7 +58,8 @@ class ParsedFile:
         metadata: `__metadata__` of the header.
         ignored: tensors that are no part of any module.
         embeddings: bundled textual-inversion embeddings by name: {clip_l: (n, width), clip_g: ...}.
-        alphas: rank and alpha where a peft config says them: see `peft_config`.
+        config: sha256 of the adapter_config.json that was read beside the file, "" for none: with another one the same
+            tensors are another adapter.
         converted: True where the file was a pickle, read by another process.
         dtypes: of the tensors, safetensors' words, e.g. ("BF16", "F32").
     """
@@ -70,6 +71,7 @@ class ParsedFile:
     metadata: Mapping[str, str]
     ignored: tuple[Ignored, ...] = ()
     embeddings: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
+    config: str = ""
     converted: bytes | None = None
     dtypes: tuple[str, ...] = ()
 

@@ -8,6 +8,7 @@ Source: huggingface/peft src/peft/tuners/lora/config.py; peft/utils/other.py (`g
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
@@ -50,14 +51,16 @@ class PeftConfig:
         return alpha * math.sqrt(rank) if self.rslora else alpha
 
 
-def beside(path: Path) -> Mapping[str, PeftConfig]:
-    """The config in the file's folder, for every component ("")."""
+def beside(path: Path) -> tuple[Mapping[str, PeftConfig], str]:
+    """The config in the file's folder, for every component (""), and its sha256; ({}, "") where there is none."""
     place = path.parent / NAME
     if not place.is_file():
-        return {}
+        return {}, ""
     if place.stat().st_size > LARGEST:
         raise ConfigError(f"its {NAME} has {place.stat().st_size} bytes")
-    return {"": PeftConfig(_table(place.read_text(encoding="utf-8", errors="replace"), NAME))}
+    data = place.read_bytes()
+    config = PeftConfig(_table(data.decode("utf-8", errors="replace"), NAME))
+    return {"": config}, hashlib.sha256(data).hexdigest()
 
 
 def in_header(metadata: Mapping[str, str]) -> Mapping[str, PeftConfig]:

@@ -68,7 +68,8 @@ def understand(source: Source, given: str, path: Path | None = None) -> ParsedFi
         modules[name] = ModuleParts(name, component, path_within, kind, own)
     if not modules:
         raise _no_layout(given, tensors or bundled)
-    modules = _with_configs(modules, source, given, path)
+    configs, config = _configs(modules, source, given, path)
+    modules = {name: _with_config(module, configs) for name, module in modules.items()}
     shapes = {name: algebra.shape_of(module.tensors) for name, module in modules.items()}
     said = families.said(source.metadata)
     return ParsedFile(
@@ -79,6 +80,7 @@ def understand(source: Source, given: str, path: Path | None = None) -> ParsedFi
         metadata=source.metadata,
         ignored=tuple(ignored),
         embeddings=_embeddings(bundled),
+        config=config,
         converted=source.converted,
         dtypes=source.dtypes,
     )
@@ -174,23 +176,20 @@ def _no_layout(given: str, names: Mapping[str, Tensor]) -> AdapterRefused:
     )
 
 
-def _with_configs(
-    modules: dict[str, ModuleParts], source: Source, given: str, path: Path | None
-) -> dict[str, ModuleParts]:
-    """The modules with what peft's config says of their alphas, where the file itself holds none."""
+def _configs(
+    modules: Mapping[str, ModuleParts], source: Source, given: str, path: Path | None
+) -> tuple[Mapping[str, peft_config.PeftConfig], str]:
+    """What peft's config says where the file itself holds no alphas, and the hash of one beside the file."""
     peft_like = any("lora_down" in m.tensors or m.kind in ("loha", "lokr", "oft") for m in modules.values())
-    bare = any("alpha" not in module.tensors for module in modules.values())
-    if not peft_like or not bare:
-        return modules
+    if not peft_like or all("alpha" in module.tensors for module in modules.values()):
+        return {}, ""
     try:
         configs = peft_config.in_header(source.metadata)
-        if not configs and path is not None and any(n.startswith("base_model.model.") for n in source.tensors):
-            configs = peft_config.beside(path)
+        if configs or path is None or not any(n.startswith("base_model.model.") for n in source.tensors):
+            return configs, ""
+        return peft_config.beside(path)
     except peft_config.ConfigError as error:
         raise damaged(given, str(error)) from None
-    if not configs:
-        return modules
-    return {name: _with_config(module, configs) for name, module in modules.items()}
 
 
 def _with_config(module: ModuleParts, configs: Mapping[str, peft_config.PeftConfig]) -> ModuleParts:

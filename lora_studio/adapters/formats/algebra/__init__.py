@@ -49,7 +49,12 @@ def read(tensors: Mapping[str, Tensor], shape: tuple[int, ...]) -> LayerChange:
     """
     for file in _FILES:
         if file.claims(tensors):
-            change: LayerChange = file.read(tensors, shape)
+            try:
+                change: LayerChange = file.read(tensors, shape)
+            except (RuntimeError, IndexError, TypeError) as error:
+                # Shapes that no check foresaw: torch says so in many lines, which are of no use to anybody.
+                shapes = ", ".join(f"{part} {tuple(tensor.shape)}" for part, tensor in sorted(tensors.items()))
+                raise PartsError(f"has parts of shapes that do not go together ({shapes[:200]})") from error
             return change
     raise PartsError(f"holds no kind of change that is read here ({', '.join(sorted(tensors))[:80]})")
 
@@ -60,6 +65,6 @@ def shape_of(tensors: Mapping[str, Tensor]) -> tuple[int, ...]:
         if file.claims(tensors):
             try:
                 return tuple(file.shape_of(tensors))
-            except PartsError:
+            except (PartsError, IndexError):
                 return ()
     return ()

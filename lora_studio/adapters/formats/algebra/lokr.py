@@ -69,12 +69,10 @@ def read(tensors: Mapping[str, Tensor], shape: tuple[int, ...]) -> LayerChange:
         )
     rank = a1.shape[1] * a2.shape[1]
     if cheaper(rank, shape):
-        up = torch.kron(a1, a2)
-        down = torch.kron(b1.reshape(*b1.shape, *[1] * (inner.dim() - 2)), inner)
+        up, down = kron(a1, a2), kron(b1, inner)
         return completed(shaped(LowRank(down, up * scale), shape), tensors, shape)
     whole = torch.tensordot(a2, inner, dims=1)
-    w1 = (a1 @ b1).reshape(a1.shape[0], b1.shape[1], *[1] * (whole.dim() - 2))
-    return completed(dense(torch.kron(w1, whole.contiguous()) * scale, shape), tensors, shape)
+    return completed(dense(kron(a1 @ b1, whole) * scale, shape), tensors, shape)
 
 
 def shape_of(tensors: Mapping[str, Tensor]) -> tuple[int, ...]:
@@ -89,6 +87,13 @@ def shape_of(tensors: Mapping[str, Tensor]) -> tuple[int, ...]:
         a2, b2 = wanted(tensors, "lokr_w2_a", "lokr_w2_b")
         second = torch.Size((a2.shape[0], *b2.shape[1:]))
     return (a1.shape[0] * second[0], b1.shape[1] * second[1], *second[2:])
+
+
+def kron(a: Tensor, b: Tensor) -> Tensor:
+    """a ⊗ b of a matrix (m, n) and (p, q, ...): (m·p, n·q, ...). torch's own fails on some strides of length-1 sides."""
+    spare = [1] * (b.dim() - 2)
+    product = a.reshape(a.shape[0], 1, a.shape[1], 1, *spare) * b[None, :, None]
+    return product.reshape(a.shape[0] * b.shape[0], a.shape[1] * b.shape[1], *b.shape[2:])
 
 
 def _scale(tensors: Mapping[str, Tensor]) -> float:
