@@ -9,7 +9,7 @@ layers that the base has, and its weights where the strength is wanted.
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +27,31 @@ from lora_studio.errors import AdapterRefused
 Admitted = tuple[CanonicalAdapter, AdapterReport]
 
 
+@dataclass(frozen=True)
+class FileOptions:
+    """What may be given beside a file.
+
+    Attributes:
+        label: how sentences name it; its own name when empty.
+        config: text of peft's adapter_config.json, where it does not stand in the file's folder.
+        weights: of the base, where the report shall tell the strength.
+    """
+
+    label: str = ""
+    config: str = ""
+    weights: BaseWeights | None = None
+
+
 def admit(
     path: Path,
     sha256: str,
     layers: Mapping[str, LayerShape],
     base_sha256: str = "",
     label: str = "",
-    weights: BaseWeights | None = None,
+    options: FileOptions | None = None,
 ) -> Admitted:
     """`admitting` in one go: reads the file and waits for the other process where there is one."""
-    turns = admitting(path, sha256, layers, base_sha256, label, weights)
+    turns = admitting(path, sha256, layers, base_sha256, options or FileOptions(label))
     while True:
         try:
             next(turns)
@@ -50,8 +65,7 @@ def admitting(
     sha256: str,
     layers: Mapping[str, LayerShape],
     base_sha256: str = "",
-    label: str = "",
-    weights: BaseWeights | None = None,
+    options: FileOptions | None = None,
 ) -> Generator[None, None, Admitted]:
     """Read the LoRA file at `path` for a base with these `layers`; yields while another process opens a pickle.
 
@@ -60,15 +74,14 @@ def admitting(
         sha256: of the file, the adapter's identity.
         layers: layer key to shape, of the base it shall fit.
         base_sha256: of the base, compared with the one that the file names.
-        label: how sentences name the file; its own name when empty.
-        weights: of the base, where the report shall tell the strength.
 
     Raises:
         AdapterRefused: one sentence that says what is wrong with the file.
     """
-    given = label or path.name
-    parsed = yield from parsing(path, given)
-    return fit(parsed, sha256, layers, base_sha256, given, weights)
+    options = options or FileOptions()
+    given = options.label or path.name
+    parsed = yield from parsing(path, given, options.config)
+    return fit(parsed, sha256, layers, base_sha256, given, options.weights)
 
 
 def fit(
@@ -103,8 +116,7 @@ def inspect(
     sha256: str = "",
     layers: Mapping[str, LayerShape] | None = None,
     base_sha256: str = "",
-    label: str = "",
-    weights: BaseWeights | None = None,
+    options: FileOptions | None = None,
 ) -> tuple[CanonicalAdapter | None, AdapterReport]:
     """The report of any file, refused ones too (`report.refused`); without `layers` no base is asked.
 
@@ -112,17 +124,18 @@ def inspect(
         The adapter and its report. Where the file is refused the adapter is None, and the report says what could be
         found out before. Without a base the adapter has the layers of its family, or the file's own.
     """
-    given = label or path.name
+    options = options or FileOptions()
+    given = options.label or path.name
     parsed: ParsedFile | None = None
     try:
-        turns = parsing(path, given)
+        turns = parsing(path, given, options.config)
         while parsed is None:
             try:
                 next(turns)
             except StopIteration as end:
                 parsed = end.value
         if layers is not None:
-            return fit(parsed, sha256, layers, base_sha256, given, weights)
+            return fit(parsed, sha256, layers, base_sha256, given, options.weights)
         own = families.known_layers(parsed.family) if parsed.family in families.USABLE else {}
         if not resolve(parsed, own):
             own = own_layers(parsed)

@@ -125,7 +125,7 @@ def _of_origin(parsed: ParsedFile, report: AdapterReport, base_sha256: str) -> l
                 "values": values,
             }
         )
-    if parsed.converted is not None:
+    if parsed.converted is not None and not parsed.config:
         found.append(
             {
                 "code": "adapter_converted",

@@ -111,8 +111,9 @@ def read_torch(path: Path, what: What) -> Found:
         if size > 2 * allowed.output or len(entries) > allowed.entries:
             raise RefusedError("large", str(size // MEGABYTE))
     try:
-        with torch.serialization.safe_globals([ParameterDict]):
-            data = torch.load(path, map_location="cpu", weights_only=True)
+        # A file object: by a path's ending `.safetensors` torch would choose another reader.
+        with torch.serialization.safe_globals([ParameterDict]), path.open("rb") as file:
+            data = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         named = re.search(r"GLOBAL (\S+)", str(error))
         raise RefusedError("code", named[1][:80]) if named else RefusedError("damaged", _first_line(error)) from error

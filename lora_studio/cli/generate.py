@@ -37,6 +37,7 @@ from lora_studio.types import (
     to_json,
 )
 
+PEFT_FILE, PEFT_CONFIG = "adapter_model.safetensors", "adapter_config.json"
 FILE_SUFFIXES = (".safetensors", ".pt", ".bin", ".ckpt")
 
 
@@ -226,6 +227,8 @@ def find_adapter(workspace: Workspace, text: str) -> Asked:
 
 def _named(workspace: Workspace, name: str, weight: float) -> Asked:
     path = Path(name).expanduser()
+    if (path / PEFT_FILE).is_file():  # a folder as peft's `save_pretrained` writes it
+        return Asked(weight, name=path.name, file=path / PEFT_FILE)
     if os.path.isfile(path) and (path.suffix.lower() in FILE_SUFFIXES or len(path.parts) > 1):
         adapter_name(name)
         return Asked(weight, file=path)
@@ -287,8 +290,11 @@ def _import(engine: Engine, workspace: Workspace, asked: Asked, teller: Teller) 
     """The adapter with its weight; a file is taken into the library first."""
     if asked.file is None:
         return AdapterWeight(asked.sha256, asked.name, asked.weight, asked.text_encoder_weight)
-    stored = workspace.files.put_file(asked.file)
-    job = engine.submit(spec("import_adapter", {"file": stored, "name": adapter_name(asked.file.name)}))
+    payload = {"file": workspace.files.put_file(asked.file), "name": asked.name or adapter_name(asked.file.name)}
+    config = asked.file.with_name(PEFT_CONFIG)
+    if config.is_file() and config.stat().st_size < 2**20:
+        payload["config"] = config.read_text(encoding="utf-8", errors="replace")
+    job = engine.submit(spec("import_adapter", payload))
     result = follow(engine, job, teller)
     return AdapterWeight(result["adapter"], result["name"], asked.weight)
 

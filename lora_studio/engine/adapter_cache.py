@@ -13,6 +13,8 @@ from lora_studio.pipeline import SharedBase
 from lora_studio.store import Workspace
 
 _REMEMBERED = 64
+_BYTES = 4 * 2**30
+"""Bytes of the adapters that are remembered; the one at hand is kept in any case."""
 
 
 class AdapterCache:
@@ -31,7 +33,10 @@ class AdapterCache:
         adapter, report = admit(self._workspace.files.path(sha256), sha256, self._base.layers, self._base.info.sha256)
         found = (adapter, report.warnings)
         self._items[sha256] = found
-        while len(self._items) > _REMEMBERED:
+        while len(self._items) > _REMEMBERED or (len(self._items) > 1 and self._bytes() > _BYTES):
             forgotten, _ = self._items.popitem(last=False)
             self._base.slots.forget(forgotten)
         return found
+
+    def _bytes(self) -> int:
+        return sum(adapter.nbytes for adapter, _ in self._items.values())

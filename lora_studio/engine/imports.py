@@ -9,11 +9,11 @@ from __future__ import annotations
 import contextlib
 import time
 
-from lora_studio.adapters import admit
-from lora_studio.adapters.door import read_header
-from lora_studio.adapters.embedding import admitting, is_embedding
+from lora_studio.adapters import embedding as embeddings
+from lora_studio.adapters.door import FileOptions, admitting, read_header
+from lora_studio.adapters.embedding import is_embedding, kind_of
 from lora_studio.engine.jobs import Tools
-from lora_studio.errors import NotFound
+from lora_studio.errors import AdapterRefused, NotFound
 from lora_studio.pipeline import JobGenerator, Report
 from lora_studio.pipeline.calls import Turn
 from lora_studio.store import Workspace
@@ -21,30 +21,52 @@ from lora_studio.types import AdapterEntry, EmbeddingEntry, JobSpec, to_json
 
 
 def open_import_adapter(spec: JobSpec, tools: Tools) -> JobGenerator:
-    """Check a LoRA file against the base and enter it into the library; an embedding's file becomes an embedding."""
+    """Check a LoRA file against the base and enter it into the library; an embedding's file becomes an embedding.
+
+    A pickle is entered as the safetensors file that another process makes of it, so that it is opened only once. What
+    peft's `adapter_config.json` says (payload `config`, its text) becomes part of the file that is entered.
+    """
     sha256 = str(spec.payload["file"])
     workspace = tools.workspace
     path = workspace.files.path(sha256)
     name = str(spec.payload.get("name") or "").strip()
-    named = read_header(path, name or path.name)
-    named.pop("__metadata__", None)
-    if is_embedding(named):
-        return (yield from open_import_embedding(spec, tools))
-    adapter, report = admit(path, sha256, tools.base.layers, tools.base.info.sha256, label=name)
+    pickled = kind_of(path) == "torch"
+    if not pickled:
+        named = read_header(path, name or path.name)
+        named.pop("__metadata__", None)
+        if is_embedding(named):
+            return (yield from open_import_embedding(spec, tools))
+    options = FileOptions(label=name, config=str(spec.payload.get("config") or ""), weights=tools.base.slots)
+    with contextlib.closing(
+        admitting(path, sha256, tools.base.layers, tools.base.info.sha256, options=options)
+    ) as reading:
+        while True:
+            try:
+                next(reading)
+            except StopIteration as end:
+                adapter, report = end.value
+                break
+            except AdapterRefused as refusal:
+                if pickled and refusal.code in ("adapter_layout", "adapter_empty"):
+                    return (yield from open_import_embedding(spec, tools))
+                raise
+            yield Turn()
+    if report.converted is not None:
+        sha256 = workspace.files.put_bytes(report.converted, ".safetensors")
     yield Report("progress", {"phase": "load", "step": 1, "steps": 1})
     meta = adapter.metadata
-    words = meta.get("modelspec.trigger_phrase", "")
     entry = workspace.adapters.add(
         AdapterEntry(
             sha256=sha256,
             name=name or meta.get("modelspec.title") or meta.get("ss_output_name") or sha256[:12],
             owner=spec.owner,
             created=time.time(),
-            size=path.stat().st_size,
+            size=workspace.files.path(sha256).stat().st_size,
             base_sha256=meta.get("lora_studio_base_sha256", ""),
             family=tools.base.info.family,
             rank=report.rank,
-            trigger_words=tuple(word.strip() for word in words.split(",") if word.strip()),
+            alpha=report.alpha,
+            trigger_words=report.trigger_words,
             metadata=dict(meta),
         )
     )
@@ -57,7 +79,7 @@ def open_import_embedding(spec: JobSpec, tools: Tools) -> JobGenerator:
     workspace = tools.workspace
     path = workspace.files.path(sha256)
     name = str(spec.payload.get("name") or "").strip() or sha256[:12]
-    with contextlib.closing(admitting(path, sha256, tools.base.text_widths, name)) as reading:
+    with contextlib.closing(embeddings.admitting(path, sha256, tools.base.text_widths, name)) as reading:
         while True:
             try:
                 next(reading)

@@ -8,7 +8,10 @@ from typing import Any, Literal
 from lora_studio.errors import InvalidInput
 
 ADAPTER_SUFFIX = ".safetensors"
-"""How the name of a LoRA file ends, in any case."""
+"""How the names of LoRA files end that are written here."""
+
+ADAPTER_SUFFIXES = (ADAPTER_SUFFIX, ".pt", ".ckpt", ".bin")
+"""How the name of a LoRA file may end, in any case."""
 
 EMBEDDING_SUFFIXES = (".safetensors", ".pt", ".bin", ".png")
 """How the name of an embedding's file may end, in any case."""
@@ -152,13 +155,15 @@ class Notebook:
 
 def adapter_name(file: str) -> str:
     """The name that a LoRA has by the name of its file. Raises `InvalidInput` for files of another kind."""
-    if not file.casefold().endswith(ADAPTER_SUFFIX):
-        raise InvalidInput(
-            f"The file {file!r} is no LoRA that is read here; give a {ADAPTER_SUFFIX} file.",
-            code="adapter_suffix",
-            given=file,
-        )
-    return file[: -len(ADAPTER_SUFFIX)]
+    for suffix in ADAPTER_SUFFIXES:
+        if file.casefold().endswith(suffix) and len(file) > len(suffix):
+            return file[: -len(suffix)]
+    raise InvalidInput(
+        f"The file {file!r} is no LoRA that is read here; give a file that ends in one of "
+        f"{', '.join(ADAPTER_SUFFIXES)}.",
+        code="adapter_suffix",
+        given=file,
+    )
 
 
 def embedding_name(file: str) -> str:

@@ -23,7 +23,7 @@ from starlette.routing import Route
 from lora_studio.dataset.texts import MAX_FILE
 from lora_studio.errors import InvalidInput, StudioError
 from lora_studio.store.disk import told
-from lora_studio.types.library import ADAPTER_SUFFIX, adapter_name, embedding_name
+from lora_studio.types.library import adapter_name, embedding_name
 from lora_studio.ui.actions.embeddings import import_embedding
 from lora_studio.ui.actions.library import import_adapter
 from lora_studio.ui.actions.recall import recall_picture
@@ -58,7 +58,7 @@ def _take_picture(ask: Ask, path: Path, name: str) -> Any:
 def _take_adapter(ask: Ask, path: Path, name: str) -> Any:
     called = adapter_name(name)
     ask.new_id("job")
-    sha256 = ask.studio.workspace.files.put_file(path, ADAPTER_SUFFIX)
+    sha256 = ask.studio.workspace.files.put_file(path, name[len(called) :].lower())
     return import_adapter(ask, sha256, called)
 
 

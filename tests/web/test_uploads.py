@@ -70,9 +70,9 @@ def test_a_damaged_lora_is_one_sentence(browser: Browser, engine: FakeEngine) ->
     *_, last = engine.events(job)
     assert last.type == "error"
     assert "bad one" in last.data["message"]
-    answer = upload(client, "adapter", safetensors({}), job=uid(), name="model.ckpt")
+    answer = upload(client, "adapter", safetensors({}), job=uid(), name="model.zip")
     assert answer.status_code == 422
-    assert "'model.ckpt'" in answer.json()["error"]["message"]
+    assert "'model.zip'" in answer.json()["error"]["message"]
 
 
 def test_the_same_upload_twice_is_one_lora(browser: Browser, engine: FakeEngine) -> None:

@@ -40,7 +40,7 @@ TITLES: Mapping[str, str] = {
     "cogview4": "CogView 4",
     "mochi": "Mochi",
     "kandinsky": "Kandinsky",
-    "transformer": "a diffusion transformer",
+    "transformer": "DiT",
 }
 """What sentences call each family."""
 

@@ -8,7 +8,6 @@ Source: huggingface/peft src/peft/tuners/lora/config.py; peft/utils/other.py (`g
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import re
@@ -19,6 +18,17 @@ from typing import Any
 NAME = "adapter_config.json"
 LARGEST = 2**20
 """Bytes of a config that is read."""
+_NEEDED = (
+    "peft_type",
+    "r",
+    "lora_alpha",
+    "alpha",
+    "use_rslora",
+    "rank_pattern",
+    "alpha_pattern",
+    "use_cayley_neumann",
+    "num_cayley_neumann_terms",
+)
 
 
 class ConfigError(ValueError):
@@ -51,16 +61,25 @@ class PeftConfig:
         return alpha * math.sqrt(rank) if self.rslora else alpha
 
 
-def beside(path: Path) -> tuple[Mapping[str, PeftConfig], str]:
-    """The config in the file's folder, for every component (""), and its sha256; ({}, "") where there is none."""
+def beside(path: Path) -> str:
+    """The text of the config in the file's folder, "" where there is none."""
     place = path.parent / NAME
     if not place.is_file():
-        return {}, ""
+        return ""
     if place.stat().st_size > LARGEST:
         raise ConfigError(f"its {NAME} has {place.stat().st_size} bytes")
-    data = place.read_bytes()
-    config = PeftConfig(_table(data.decode("utf-8", errors="replace"), NAME))
-    return {"": config}, hashlib.sha256(data).hexdigest()
+    return place.read_text(encoding="utf-8", errors="replace")
+
+
+def in_text(text: str) -> Mapping[str, PeftConfig]:
+    """The config of a text, for every component (""); {} for an empty one."""
+    return {"": PeftConfig(_table(text[:LARGEST], NAME))} if text else {}
+
+
+def compact(text: str) -> str:
+    """What of a config is needed for reading, for a header: no paths and no names of bases."""
+    data = _table(text[:LARGEST], NAME)
+    return json.dumps({key: data[key] for key in _NEEDED if data.get(key) is not None}, sort_keys=True)
 
 
 def in_header(metadata: Mapping[str, str]) -> Mapping[str, PeftConfig]:

@@ -5,10 +5,12 @@ It knows neither the names nor the arithmetic of any format; those stand in `par
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Generator, Mapping
 from pathlib import Path
 
 import torch
+from safetensors.torch import save
 from torch import Tensor
 
 from lora_studio.adapters.canonical import CanonicalAdapter, LayerChange, LayerShape
@@ -20,9 +22,9 @@ from lora_studio.adapters.formats.source import Source, damaged, opening
 from lora_studio.errors import AdapterRefused
 
 
-def parse(path: Path, label: str = "") -> ParsedFile:
+def parse(path: Path, label: str = "", config: str = "") -> ParsedFile:
     """`parsing` in one go: reads the file and waits for the other process where there is one."""
-    turns = parsing(path, label)
+    turns = parsing(path, label, config)
     while True:
         try:
             next(turns)
@@ -31,24 +33,25 @@ def parse(path: Path, label: str = "") -> ParsedFile:
             return parsed
 
 
-def parsing(path: Path, label: str = "") -> Generator[None, None, ParsedFile]:
+def parsing(path: Path, label: str = "", config: str = "") -> Generator[None, None, ParsedFile]:
     """What stands in the LoRA file at `path`; yields while another process opens a pickle.
 
     Args:
         path: the file (safetensors, or a pickle that another process turns into one). `adapter_config.json` in its
             folder is read with it where the file is peft's.
         label: how sentences name the file; its own name when empty.
+        config: text of an `adapter_config.json` that does not stand there.
 
     Raises:
         AdapterRefused: one sentence that says what is wrong with the file.
     """
     given = label or path.name
     source = yield from opening(path, given)
-    return understand(source, given, path)
+    return understand(source, given, path, config)
 
 
-def understand(source: Source, given: str, path: Path | None = None) -> ParsedFile:
-    """Layout, family and modules of tensors that were read. Raises `AdapterRefused`."""
+def understand(source: Source, given: str, path: Path | None = None, config: str = "") -> ParsedFile:
+    """Layout, family and modules of tensors that were read; see `parsing`. Raises `AdapterRefused`."""
     tensors = dict(source.tensors)
     bundled = {name: tensors.pop(name) for name in list(tensors) if BUNDLED.match(name)}
     layout = _layout(tensors, source.metadata)
@@ -68,7 +71,7 @@ def understand(source: Source, given: str, path: Path | None = None) -> ParsedFi
         modules[name] = ModuleParts(name, component, path_within, kind, own)
     if not modules:
         raise _no_layout(given, tensors or bundled)
-    configs, config = _configs(modules, source, given, path)
+    configs, beside = _configs(modules, source, given, (path, config))
     modules = {name: _with_config(module, configs) for name, module in modules.items()}
     shapes = {name: algebra.shape_of(module.tensors) for name, module in modules.items()}
     said = families.said(source.metadata)
@@ -80,8 +83,8 @@ def understand(source: Source, given: str, path: Path | None = None) -> ParsedFi
         metadata=source.metadata,
         ignored=tuple(ignored),
         embeddings=_embeddings(bundled),
-        config=config,
-        converted=source.converted,
+        config=hashlib.sha256(beside.encode()).hexdigest() if beside else "",
+        converted=_self_contained(source, beside) if beside else source.converted,
         dtypes=source.dtypes,
     )
 
@@ -177,19 +180,32 @@ def _no_layout(given: str, names: Mapping[str, Tensor]) -> AdapterRefused:
 
 
 def _configs(
-    modules: Mapping[str, ModuleParts], source: Source, given: str, path: Path | None
+    modules: Mapping[str, ModuleParts], source: Source, given: str, beside: tuple[Path | None, str]
 ) -> tuple[Mapping[str, peft_config.PeftConfig], str]:
-    """What peft's config says where the file itself holds no alphas, and the hash of one beside the file."""
+    """What peft's config says where the file itself holds no alphas, and the text of one that is not in the file.
+
+    Args:
+        beside: where a config may stand, and the text of one.
+    """
     peft_like = any("lora_down" in m.tensors or m.kind in ("loha", "lokr", "oft") for m in modules.values())
     if not peft_like or all("alpha" in module.tensors for module in modules.values()):
         return {}, ""
+    path, text = beside
     try:
         configs = peft_config.in_header(source.metadata)
-        if configs or path is None or not any(n.startswith("base_model.model.") for n in source.tensors):
+        if configs or not any(name.startswith("base_model.model.") for name in source.tensors):
             return configs, ""
-        return peft_config.beside(path)
+        text = text or ("" if path is None else peft_config.beside(path))
+        return peft_config.in_text(text), text
     except peft_config.ConfigError as error:
         raise damaged(given, str(error)) from None
+
+
+def _self_contained(source: Source, config: str) -> bytes:
+    """The file with the config in its header, so that it can be kept without its folder."""
+    kept = {name: tensor.contiguous() for name, tensor in source.tensors.items()}
+    data: bytes = save(kept, metadata={**source.metadata, "lora_adapter_metadata": peft_config.compact(config)})
+    return data
 
 
 def _with_config(module: ModuleParts, configs: Mapping[str, peft_config.PeftConfig]) -> ModuleParts:

@@ -90,7 +90,7 @@ def shape_of(tensors: Mapping[str, Tensor]) -> tuple[int, ...]:
 
 
 def kron(a: Tensor, b: Tensor) -> Tensor:
-    """a ⊗ b of a matrix (m, n) and (p, q, ...): (m·p, n·q, ...). torch's own fails on some strides of length-1 sides."""
+    """a ⊗ b of (m, n) and (p, q, ...): (m·p, n·q, ...). torch's own fails on some strides of sides of length 1."""
     spare = [1] * (b.dim() - 2)
     product = a.reshape(a.shape[0], 1, a.shape[1], 1, *spare) * b[None, :, None]
     return product.reshape(a.shape[0] * b.shape[0], a.shape[1] * b.shape[1], *b.shape[2:])
