@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lora_studio.adapters import AdapterReport, CanonicalAdapter
-from lora_studio.adapters.door import inspect
+from lora_studio.adapters.door import FileOptions, inspect
 from lora_studio.adapters.workbench.overlap import Overlap, overlap
 from lora_studio.adapters.workbench.plain import WeightOf, no_weights
 from lora_studio.adapters.workbench.progress import Done
@@ -26,7 +26,10 @@ ANGLES = 8
 
 
 def inspected(
-    request: InspectRequest, path_of: Callable[[str], Path], label_of: Callable[[str], str], base: SharedBase | None
+    request: InspectRequest,
+    path_of: Callable[[str], Path],
+    options_of: Callable[[str], FileOptions],
+    base: SharedBase | None,
 ) -> Generator[Done, None, dict[str, Any]]:
     """{"report", "details": {...} or None, "overlap": {...} or None}.
 
@@ -34,7 +37,7 @@ def inspected(
         AdapterRefused: the file to compare with is refused.
         InvalidInput: the two depend on a base that is not loaded.
     """
-    adapter, report, weight_of = _read(request.file, path_of, label_of, base)
+    adapter, report, weight_of = _read(request.file, path_of, options_of, base)
     result: dict[str, Any] = {"report": report_view(report, base), "details": None, "overlap": None}
     if request.details and adapter is not None:
         found = yield from spectrum(adapter, weight_of)
@@ -49,7 +52,7 @@ def inspected(
     elif request.details:
         result["details"] = {"metadata": dict(report.metadata)}
     if request.other and adapter is not None:
-        second, other_report, _ = _read(request.other, path_of, label_of, base)
+        second, other_report, _ = _read(request.other, path_of, options_of, base)
         if second is None:
             assert other_report.refused is not None
             raise other_report.refused
@@ -58,14 +61,14 @@ def inspected(
 
 
 def _read(
-    sha256: str, path_of: Callable[[str], Path], label_of: Callable[[str], str], base: SharedBase | None
+    sha256: str, path_of: Callable[[str], Path], options_of: Callable[[str], FileOptions], base: SharedBase | None
 ) -> tuple[CanonicalAdapter | None, AdapterReport, WeightOf]:
     """A file for the loaded base; without one for its family."""
-    path, label = path_of(sha256), label_of(sha256)
+    path, options = path_of(sha256), options_of(sha256)
     if base is None:
-        adapter, report = inspect(path, sha256, label=label)
+        adapter, report = inspect(path, sha256, options=options)
         return adapter, report, no_weights
-    adapter, report = inspect(path, sha256, base.layers, base.info.sha256, label, base.slots)
+    adapter, report = inspect(path, sha256, base.layers, base.info.sha256, options)
     return adapter, report, base.slots.weight
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from lora_studio.adapters import AdapterReport, CanonicalAdapter
 from lora_studio.adapters.canonical import LayerChange
-from lora_studio.adapters.door import inspect
+from lora_studio.adapters.door import FileOptions, inspect
 from lora_studio.adapters.workbench.checkpoint import open_checkpoint
 from lora_studio.adapters.workbench.combine import How, Made, Part, combine
 from lora_studio.adapters.workbench.extract import extract
@@ -69,27 +69,24 @@ class Bench:
         return str(dict(self.payload.get("labels", {})).get(sha256, "")) or f"The file {sha256[:12]}"
 
     def path(self, sha256: str) -> Path:
-        """Where a file lies; a peft file beside its config. Raises `NotFound`."""
-        path = self.workspace.files.path(sha256)
-        config = dict(self.payload.get("configs", {})).get(sha256)
-        if not config:
-            return path
-        folder = self.folder / sha256
-        folder.mkdir(exist_ok=True)
-        beside = folder / "adapter_model.safetensors"
-        if not beside.exists():
-            beside.symlink_to(path)
-            (folder / "adapter_config.json").write_bytes(self.workspace.files.read(str(config)))
-        return beside
+        """Where a file lies. Raises `NotFound`."""
+        return self.workspace.files.path(sha256)
+
+    def options(self, sha256: str) -> FileOptions:
+        """What the door is told beside a file."""
+        config = dict(self.payload.get("configs", {})).get(sha256, "")
+        weights = None if self.base is None else self.base.slots
+        return FileOptions(self.label(sha256), str(config), weights)
 
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """One file, read; `weight_of` gives the base's weights where it fits the base."""
+    """One file, read; `weight_of` gives the base's weights where it `fits` the loaded base."""
 
     adapter: CanonicalAdapter
     report: AdapterReport
-    weight_of: WeightOf
+    weight_of: WeightOf = no_weights
+    fits: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +105,7 @@ def open_workbench(spec: JobSpec, workspace: Workspace, base: SharedBase | None)
     with tempfile.TemporaryDirectory(prefix="lora-studio-") as folder:
         bench = Bench(workspace, base, spec.payload, Path(folder))
         if isinstance(request, InspectRequest):
-            return {"tool": tool} | (yield from _told(inspected(request, bench.path, bench.label, base)))
+            return {"tool": tool} | (yield from _told(inspected(request, bench.path, bench.options, base)))
         if isinstance(request, MetaRequest):
             result = {"tool": tool} | edited(request, workspace, bench.label(request.file), bench.folder)
             if result["files"] and spec.payload.get("name"):
@@ -196,45 +193,41 @@ def _told(tool: Generator[Done, None, Any]) -> Generator[Any, Any, Any]:
 
 def _read(bench: Bench, sha256: str) -> Source:
     """A file for the loaded base, or for its own family. Raises `AdapterRefused`."""
-    path, label, base = bench.path(sha256), bench.label(sha256), bench.base
+    path, options, base = bench.path(sha256), bench.options(sha256), bench.base
     if base is not None:
-        adapter, report = inspect(path, sha256, base.layers, base.info.sha256, label)
+        adapter, report = inspect(path, sha256, base.layers, base.info.sha256, options)
         if adapter is not None:
-            return Source(adapter, report, base.slots.weight)
-    adapter, report = inspect(path, sha256, label=label)
+            return Source(adapter, report, base.slots.weight, fits=True)
+    adapter, report = inspect(path, sha256, options=options)
     if adapter is None:
         assert report.refused is not None
         raise report.refused
-    return Source(adapter, report, no_weights)
+    return Source(adapter, report)
 
 
 def _same_family(bench: Bench, request: CombineRequest, sources: tuple[Source, ...]) -> None:
     """Raise `InvalidInput` where adapters of different models were given: the sum would mean nothing."""
     shapes: dict[str, tuple[int, ...]] = {}
+    first = sources[0]
     for part, source in zip(request.parts, sources, strict=True):
+        why = ""
+        if source.report.family and first.report.family and source.report.family != first.report.family:
+            why = f"{first.report.family} and {source.report.family}"
+        elif source.fits != first.fits:
+            why = "one of them fits the loaded base, the other does not"
         for layer, change in source.adapter.layers.items():
             shape = _shape(change)
             if shape and shapes.setdefault(layer, shape) != shape:
-                raise InvalidInput(
-                    f"{bench.label(part.file)} and {bench.label(request.parts[0].file)} were made for different models "
-                    f"(the layer {layer} has other in- and outputs); combine adapters of one model.",
-                    code="workbench_families",
-                    given=bench.label(part.file),
-                    other=bench.label(request.parts[0].file),
-                    layer=layer,
-                )
-    if (
-        not set.intersection(*(set(source.adapter.layers) for source in sources))
-        and len({source.report.family for source in sources}) > 1
-    ):
-        given = bench.label(request.parts[-1].file)
-        raise InvalidInput(
-            f"{given} and {bench.label(request.parts[0].file)} have no layer in common and were made for different "
-            "models; combine adapters of one model.",
-            code="workbench_no_common",
-            given=given,
-            other=bench.label(request.parts[0].file),
-        )
+                why = why or f"the layer {layer} has other in- and outputs"
+        if why:
+            raise InvalidInput(
+                f"{bench.label(request.parts[0].file)} and {bench.label(part.file)} were made for different models "
+                f"({why}); combine adapters of one model.",
+                code="workbench_families",
+                given=bench.label(part.file),
+                other=bench.label(request.parts[0].file),
+                why=why,
+            )
 
 
 def _shape(change: LayerChange) -> tuple[int, ...]:

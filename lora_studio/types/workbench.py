@@ -1,8 +1,8 @@
 """What the workbench's tools are asked for: one frozen dataclass for each tool. Files are named by sha256.
 
 The payload of a workbench job is {"tool": name, "request": the tool's dataclass as JSON} and, where wanted, "name":
-enter the result into the library under this name; "labels": sha256 to what sentences call a file; "configs": sha256 of a peft
-file to that of its `adapter_config.json`. It does not know how the tools work.
+enter the result into the library under this name; "labels": sha256 to what sentences call a file; "configs": sha256
+of a peft file to the text of its `adapter_config.json`. It does not know how the tools work.
 """
 
 from __future__ import annotations

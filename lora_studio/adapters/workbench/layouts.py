@@ -143,8 +143,10 @@ def _kohya_names(layers: Iterable[str], sdxl: bool) -> dict[str, str]:
     names = {}
     for layer in layers:
         component, _, path = layer.partition(".")
+        if path.startswith("text_model_"):  # as a file spelled it whose base is not known
+            path = f"text_model.{path.removeprefix('text_model_')}"
         original = ldm.of(path) if ldm is not None and component == UNET else None
-        names[layer] = kohya_name(layer if original is None else f"{UNET}.{original}", sdxl)
+        names[layer] = kohya_name(f"{component}.{original or path}", sdxl)
     return names
 
 
