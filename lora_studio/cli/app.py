@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lora_studio import __version__
+from lora_studio.cli.adapter_help import adapter_commands
 from lora_studio.cli.options import (
     GenerateOptions,
     InfotextOptions,
@@ -25,6 +26,7 @@ from lora_studio.cli.options import (
 )
 from lora_studio.errors import InvalidInput, StorageError, StudioError
 from lora_studio.settings import Settings
+from lora_studio.types.workbench import TOOLS
 
 if TYPE_CHECKING:
     from lora_studio.cli.follow import EngineFactory
@@ -122,6 +124,7 @@ def build(engine: EngineFactory, page: Callable[[Settings], None]) -> typer.Type
     app.command("generate", help=_verbatim(GENERATE_HELP))(command(GenerateOptions, generate))
     app.command("infotext", help=_verbatim(INFOTEXT_HELP))(command(InfotextOptions, infotext))
     app.command("prompt", help=_verbatim(PROMPT_HELP))(command(PromptOptions, prompt))
+    app.add_typer(adapter_commands(engine, _verbatim), name="adapter")
     app.command("serve", help=_verbatim(SERVE_HELP))(command(ServeOptions, serve))
     return app
 
@@ -168,7 +171,9 @@ def _readable(arguments: list[str]) -> None:
 def _usage(problem: typer.TyperException, arguments: list[str]) -> str:
     """A complaint of the argument parser as one sentence that says where help is."""
     words = " ".join(problem.format_message().split()).rstrip(".")
-    name = f"{arguments[0]} " if arguments[0] in ("train", "generate", "infotext", "serve") else ""
+    name = f"{arguments[0]} " if arguments[0] in ("train", "generate", "infotext", "serve", "adapter") else ""
+    if arguments[0] == "adapter" and len(arguments) > 1 and not arguments[1].startswith("-"):
+        name += f"{arguments[1]} " if arguments[1] in TOOLS else ""
     return f"{words}; {PROGRAM} {name}--help shows what is allowed."
 
 

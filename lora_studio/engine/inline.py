@@ -26,6 +26,7 @@ from lora_studio.settings import Settings
 from lora_studio.store import Workspace
 from lora_studio.types import (
     LOCAL,
+    NO_BASE,
     DeviceInfo,
     EngineInfo,
     Event,
@@ -173,7 +174,8 @@ class InlineEngine:
     def _run(self, base: str) -> None:
         try:
             self._worker.use(base)
-            for job in self._workspace.jobs.recover():
+            # Without a base nothing that a crash left could be done: it waits for an engine that has one.
+            for job in () if base == NO_BASE else self._workspace.jobs.recover():
                 self._worker.enqueue(JobSpec(job.id, job.kind, job.owner, job.payload))
         except Exception as error:
             # Whatever stops the start is raised where the engine is made, in the other thread.

@@ -28,6 +28,7 @@ from lora_studio.pipeline import JobGenerator, Report, SharedBase
 from lora_studio.store import Workspace
 from lora_studio.train import Controls, train
 from lora_studio.types import AdapterEntry, JobSpec, TrainConfig, from_json
+from lora_studio.types.workbench import files_of, tool_request
 
 
 def config_of(payload: dict[str, Any]) -> TrainConfig:
@@ -78,6 +79,9 @@ def check(spec: JobSpec, workspace: Workspace, base: SharedBase | None) -> None:
         )
     elif spec.kind in ("import_adapter", "import_embedding"):
         workspace.files.path(str(spec.payload.get("file", "")))
+    elif spec.kind == "workbench":
+        for sha256 in files_of(tool_request(spec.payload)[1]):
+            workspace.files.path(sha256)
 
 
 @dataclass(frozen=True)

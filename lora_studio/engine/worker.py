@@ -20,6 +20,7 @@ from lora_studio.engine.embedding_cache import EmbeddingCache
 from lora_studio.engine.folder_cache import FolderCache
 from lora_studio.engine.imports import open_import_adapter, open_import_embedding
 from lora_studio.engine.jobs import Tools, open_generate, open_train
+from lora_studio.engine.workbench import open_workbench
 from lora_studio.errors import OutOfMemory, StudioError
 from lora_studio.generate import generate
 from lora_studio.pipeline import JobGenerator, ModelCall, NeedPreview, Report, SharedBase
@@ -27,7 +28,7 @@ from lora_studio.pipeline.base import release
 from lora_studio.pipeline.calls import Blob
 from lora_studio.store import Workspace
 from lora_studio.train import Paused
-from lora_studio.types import Event, JobSpec, to_json
+from lora_studio.types import NO_BASE, Event, JobSpec, to_json
 
 LOG = logging.getLogger("lora_studio")
 _PROGRESS_EVERY = 0.25
@@ -71,10 +72,16 @@ class Worker:
         return bool(self._waiting or self._arbiter.running)
 
     def use(self, ref: str) -> None:
-        """Free the present base, then load another. Raises `BaseUnavailable`; then there is none."""
+        """Free the present base, then load another; none for `NO_BASE`.
+
+        Raises:
+            BaseUnavailable: it cannot be loaded; then there is none.
+        """
         self.loading = ref
         try:
             self.let_go()
+            if ref == NO_BASE:
+                return
             base = self._load(ref)
             latents = FolderCache(self._workspace.files.latents)
             adapters, embeddings = AdapterCache(self._workspace, base), EmbeddingCache(self._workspace, base)
@@ -199,6 +206,8 @@ class Worker:
         self._arbiter.add(Running(spec.id, spec.owner, spec.kind, [generator]))
 
     def _open(self, spec: JobSpec) -> JobGenerator:
+        if spec.kind == "workbench":
+            return open_workbench(spec, self._workspace, self._base)
         tools = self._ready()
         if spec.kind == "generate":
             return open_generate(spec, tools)

@@ -8,6 +8,7 @@ from lora_studio.types.explain import ExplainOptions
 from lora_studio.types.fields import FieldSpec, describe, from_json, to_json
 from lora_studio.types.generate import EMPHASES, SAMPLERS, AdapterWeight, EmbeddingUse, GenerateRequest, parse_sampler
 from lora_studio.types.jobs import (
+    NO_BASE,
     BaseDefaults,
     BaseInfo,
     DeviceInfo,
@@ -38,6 +39,7 @@ from lora_studio.types.train import RECIPES, TrainConfig, recipe
 __all__ = [
     "EMPHASES",
     "LOCAL",
+    "NO_BASE",
     "RECIPES",
     "SAMPLERS",
     "AdapterEntry",

@@ -5,17 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-JobKind = Literal["generate", "train", "load_base", "import_adapter", "import_embedding"]
+JobKind = Literal["generate", "train", "load_base", "import_adapter", "import_embedding", "workbench"]
 """generate: payload is a `GenerateRequest` (+ optional "notebook", "cell").
 train: payload is {"config": TrainConfig} or {"resume": run's job id}.
 load_base: payload is {"base": embedded | folder | hub id}.
 import_adapter: payload is {"file": sha256 in the store, "name": what to call it}; it may be an embedding too.
-import_embedding: payload is the same."""
+import_embedding: payload is the same.
+workbench: see `lora_studio.types.workbench`; it needs no base unless its files do."""
 
 JobState = Literal["queued", "running", "stopping", "done", "failed", "cancelled", "interrupted"]
 """queued: waits for its first turn. running: has had one. stopping: cancelled, its present turn runs out.
 done: has its result. failed: has an error. cancelled: somebody stopped it. interrupted: a training that a
 crash, a kill or a close ended, and that can go on from its last checkpoint."""
+
+NO_BASE = "none"
+"""The base of an engine that shall load none: enough for the workbench's tools, until a load_base job brings one."""
 
 FINAL: tuple[JobState, ...] = ("done", "failed", "cancelled", "interrupted")
 
@@ -38,7 +42,7 @@ EventType = Literal[
 """What an event tells, with its data:
 queued {"ahead"}; started {};
 step {"step", "steps", "loss", "learning_rate", "seconds_left", "seconds"} of a training;
-progress {"phase": encode|sample|decode|export|load, "step", "steps", "seconds_left", "picture", "pictures"};
+progress {"phase": encode|sample|decode|export|load|workbench, "step", "steps", "seconds_left", "picture", "pictures"};
 glimpse {"image": data URI of a small picture, "step"}: never stored, only the newest matters;
 preview {"step", "prompt", "seed", "sha256"} a stored picture of a training, `picture` {"index", "seed", "sha256"} of a
 generation; checkpoint {"step", "sha256"}; resumed {"step"}; warning {"code", "message", "values"};
@@ -46,7 +50,8 @@ done {...result}; error {"type", "code", "message", "values"}.
 Result of generate: {"images": [{"sha256", "seed", "width", "height"}], "seconds"};
 of train: {"adapter": sha256, "name", "steps", "seconds", "final_loss", "trainable_parameters", "base_parameters"};
 of load_base: {"base": BaseInfo}; of import_adapter: {"adapter": sha256, "name", "warnings": [...]};
-of import_embedding: {"embedding": sha256, "name", "vectors", "warnings": [...]}."""
+of import_embedding: {"embedding": sha256, "name", "vectors", "warnings": [...]};
+of workbench: see `lora_studio.engine.workbench`."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,226 @@
+"""The weights of a whole model on disk, one at a time: a diffusers folder or one `.safetensors` file of SD's layout.
+
+A layer's key is that of a canonical adapter (`unet.<module path>`, `text_encoder...`), whatever the file calls it; the
+text encoders' fused projections of OpenCLIP are cut into q, k and v. Nothing is loaded but what is asked for. It does
+not know adapters, nor how a model computes.
+
+Sources: CompVis/latent-diffusion ldm/modules/diffusionmodules/openaimodel.py (names of blocks); mlfoundations/open_clip
+src/open_clip/transformer.py (names of a text encoder); huggingface/diffusers loaders/single_file_utils.py.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from lora_studio.adapters import header
+from lora_studio.errors import InvalidInput
+
+COMPONENTS = ("unet", "transformer", "text_encoder", "text_encoder_2")
+_UNET = "model.diffusion_model."
+_CLIP = (
+    ("cond_stage_model.transformer.", "text_encoder"),
+    ("conditioner.embedders.0.transformer.", "text_encoder"),
+)
+_OPEN_CLIP = (
+    ("cond_stage_model.model.", "text_encoder"),
+    ("conditioner.embedders.1.model.", "text_encoder_2"),
+)
+_OUTER = {
+    "input_blocks.0.0": "conv_in",
+    "time_embed.0": "time_embedding.linear_1",
+    "time_embed.2": "time_embedding.linear_2",
+    "label_emb.0.0": "add_embedding.linear_1",
+    "label_emb.0.2": "add_embedding.linear_2",
+    "out.2": "conv_out",
+}
+_INSIDE = {
+    "in_layers.2": "conv1",
+    "emb_layers.1": "time_emb_proj",
+    "out_layers.3": "conv2",
+    "skip_connection": "conv_shortcut",
+}
+_LDM = re.compile(r"(input_blocks|middle_block|output_blocks)\.(\d+)\.(?:(\d+)\.)?(.+)")
+_BLOCK = re.compile(r"transformer\.resblocks\.(\d+)\.(.+)")
+_OPEN = {"attn.out_proj": "self_attn.out_proj", "mlp.c_fc": "mlp.fc1", "mlp.c_proj": "mlp.fc2"}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one layer's weight lies: file, tensor, shape, and which third of it (None: all)."""
+
+    file: Path
+    tensor: str
+    shape: tuple[int, ...]
+    third: int | None = None
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model on disk.
+
+    Attributes:
+        layers: layer key to its place: matrices and kernels of convolutions.
+        others: what else there is by a name of its own: biases, norms, embeddings.
+    """
+
+    layers: dict[str, Place]
+    others: dict[str, Place]
+
+    def weight(self, key: str) -> Tensor:
+        """W of a layer (or another tensor), float32. Raises `InvalidInput` when it cannot be read."""
+        place = self.layers.get(key) or self.others[key]
+        try:
+            with safe_open(str(place.file), framework="pt") as file:
+                tensor: Tensor = file.get_tensor(place.tensor).to(torch.float32)
+        except (SafetensorError, OSError, ValueError) as error:
+            raise _damaged(place.file, str(error).splitlines()[0]) from error
+        if place.third is None:
+            return tensor
+        size = tensor.shape[0] // 3
+        return tensor[place.third * size : (place.third + 1) * size]
+
+
+def open_checkpoint(path: Path) -> Checkpoint:
+    """Find the weights of a model.
+
+    Args:
+        path: a folder in diffusers' layout or a `.safetensors` file of Stable Diffusion's.
+
+    Raises:
+        InvalidInput: it is neither, or its files are damaged.
+    """
+    found = Checkpoint({}, {})
+    if path.is_file():
+        for name, shape in _names(path):
+            _single(found, path, name, shape)
+    else:
+        for component in COMPONENTS:
+            for file in _weight_files(path / component):
+                for name, shape in _names(file):
+                    _add(found, f"{component}.{_clip_path(component, name)}", Place(file, name, shape))
+    if not found.layers:
+        raise InvalidInput(
+            f"{path} holds no model that is read here; give a folder in diffusers' layout or a .safetensors file of "
+            "Stable Diffusion 1, 2 or XL.",
+            code="workbench_no_checkpoint",
+            given=str(path),
+        )
+    return found
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    """The safetensors files of a component: an index's, else one without or with a variant's name."""
+    if not folder.is_dir():
+        return []
+    indexes = sorted(folder.glob("*.safetensors.index.json"))
+    if indexes:
+        try:
+            table = json.loads(indexes[0].read_text(encoding="utf-8"))["weight_map"]
+            return [folder / Path(name).name for name in sorted(set(table.values()))]
+        except (ValueError, KeyError, AttributeError) as error:
+            raise _damaged(indexes[0], str(error)) from error
+    files = sorted(folder.glob("*.safetensors"), key=lambda file: (file.name.count("."), file.name))
+    return files[:1]
+
+
+def _names(file: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Name and shape of each tensor of a file. Raises `InvalidInput`."""
+    try:
+        with file.open("rb") as opened:
+            named: dict[str, Any] = header.read(opened, file.stat().st_size)
+    except header.HeaderDamagedError as error:
+        raise _damaged(file, str(error)) from None
+    except OSError as error:
+        raise _damaged(file, error.strerror or str(error)) from error
+    for name, entry in named.items():
+        if name != "__metadata__":
+            yield name, tuple(entry["shape"])
+
+
+def _damaged(file: Path, why: str) -> InvalidInput:
+    return InvalidInput(
+        f"{file} cannot be read as a model: {why}; give another file.",
+        code="workbench_checkpoint_damaged",
+        given=str(file),
+        why=why,
+    )
+
+
+def _add(found: Checkpoint, name: str, place: Place) -> None:
+    """Enter a tensor: a weight of two or four dimensions is a layer, unless it is a table of embeddings."""
+    key = name.removesuffix(".weight")
+    layer = (
+        name.endswith(".weight")
+        and len(place.shape) in (2, 4)
+        and "embedding." not in f"{key}.".replace("time_embedding.", "").replace("add_embedding.", "")
+    )
+    (found.layers if layer else found.others)[key if layer else name] = place
+
+
+def _clip_path(component: str, name: str) -> str:
+    """transformers dropped `text_model.` from CLIPTextModel's names; a text encoder with a projection kept it."""
+    return name.removeprefix("text_model.") if component == "text_encoder" else name
+
+
+def _single(found: Checkpoint, file: Path, name: str, shape: tuple[int, ...]) -> None:
+    """Enter a tensor of a single file under its diffusers name."""
+    place = Place(file, name, shape)
+    if name.startswith(_UNET):
+        path, dot, part = name.removeprefix(_UNET).rpartition(".")
+        known = diffusers_path(path)
+        _add(found, f"unet.{known or path}{dot}{part}", place)
+        return
+    for prefix, component in _CLIP:
+        if name.startswith(prefix):
+            _add(found, f"{component}.{_clip_path(component, name.removeprefix(prefix))}", place)
+            return
+    for prefix, component in _OPEN_CLIP:
+        block = _BLOCK.fullmatch(name.removeprefix(prefix)) if name.startswith(prefix) else None
+        if block is not None:
+            wrap = "text_model." if component == "text_encoder_2" else ""
+            _open_clip(found, f"{component}.{wrap}encoder.layers.{block[1]}", block[2], place)
+            return
+
+
+def _open_clip(found: Checkpoint, layer: str, rest: str, place: Place) -> None:
+    """Enter a tensor of one of OpenCLIP's blocks."""
+    if rest.startswith("attn.in_proj_"):
+        for third, name in enumerate(("q_proj", "k_proj", "v_proj")):
+            shape = (place.shape[0] // 3, *place.shape[1:])
+            part = rest.removeprefix("attn.in_proj_")
+            _add(found, f"{layer}.self_attn.{name}.{part}", Place(place.file, place.tensor, shape, third))
+        return
+    path, _, part = rest.rpartition(".")
+    _add(found, f"{layer}.{_OPEN.get(path, path)}.{part}", place)
+
+
+def diffusers_path(path: str) -> str | None:
+    """diffusers' module path of a layer of the original UNet with two residual blocks a level; None for another."""
+    if path in _OUTER:
+        return _OUTER[path]
+    match = _LDM.fullmatch(path)
+    if match is None:
+        return None
+    block, number, inner, rest = match[1], int(match[2]), match[3], match[4]
+    if block == "middle_block":
+        whole = f"{inner}.{rest}" if inner is not None else rest
+        if number == 1:
+            return f"mid_block.attentions.0.{whole}"
+        return f"mid_block.resnets.{number // 2}.{_INSIDE.get(whole, whole)}"
+    way, count = ("down_blocks", number - 1) if block == "input_blocks" else ("up_blocks", number)
+    level, index = divmod(count, 3)
+    if rest in ("op", "conv"):
+        kind = "downsamplers" if rest == "op" else "upsamplers"
+        return f"{way}.{level}.{kind}.0.conv"
+    if inner == "0":
+        return f"{way}.{level}.resnets.{index}.{_INSIDE.get(rest, rest)}"
+    return f"{way}.{level}.attentions.{index}.{rest}"

@@ -1,0 +1,204 @@
+"""One adapter in the layouts that other programs read: kohya's, diffusers' and peft's.
+
+    kohya       one file: lora_unet_..., lora_te_... (SDXL: lora_te1_, lora_te2_, and the original names of the UNet's
+                blocks, which sd-scripts demands); A1111, Forge, ComfyUI, SwarmUI, InvokeAI and diffusers read it. What
+                factors cannot hold is written as LyCORIS writes it (.diff, .diff_b, .w_norm, .dora_scale): A1111 and
+                ComfyUI read that, diffusers does not
+    diffusers   one file: unet.<path>.lora_A.weight and text_encoder...; `load_lora_weights` reads it
+    peft        for each part of the model a file and its `adapter_config.json`, as `save_pretrained` leaves them, with
+                the module names that this base has; `PeftModel.from_pretrained(unet, folder)` reads it
+
+Alpha is always written as the rank, so that no reader can take it differently. It does not know bases or jobs.
+
+Sources: kohya-ss/sd-scripts networks/lora.py; KohakuBlueleaf/LyCORIS lycoris/modules/full.py and norms.py; huggingface/
+diffusers loaders/lora_base.py; huggingface/peft utils/save_and_load.py.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from lora_studio.adapters.canonical import Decomposed, Dense, LayerChange, LowRank
+from lora_studio.adapters.formats.dialects import TEXT, TEXT_2, UNET, kohya_name
+from lora_studio.adapters.formats.ldm import LdmNames
+from lora_studio.adapters.workbench.plain import kind_of
+from lora_studio.errors import InvalidInput
+
+LAYOUTS = ("kohya", "diffusers", "peft")
+DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
+_SDXL_SHAPE = (
+    "down_blocks.0.resnets.1.conv1",
+    "up_blocks.0.resnets.2.conv1",
+    "up_blocks.0.attentions.0.proj_in",
+    "up_blocks.1.attentions.0.proj_in",
+)
+"""Enough of SDXL's module paths to number its blocks (two residual blocks a level, attention in the two deepest)."""
+
+
+@dataclass(frozen=True, eq=False)
+class FilePart:
+    """One file to be written.
+
+    Attributes:
+        name: where it goes in a folder; "" of a layout that is one file.
+        tensors: on the CPU, contiguous.
+        config: text of the `adapter_config.json` beside it, "" for none.
+    """
+
+    name: str
+    tensors: Mapping[str, Tensor] = field(default_factory=dict)
+    config: str = ""
+
+
+def write(layers: Mapping[str, LayerChange], layout: str, dtype: torch.dtype, sdxl: bool) -> tuple[FilePart, ...]:
+    """The files of an adapter in a layout.
+
+    Args:
+        layers: layer key to change.
+        layout: one of `LAYOUTS`.
+        dtype: of factors and differences; alpha is always float32.
+        sdxl: the base has two text encoders, so that kohya's names are SDXL's.
+
+    Raises:
+        InvalidInput: the layout cannot hold a layer's change.
+    """
+    _finite(layers, dtype)
+    if layout == "kohya":
+        return (FilePart("", _kohya(layers, dtype, sdxl)),)
+    if layout == "diffusers":
+        return (FilePart("", _factors(layers, layout, dtype, _diffusers_name)),)
+    parts = sorted({layer.partition(".")[0] for layer in layers})
+    found = []
+    for part in parts:
+        own = {layer: change for layer, change in layers.items() if layer.startswith(f"{part}.")}
+        tensors = _factors(own, layout, dtype, lambda layer: "base_model.model." + layer.partition(".")[2])
+        folder = "" if len(parts) == 1 else f"{part}/"
+        found.append(FilePart(f"{folder}adapter_model.safetensors", tensors, peft_config(own)))
+    return tuple(found)
+
+
+def peft_config(layers: Mapping[str, LayerChange]) -> str:
+    """`adapter_config.json` of one part of a model: the ranks of its layers, alpha equal to the rank."""
+    ranks = {layer.partition(".")[2]: change.rank for layer, change in layers.items() if isinstance(change, LowRank)}
+    common = max(set(ranks.values()), key=lambda rank: (list(ranks.values()).count(rank), rank))
+    others = {path: rank for path, rank in sorted(ranks.items()) if rank != common}
+    config = {
+        "peft_type": "LORA",
+        "task_type": None,
+        "base_model_name_or_path": None,
+        "inference_mode": True,
+        "r": common,
+        "lora_alpha": common,
+        "lora_dropout": 0.0,
+        "bias": "none",
+        "use_dora": False,
+        "use_rslora": False,
+        "fan_in_fan_out": False,
+        "init_lora_weights": True,
+        "target_modules": sorted(ranks),
+        "rank_pattern": others,
+        "alpha_pattern": others,
+    }
+    return json.dumps(config, indent=2) + "\n"
+
+
+def _kohya(layers: Mapping[str, LayerChange], dtype: torch.dtype, sdxl: bool) -> dict[str, Tensor]:
+    names = _kohya_names(layers, sdxl)
+    tensors: dict[str, Tensor] = {}
+    for layer, change in sorted(layers.items()):
+        name = names[layer]
+        if isinstance(change, Decomposed) and isinstance(change.direction, LowRank):
+            tensors |= _pair(change.direction, f"{name}.lora_down.weight", f"{name}.lora_up.weight", dtype)
+            tensors[f"{name}.alpha"] = torch.tensor(float(change.direction.rank))
+            tensors[f"{name}.dora_scale"] = _stored(_magnitude(change), torch.float32)
+        elif isinstance(change, LowRank) and change.rank:
+            tensors |= _pair(change, f"{name}.lora_down.weight", f"{name}.lora_up.weight", dtype)
+            tensors[f"{name}.alpha"] = torch.tensor(float(change.rank))
+        elif isinstance(change, Dense):
+            norm = change.delta_weight.ndim == 1
+            tensors[f"{name}.w_norm" if norm else f"{name}.diff"] = _stored(change.delta_weight, dtype)
+        elif not isinstance(change, LowRank):
+            raise _cannot("kohya", layer, change)
+        if change.delta_bias is not None:
+            norm = isinstance(change, Dense) and change.delta_weight.ndim == 1
+            tensors[f"{name}.b_norm" if norm else f"{name}.diff_b"] = _stored(change.delta_bias, dtype)
+    return tensors
+
+
+def _magnitude(change: Decomposed) -> Tensor:
+    """m in LyCORIS' shape: (out, 1, ...) of rows, (1, in, 1, ...) of columns."""
+    spare = change.direction.delta().ndim - 2
+    m = change.magnitude.detach()
+    return m.reshape(-1, 1, *[1] * spare) if change.axis == "out" else m.reshape(1, -1, *[1] * spare)
+
+
+def _kohya_names(layers: Iterable[str], sdxl: bool) -> dict[str, str]:
+    """kohya's module name of each layer; SDXL's UNet by its original names."""
+    ldm = LdmNames(_SDXL_SHAPE) if sdxl else None
+    names = {}
+    for layer in layers:
+        component, _, path = layer.partition(".")
+        if path.startswith("text_model_"):  # as a file spelled it whose base is not known
+            path = f"text_model.{path.removeprefix('text_model_')}"
+        original = ldm.of(path) if ldm is not None and component == UNET else None
+        names[layer] = kohya_name(f"{component}.{original or path}", sdxl)
+    return names
+
+
+def _diffusers_name(layer: str) -> str:
+    """The module of a layer as files call it: CLIP's `text_model.` is said whether the base still says it or not."""
+    component, _, path = layer.partition(".")
+    if component in (TEXT, TEXT_2) and not path.startswith(("text_model.", "text_projection")):
+        path = f"text_model.{path}"
+    return f"{component}.{path}"
+
+
+def _factors(
+    layers: Mapping[str, LayerChange], layout: str, dtype: torch.dtype, named: Callable[[str], str]
+) -> dict[str, Tensor]:
+    """lora_A and lora_B of every layer. Raises `InvalidInput` for what is no pair of factors."""
+    tensors: dict[str, Tensor] = {}
+    for layer, change in sorted(layers.items()):
+        if not isinstance(change, LowRank) or change.delta_bias is not None or change.rank == 0:
+            raise _cannot(layout, layer, change)
+        tensors |= _pair(change, f"{named(layer)}.lora_A.weight", f"{named(layer)}.lora_B.weight", dtype)
+    return tensors
+
+
+def _pair(change: LowRank, down: str, up: str, dtype: torch.dtype) -> dict[str, Tensor]:
+    return {down: _stored(change.down, dtype), up: _stored(change.up, dtype)}
+
+
+def _stored(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    return tensor.detach().to("cpu", dtype).contiguous().clone()
+
+
+def _cannot(layout: str, layer: str, change: LayerChange) -> InvalidInput:
+    what = kind_of(change)
+    return InvalidInput(
+        f"The layer {layer} holds {what}, which {layout}'s layout cannot hold; convert to kohya, or resize it to a "
+        "rank first.",
+        code="workbench_layout",
+        layer=layer,
+        what=what,
+        layout=layout,
+    )
+
+
+def _finite(layers: Mapping[str, LayerChange], dtype: torch.dtype) -> None:
+    """Refuse what would become infinite in the file. Raises `InvalidInput`."""
+    most = torch.finfo(dtype).max
+    for layer, change in layers.items():
+        for tensor in (getattr(change, name, None) for name in ("down", "up", "delta_weight", "delta_bias")):
+            if tensor is not None and tensor.numel() and float(tensor.detach().abs().max()) > most:
+                raise InvalidInput(
+                    f"The layer {layer} holds values beyond {most:g}, the most of this number format; choose float32.",
+                    code="workbench_overflow",
+                    layer=layer,
+                    allowed=f"{most:g}",
+                )

@@ -1,0 +1,185 @@
+"""Files for other programs, read by these programs: diffusers' pipeline and peft's models, and by our own door."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline, UNet2DConditionModel
+from peft import PeftModel
+from safetensors.torch import save_file
+from torch import Tensor
+from transformers import CLIPTextModel
+
+from lora_studio.adapters import admit
+from lora_studio.adapters.canonical import CanonicalAdapter, Decomposed, Dense, LowRank
+from lora_studio.adapters.workbench.layouts import FilePart, write
+from lora_studio.errors import InvalidInput
+from lora_studio.pipeline import ModelCall, SharedBase
+from tests.support.tiny import load_tiny, random_adapter, write_tiny_base
+from tests.support.workbench import dense, near
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny base on disk, for independent readers."""
+    return write_tiny_base(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="module")
+def own(folder: Path) -> SharedBase:
+    """The same base, ours."""
+    return load_tiny(folder)
+
+
+def saved(part: FilePart, folder: Path) -> Path:
+    """The file of a part, in a folder."""
+    path = folder / (part.name or "adapter.safetensors")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(dict(part.tensors), path, metadata={"format": "pt"})
+    if part.config:
+        (path.parent / "adapter_config.json").write_text(part.config)
+    return path
+
+
+def inputs(base: SharedBase) -> tuple[Tensor, Tensor, Tensor]:
+    """Latents, a timestep, and the embedding of a text."""
+    generator = torch.Generator().manual_seed(3)
+    return (
+        torch.randn(1, 4, 16, 16, generator=generator),
+        torch.tensor([300]),
+        torch.randn(1, 7, 32, generator=generator),
+    )
+
+
+def ours(base: SharedBase, adapter: CanonicalAdapter, weight: float = 1.0) -> Tensor:
+    """Our UNet's prediction with an adapter."""
+    latents, timesteps, text = inputs(base)
+    return base.predict(ModelCall(latents, timesteps, text, None, (((adapter, weight),),)))
+
+
+@pytest.mark.parametrize("layout", ["kohya", "diffusers"])
+def test_diffusers_reads_it_to_the_same_effect(
+    folder: Path, own: SharedBase, adapter: CanonicalAdapter, tmp_path: Path, layout: str
+) -> None:
+    """load_lora_weights of an independent pipeline: the same prediction, the same text, to 1e-5."""
+    (part,) = write(adapter.layers, layout, torch.float32, sdxl=False)
+    pipe = StableDiffusionPipeline.from_pretrained(folder, safety_checker=None, feature_extractor=None)
+    tokens = torch.randint(0, 1200, (1, 9), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        plain_text = pipe.text_encoder(tokens)[0]
+    pipe.load_lora_weights(saved(part, tmp_path).parent, weight_name="adapter.safetensors")
+    latents, timesteps, text = inputs(own)
+    with torch.no_grad():
+        theirs = pipe.unet(latents, timesteps, text, return_dict=False)[0]
+        their_text = pipe.text_encoder(tokens)[0]
+    assert near(ours(own, adapter), theirs)
+    assert not near(ours(own, adapter, 0.0), theirs, 1e-3)
+    with torch.no_grad(), own.slots.active((((adapter, 1.0),),)):
+        assert near(own.text_encoder(tokens)[0], their_text)
+    assert not near(plain_text, their_text, 1e-3)
+
+
+@pytest.mark.parametrize("ranks", ["one rank", "several ranks"])
+def test_peft_reads_its_folders_to_the_same_effect(
+    folder: Path, own: SharedBase, adapter: CanonicalAdapter, tmp_path: Path, ranks: str
+) -> None:
+    layers = dict(adapter.layers)
+    if ranks == "several ranks":
+        wider = random_adapter(own, 9, rank=6).layers
+        layers |= {key: wider[key] for key in list(wider)[::3]}
+    for part in write(layers, "peft", torch.float32, sdxl=False):
+        saved(part, tmp_path)
+    mixed = CanonicalAdapter(f"mixed {ranks}", layers)
+    unet = UNet2DConditionModel.from_pretrained(folder, subfolder="unet")
+    unet = PeftModel.from_pretrained(unet, tmp_path / "unet").eval()
+    latents, timesteps, text = inputs(own)
+    with torch.no_grad():
+        theirs = unet(latents, timesteps, text, return_dict=False)[0]
+    assert near(ours(own, mixed), theirs)
+    encoder = CLIPTextModel.from_pretrained(folder, subfolder="text_encoder")
+    encoder = PeftModel.from_pretrained(encoder, tmp_path / "text_encoder").eval()
+    tokens = torch.randint(0, 1200, (1, 9), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad(), own.slots.active((((mixed, 1.0),),)):
+        assert near(own.text_encoder(tokens)[0], encoder(tokens)[0])
+    config = json.loads((tmp_path / "unet" / "adapter_config.json").read_text())
+    assert config["peft_type"] == "LORA"
+    assert bool(config["rank_pattern"]) == (ranks == "several ranks")
+
+
+def test_a_part_alone_lies_at_the_top(adapter: CanonicalAdapter) -> None:
+    unet = {key: change for key, change in adapter.layers.items() if key.startswith("unet.")}
+    (part,) = write(unet, "peft", torch.float32, sdxl=False)
+    assert part.name == "adapter_model.safetensors"
+
+
+@pytest.mark.parametrize("layout", ["kohya", "diffusers"])
+def test_ours_to_the_layout_to_ours(own: SharedBase, adapter: CanonicalAdapter, tmp_path: Path, layout: str) -> None:
+    (part,) = write(adapter.layers, layout, torch.float32, sdxl=False)
+    again, report = admit(saved(part, tmp_path), "0" * 64, own.layers)
+    assert set(again.layers) == set(adapter.layers)
+    assert report.rank == 3
+    assert report.alpha in (3, None)
+    for key, change in adapter.layers.items():
+        assert near(again.layers[key].delta(), change.delta(), 1e-6)
+
+
+def test_what_factors_cannot_hold_goes_to_kohya_as_lycoris_writes_it(own: SharedBase, tmp_path: Path) -> None:
+    """Differences, biases, norms and DoRA, read again by our door (whose reader is tested against LyCORIS itself)."""
+    conv, linear = "unet.conv_in", "unet.mid_block.attentions.0.proj_in"
+    norm = next(key for key, shape in own.layers.items() if shape.is_norm and key.startswith("unet."))
+    shapes = own.layers
+    dora = "unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q"
+    out, into = shapes[dora].shape
+    layers = {
+        conv: Dense(torch.randn(shapes[conv].shape) * 0.1, torch.randn(shapes[conv].shape[0]) * 0.1),
+        norm: Dense(torch.randn(shapes[norm].shape) * 0.1, torch.randn(shapes[norm].shape) * 0.1),
+        dora: Decomposed(LowRank(torch.randn(2, into), torch.randn(out, 2) * 0.1), torch.rand(out) + 0.5, "out"),
+    }
+    (part,) = write(layers, "kohya", torch.float32, sdxl=False)
+    again, _ = admit(saved(part, tmp_path), "0" * 64, shapes)
+    mine = CanonicalAdapter("mine", layers)
+    assert set(again.layers) == set(layers)
+    assert near(ours(own, again), ours(own, mine))
+    assert not near(ours(own, again), ours(own, mine, 0.0), 1e-3)
+    for layout in ("diffusers", "peft"):
+        with pytest.raises(InvalidInput, match=f"which {layout}'s layout cannot hold; convert to kohya"):
+            write(layers, layout, torch.float32, sdxl=False)
+    assert linear not in layers
+
+
+def test_sdxl_s_names_are_those_of_sd_scripts() -> None:
+    """The names that sd-scripts gives an SDXL LoRA's modules (networks/lora.py, sdxl_original_unet.py)."""
+    unet = {
+        "down_blocks.1.attentions.0.transformer_blocks.0.norm": "input_blocks_4_1_transformer_blocks_0_norm",
+        "down_blocks.2.attentions.1.proj_in": "input_blocks_8_1_proj_in",
+        "mid_block.attentions.0.proj_in": "middle_block_1_proj_in",
+        "mid_block.resnets.1.conv2": "middle_block_2_out_layers_3",
+        "up_blocks.0.attentions.2.proj_out": "output_blocks_2_1_proj_out",
+        "up_blocks.1.attentions.0.proj_in": "output_blocks_3_1_proj_in",
+        "up_blocks.2.resnets.0.conv1": "output_blocks_6_0_in_layers_2",
+        "up_blocks.1.upsamplers.0.conv": "output_blocks_5_2_conv",
+        "down_blocks.0.downsamplers.0.conv": "input_blocks_3_0_op",
+    }
+    names = {f"unet.{path}": f"lora_unet_{name}" for path, name in unet.items()}
+    names |= {
+        "text_encoder.encoder.layers.0.self_attn.q_proj": "lora_te1_text_model_encoder_layers_0_self_attn_q_proj",
+        "text_encoder_2.text_model.encoder.layers.31.mlp.fc2": "lora_te2_text_model_encoder_layers_31_mlp_fc2",
+    }
+    change = LowRank(torch.randn(1, 4), torch.randn(4, 1))
+    (part,) = write(dict.fromkeys(names, change), "kohya", torch.float16, sdxl=True)
+    assert {name.partition(".")[0] for name in part.tensors} == set(names.values())
+
+
+def test_half_precision_that_would_overflow_is_refused() -> None:
+    layers = {"unet.conv_in": LowRank(torch.full((1, 2), 1e5), torch.ones(2, 1))}
+    with pytest.raises(InvalidInput, match=r"unet\.conv_in holds values beyond 65504.*choose float32"):
+        write(layers, "kohya", torch.float16, sdxl=False)
+    assert write(layers, "kohya", torch.bfloat16, sdxl=False)[0].tensors
+
+
+def test_dense_differences_stay_what_they_are() -> None:
+    (part,) = write({"unet.conv_in": dense(1, 4, 3)}, "kohya", torch.float32, sdxl=False)
+    assert set(part.tensors) == {"lora_unet_conv_in.diff"}
