@@ -10,14 +10,15 @@ Source: kohya-ss/sd-scripts networks/lora.py (LoRANetwork.create_modules).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import Tensor
 
+from lora_studio.adapters import sgm
 from lora_studio.adapters.canonical import CanonicalAdapter, LowRank
 
-_PREFIX = {"unet": "lora_unet_", "text_encoder": "lora_te_"}
+_PREFIX = {"unet": "lora_unet_", "text_encoder": "lora_te_", "text_encoder_2": "lora_te2_"}
 _PARTS = ("lora_down.weight", "lora_up.weight", "alpha")
 
 
@@ -29,9 +30,26 @@ def kohya_name(layer: str) -> str:
     return _PREFIX[component] + path.replace(".", "_")
 
 
+def xl_name(layer: str, per_block: int = 2) -> str:
+    """kohya's module name of a layer of Stable Diffusion XL, with the UNet's blocks named as Stability AI's code does.
+
+    Args:
+        per_block: `layers_per_block` of the UNet.
+    """
+    component, path = layer.split(".", 1)
+    if component == "unet":
+        return _PREFIX[component] + sgm.ldm_path(path, per_block).replace(".", "_")
+    return kohya_name(layer).replace("lora_te_", "lora_te1_")
+
+
 def layer_names(layers: Iterable[str]) -> dict[str, str]:
-    """kohya's module names of a base's layers, mapped back to the layer keys."""
-    return {kohya_name(layer): layer for layer in layers}
+    """kohya's module names of a base's layers, mapped back to the layer keys; of SDXL in both ways of naming blocks."""
+    known = tuple(layers)
+    names = {kohya_name(layer): layer for layer in known}
+    if any(layer.startswith("text_encoder_2.") for layer in known):
+        per_block = sgm.layers_per_block(known)
+        names |= {xl_name(layer, per_block): layer for layer in known}
+    return names
 
 
 def modules_in(names: Iterable[str]) -> dict[str, set[str]]:
@@ -58,7 +76,10 @@ def read_layer(tensors: Mapping[str, Tensor], module: str) -> LowRank:
 
 
 def to_kohya(
-    adapter: CanonicalAdapter, alpha: float | None = None, dtype: torch.dtype = torch.float16
+    adapter: CanonicalAdapter,
+    alpha: float | None = None,
+    dtype: torch.dtype = torch.float16,
+    names: Callable[[str], str] = kohya_name,
 ) -> dict[str, Tensor]:
     """The tensors of a file in this layout.
 
@@ -66,6 +87,7 @@ def to_kohya(
         alpha: the alpha to declare for every layer; B is divided by alpha/rank so that the effect stays the same.
             None declares alpha = rank, which every reader takes alike.
         dtype: of the factors in the file; alpha is always float32.
+        names: what the file calls a layer, given its key; `Family.kohya_name` of the base.
 
     Raises:
         TypeError: a layer is a dense difference, which this layout cannot hold.
@@ -74,7 +96,7 @@ def to_kohya(
     for layer, change in sorted(adapter.layers.items()):
         if not isinstance(change, LowRank):
             raise TypeError(f"{layer} is a dense difference; kohya's LoRA layout holds rank factors only")
-        name = kohya_name(layer)
+        name = names(layer)
         declared = float(change.rank if alpha is None else alpha)
         up = change.up.detach() * (change.rank / declared)
         tensors[f"{name}.lora_down.weight"] = change.down.detach().to("cpu", dtype).contiguous().clone()

@@ -8,6 +8,7 @@ from lora_studio.types.explain import ExplainOptions
 from lora_studio.types.fields import FieldSpec, describe, from_json, to_json
 from lora_studio.types.generate import EMPHASES, SAMPLERS, AdapterWeight, EmbeddingUse, GenerateRequest, parse_sampler
 from lora_studio.types.jobs import (
+    BaseChoice,
     BaseDefaults,
     BaseInfo,
     DeviceInfo,
@@ -42,6 +43,7 @@ __all__ = [
     "SAMPLERS",
     "AdapterEntry",
     "AdapterWeight",
+    "BaseChoice",
     "BaseDefaults",
     "BaseInfo",
     "Cell",
