@@ -18,8 +18,11 @@ class HeaderDamagedError(ValueError):
     """What is wrong with a header, as words that continue "it is no usable file:"."""
 
 
-def read(file: BinaryIO, size: int) -> dict[str, Any]:
+def read(file: BinaryIO, size: int, dimensions: int = 4) -> dict[str, Any]:
     """The header of an open file of `size` bytes, `__metadata__` included.
+
+    Args:
+        dimensions: how many a tensor may have.
 
     Raises:
         HeaderDamagedError: it is no safetensors file, or its header is damaged or beyond the limits.
@@ -50,6 +53,6 @@ def read(file: BinaryIO, size: int) -> dict[str, Any]:
         raise HeaderDamagedError(f"it names {len(header)} tensors, at most {MAX_TENSORS} are allowed")
     for name, entry in header.items():
         shape = entry.get("shape") if isinstance(entry, dict) else None
-        if name != "__metadata__" and (not isinstance(shape, list) or len(shape) > 4):
-            raise HeaderDamagedError(f"the tensor {name[:80]!r} has no shape of at most 4 dimensions")
+        if name != "__metadata__" and (not isinstance(shape, list) or len(shape) > dimensions):
+            raise HeaderDamagedError(f"the tensor {name[:80]!r} has no shape of at most {dimensions} dimensions")
     return header
