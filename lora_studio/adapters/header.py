@@ -22,8 +22,11 @@ class HeaderDamagedError(ValueError):
     """What is wrong with a header, as words that continue "it is no usable file:"."""
 
 
-def read(file: BinaryIO, size: int) -> dict[str, Any]:
+def read(file: BinaryIO, size: int, dimensions: int = MAX_DIMENSIONS) -> dict[str, Any]:
     """The header of an open file of `size` bytes, `__metadata__` included.
+
+    Args:
+        dimensions: how many a tensor may have.
 
     Raises:
         HeaderDamagedError: it is no safetensors file, or its header is damaged or beyond the limits.
@@ -55,18 +58,20 @@ def read(file: BinaryIO, size: int) -> dict[str, Any]:
         raise HeaderDamagedError("its metadata is not text")
     if len(header) > MAX_TENSORS:
         raise HeaderDamagedError(f"it names {len(header)} tensors, at most {MAX_TENSORS} are allowed")
-    _check_places({name: entry for name, entry in header.items() if name != "__metadata__"}, size - 8 - length)
+    _check_places(
+        {name: entry for name, entry in header.items() if name != "__metadata__"}, size - 8 - length, dimensions
+    )
     return header
 
 
-def _check_places(tensors: dict[str, Any], room: int) -> None:
+def _check_places(tensors: dict[str, Any], room: int, dimensions: int) -> None:
     """Every tensor has a shape that its bytes fill, within the file and beside the others."""
     places: list[tuple[int, int, str]] = []
     for name, entry in tensors.items():
         shape = entry.get("shape") if isinstance(entry, dict) else None
         sizes = isinstance(shape, list) and all(type(side) is int and side >= 0 for side in shape)
-        if not isinstance(shape, list) or not sizes or len(shape) > MAX_DIMENSIONS:
-            raise HeaderDamagedError(f"the tensor {name[:80]!r} has no shape of at most {MAX_DIMENSIONS} dimensions")
+        if not isinstance(shape, list) or not sizes or len(shape) > dimensions:
+            raise HeaderDamagedError(f"the tensor {name[:80]!r} has no shape of at most {dimensions} dimensions")
         offsets = entry.get("data_offsets")
         if not isinstance(offsets, list) or len(offsets) != 2 or any(type(place) is not int for place in offsets):
             raise HeaderDamagedError(f"the tensor {name[:80]!r} has no place in the file")

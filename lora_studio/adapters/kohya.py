@@ -8,6 +8,8 @@ Source: kohya-ss/sd-scripts networks/lora.py (LoRANetwork.create_modules).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -21,7 +23,7 @@ def to_kohya(
     adapter: CanonicalAdapter,
     alpha: float | None = None,
     dtype: torch.dtype = torch.float16,
-    numbered: bool | None = None,
+    names: Callable[[str], str] | None = None,
 ) -> dict[str, Tensor]:
     """The tensors of a file in this layout.
 
@@ -29,18 +31,18 @@ def to_kohya(
         alpha: the alpha to declare for every layer; B is divided by alpha/rank so that the effect stays the same.
             None declares alpha = rank, which every reader takes alike.
         dtype: of the factors in the file; alpha is always float32.
-        numbered: the base has two text encoders (SDXL), so that the first is `lora_te1_`; None: where the adapter
-            changes the second.
+        names: what the file calls a layer, given its key; `Family.kohya_name` of a base. None: diffusers' path of the
+            UNet's layers, and `lora_te1_` for the first text encoder where the adapter changes a second.
 
     Raises:
         TypeError: a layer is a dense difference or depends on the base's weight, which this layout cannot hold.
     """
-    two = adapter.touches(TEXT_2) if numbered is None else numbered
+    two = adapter.touches(TEXT_2)
     tensors: dict[str, Tensor] = {}
     for layer, change in sorted(adapter.layers.items()):
         if not isinstance(change, LowRank) or change.delta_bias is not None:
             raise TypeError(f"{layer} is {type(change).__name__}; kohya's LoRA layout holds rank factors only")
-        name = kohya_name(layer, two)
+        name = kohya_name(layer, two) if names is None else names(layer)
         declared = float(change.rank if alpha is None else alpha)
         up = change.up.detach() * (change.rank / declared)
         tensors[f"{name}.lora_down.weight"] = change.down.detach().to("cpu", dtype).contiguous().clone()

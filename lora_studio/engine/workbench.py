@@ -177,7 +177,7 @@ def _extracted(request: ExtractRequest) -> Generator[Any, Any, Product]:
 def _model(ref: str) -> Path:
     """Where a model lies: a path, or a base's name. Raises `BaseUnavailable`."""
     path = Path(ref).expanduser()
-    return path if path.exists() else find_base(ref, Path(ref)).folder
+    return path if path.exists() else find_base(ref, Path(ref)).path
 
 
 def _told(tool: Generator[Done, None, Any]) -> Generator[Any, Any, Any]:

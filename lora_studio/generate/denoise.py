@@ -1,7 +1,7 @@
 """The denoising loop as a generator: one model call per step, for a batch of pictures of any prompts and mixes.
 
-Equal to `StableDiffusionPipeline.__call__` for the same latents and embeddings (tested to 1e-5). It never calls
-the UNet: it yields a `ModelCall` and is sent the prediction.
+Equal to the `__call__` of `StableDiffusionPipeline` and `StableDiffusionXLPipeline` for the same latents and embeddings
+(tested to 1e-5). It never calls the UNet: it yields a `ModelCall` and is sent the prediction.
 
 Source: Ho & Salimans 2022 (classifier-free guidance, arXiv 2207.12598, equation 6); Liu et al. 2022 (composition of
 several texts, arXiv 2206.01714) as AUTOMATIC1111 stable-diffusion-webui v1.10.1 weighs it
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from lora_studio.pipeline.base import SharedBase
 from lora_studio.pipeline.calls import Mix, ModelCall
-from lora_studio.pipeline.conditioning import Conditioning, TextCondition, at_step, batch
+from lora_studio.pipeline.conditioning import Conditioning, TextCondition, at_step, batch, pooled_batch
 from lora_studio.types import GenerateRequest
 
 
@@ -83,13 +83,15 @@ def denoise(
         parts = []
         for start in range(0, len(rows), most):
             some = rows[start : start + most]
-            embeddings, mask = batch([row.condition for row in some])
+            texts = [row.condition for row in some]
+            embeddings, mask = batch(texts)
             part = yield ModelCall(
                 latents=scaled[torch.tensor([row.picture for row in some]).to(device)],
                 timesteps=timestep.expand(len(some)),
                 embeddings=embeddings,
                 mask=mask,
                 mixes=tuple(tasks[row.picture].mix for row in some),
+                pooled=pooled_batch(texts),
             )
             assert part is not None
             parts.append(part)

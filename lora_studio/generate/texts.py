@@ -30,7 +30,7 @@ Said = tuple[Conditioning, Conditioning]
 """What a request's prompt and negative prompt say."""
 
 _Key = tuple[Any, ...]
-"""What decides the embeddings of one text: its words, embeddings, mix, clip skip, emphasis."""
+"""What decides the embeddings of one text: its words, embeddings, mix, clip skip, emphasis, side."""
 
 
 @dataclass(eq=False)
@@ -49,7 +49,7 @@ class _Reader:
         for negative in (False, True):
             for part in self.parsed(request, negative).parts:
                 for segment in part.segments:
-                    self.want(segment.text, segment.spans, request, mix)
+                    self.want(segment.text, segment.spans, request, mix, negative)
         if request.pad_prompts:
             self.want("", (), request, mix)
 
@@ -64,14 +64,16 @@ class _Reader:
             self._note(self._parsed[key].warnings)
         return self._parsed[key]
 
-    def want(self, text: str, spans: tuple[Span, ...], request: GenerateRequest, mix: Mix) -> _Key:
+    def want(
+        self, text: str, spans: tuple[Span, ...], request: GenerateRequest, mix: Mix, negative: bool = False
+    ) -> _Key:
         """The key of a text, which from now on is to be encoded."""
-        key = (text, request.embeddings, mix_key(mix), request.clip_skip, request.emphasis)
+        key = (text, request.embeddings, mix_key(mix), request.clip_skip, request.emphasis, negative)
         if key not in self.wanted:
             words, embeddings = self._vocabulary(request.embeddings)
             cut = cut_chunks(spans, words)
             self._note(cut.warnings)
-            self.wanted[key] = WantedText(cut.chunks, embeddings, mix, request.clip_skip, request.emphasis)
+            self.wanted[key] = WantedText(cut.chunks, embeddings, mix, request.clip_skip, request.emphasis, negative)
         return key
 
     def _vocabulary(self, uses: tuple[EmbeddingUse, ...]) -> tuple[Vocabulary, dict[str, TextEmbedding]]:
@@ -136,7 +138,7 @@ def _said(reader: _Reader, conditions: dict[_Key, TextCondition], request: Gener
             texts = []
             for part in parts:
                 segment = part.at_step(last_step)
-                condition = conditions[reader.want(segment.text, segment.spans, request, mix)]
+                condition = conditions[reader.want(segment.text, segment.spans, request, mix, negative)]
                 texts.append(condition if part.weight == 1.0 else replace(condition, weight=part.weight))
             segments.append(Segment(last_step, tuple(texts)))
         sides.append(tuple(segments))

@@ -6,12 +6,24 @@ autoencoder (least squares over pictures of soft colours): decoding at every ste
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from torch import Tensor
 
 from lora_studio.pipeline.device import Precision
+
+
+def dtype_of(config: Mapping[str, Any], precision: Precision) -> torch.dtype:
+    """The numbers to hold an autoencoder of this `config` in: float32 where float16 would overflow (`force_upcast`).
+
+    Stable Diffusion XL's does, and its pictures come out black.
+    """
+    overflows = precision.weights == torch.float16 and bool(config.get("force_upcast", False))
+    return torch.float32 if overflows else precision.weights
 
 
 class Autoencoder:

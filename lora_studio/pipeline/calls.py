@@ -29,6 +29,9 @@ class ModelCall:
         embeddings: (rows, length, width).
         mask: (rows, length) bool or None.
         mixes: the adapters of each row.
+        pooled: (rows, pooled width), each text as one vector, for families that want it; or None.
+        framing: (rows, 4), height and width of the picture that a row was cut from and how much was cut off at its top
+            and left, in pixels; None where every row is a whole picture.
     """
 
     latents: Tensor
@@ -36,6 +39,8 @@ class ModelCall:
     embeddings: Tensor
     mask: Tensor | None
     mixes: tuple[Mix, ...]
+    pooled: Tensor | None = None
+    framing: Tensor | None = None
 
 
 @dataclass(frozen=True)

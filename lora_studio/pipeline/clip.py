@@ -4,7 +4,8 @@ Each chunk is encoded alone with its begin and end tokens, the chunks of a text 
 pooled vector is the first chunk's, untouched by weights (AUTOMATIC1111 stable-diffusion-webui v1.10.1,
 modules/sd_hijack_clip.py). Clip skip n reads the output of the n-th layer from the end through the final layer norm,
 as A1111 does; it is read from transformers' hidden states, because diffusers' own clip skip fails on transformers 5.6
-and later (diffusers issue 14124). Equal chunks under equal mixes are encoded once.
+and later (diffusers issue 14124). Stable Diffusion XL reads the layer before the last as it is, without that norm
+(Podell et al. 2023, arXiv 2307.01952, section 2.1): `Reading` says so. Equal chunks under equal mixes are encoded once.
 
 It does not know the prompt language: whoever asks has cut the text into chunks (`lora_studio.prompt.chunks`).
 """
@@ -18,7 +19,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from lora_studio.adapters.embedding import TextEmbedding
 from lora_studio.pipeline.calls import Mix, Turn
@@ -27,6 +28,9 @@ from lora_studio.pipeline.device import Precision
 from lora_studio.pipeline.emphasis import blended, from_empty, multiplied, share_of_hidden
 from lora_studio.pipeline.slots import AdapterSlots
 from lora_studio.prompt.chunks import CHUNK, Chunk
+
+TEXT_ENCODERS = ("text_encoder", "text_encoder_2")
+"""What the text encoders of a base are called among its components."""
 
 _ROWS_AT_ONCE = 32
 
@@ -77,6 +81,21 @@ class _Plan:
         yield from (row for part in self.parts for _, row in part.hidden)
 
 
+@dataclass(frozen=True)
+class Reading:
+    """How a family reads a text encoder.
+
+    Attributes:
+        component: its name among the base's components, which adapters address it by.
+        last: the smallest clip skip that it reads: 1 is the last layer, 2 the one before it.
+        normed: whether the layer is read through the final layer norm.
+    """
+
+    component: str = "text_encoder"
+    last: int = 1
+    normed: bool = True
+
+
 class ClipEncoder:
     """One CLIP text encoder with its tokenizer.
 
@@ -87,13 +106,20 @@ class ClipEncoder:
     """
 
     def __init__(
-        self, text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer, slots: AdapterSlots, precision: Precision, key: str
+        self,
+        text_encoder: CLIPTextModel | CLIPTextModelWithProjection,
+        tokenizer: CLIPTokenizer,
+        slots: AdapterSlots,
+        precision: Precision,
+        key: str,
+        reading: Reading | None = None,
     ) -> None:
         """The tokenizer gives begin, end and padding; the slots act while texts are encoded."""
         self.layers = int(text_encoder.config.num_hidden_layers)
         self.width = int(text_encoder.config.hidden_size)
         self.key = key
         self._model = text_encoder
+        self._reading = reading or Reading()
         self._slots = slots
         self._precision = precision
         self._begin, self._end, self._pad = tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id
@@ -105,7 +131,7 @@ class ClipEncoder:
         mixes: dict[tuple[tuple[str, float], ...], Mix] = {}
         embeddings: dict[str, TextEmbedding] = {}
         for text in texts:
-            mixes.setdefault(mix_key(text.mix), text.mix)
+            mixes.setdefault(mix_key(text.mix, self._reading.component), text.mix)
             embeddings |= {embedding.sha256: embedding for embedding in text.embeddings.values()}
         rows = list(dict.fromkeys(row for plan in plans for row in plan.rows()))
         done: dict[_Row, tuple[Tensor, Tensor]] = {}
@@ -119,7 +145,7 @@ class ClipEncoder:
 
     def _plan(self, text: WantedText) -> _Plan:
         """The rows that a text needs."""
-        mix = mix_key(text.mix)
+        mix = mix_key(text.mix, self._reading.component)
         weighted = any(token.weight != 1 for chunk in text.chunks for token in chunk.tokens)
         parts = [self._part(chunk, text, mix) for chunk in text.chunks]
         share = 0.0
@@ -137,7 +163,17 @@ class ClipEncoder:
         ids = (self._begin, *(token.id for token in chunk.tokens), self._end, *[self._pad] * spare)
         vectors = tuple((at + 1, text.embeddings[embedding.name].sha256) for at, embedding in chunk.embeddings)
         weights = (1.0, *(token.weight for token in chunk.tokens), *[1.0] * (spare + 1))
-        return _Part(_Row(ids, vectors, (), text.clip_skip, mix), weights)
+        return _Part(_Row(ids, vectors, (), max(text.clip_skip, self._reading.last), mix), weights)
+
+    def encode_ids(self, ids: Tensor, mixes: Sequence[Mix]) -> tuple[Tensor, Tensor]:
+        """Embeddings (rows, length, width) and pooled vectors (rows, pooled width), float32, of tokens as they stand.
+
+        Args:
+            ids: (rows, length) int64 with begin, end and padding.
+            mixes: the adapters of each row.
+        """
+        with self._precision.inference(), self._slots.active(mixes):
+            return self._read(self._reading.last, {"input_ids": ids.to(self._model.device)})
 
     def _call(
         self, rows: Sequence[_Row], mixes: Sequence[Mix], embeddings: Mapping[str, TextEmbedding]
@@ -150,13 +186,21 @@ class ClipEncoder:
             for number, row in enumerate(rows):
                 mask[number, list(row.hidden)] = 0
             arguments["attention_mask"] = mask
-        if skip > 1:
-            arguments["output_hidden_states"] = True
         placed = [[(at, embeddings[sha256].vectors[self.key]) for at, sha256 in row.vectors] for row in rows]
         with self._precision.inference(), self._slots.active(mixes), self._vectors.placed(placed):
-            out = self._model(**arguments)
-            hidden = out[0] if skip == 1 else self._model.final_layer_norm(out.hidden_states[-skip])
-        return list(zip(hidden.float(), out.pooler_output.float(), strict=True))
+            hidden, pooled = self._read(skip, arguments)
+        return list(zip(hidden, pooled, strict=True))
+
+    def _read(self, skip: int, arguments: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        """One call of the model: the layer `skip` from its end, and the pooled vectors; float32."""
+        last = skip == 1 and self._reading.normed
+        out = self._model(**arguments) if last else self._model(**arguments, output_hidden_states=True)
+        hidden: Tensor = out.last_hidden_state if last else out.hidden_states[-skip]
+        if self._reading.normed and not last:
+            hidden = getattr(self._model, "text_model", self._model).final_layer_norm(hidden)
+        # A model with a projection pools into `text_embeds`.
+        pooled: Tensor = out.text_embeds if "text_embeds" in out else out.pooler_output
+        return hidden.float(), pooled.float()
 
 
 class TokenVectors:
@@ -186,9 +230,10 @@ class TokenVectors:
         return output
 
 
-def mix_key(mix: Mix) -> tuple[tuple[str, float], ...]:
-    """What decides how a mix changes the text encoder; mixes of equal keys read texts alike."""
-    return tuple((adapter.key, weight) for adapter, weight in mix if weight and adapter.touches("text_encoder"))
+def mix_key(mix: Mix, *components: str) -> tuple[tuple[str, float], ...]:
+    """What decides how a mix changes text encoders (all of them where none is named); equal keys read texts alike."""
+    named = components or TEXT_ENCODERS
+    return tuple((adapter.key, weight) for adapter, weight in mix if weight and any(map(adapter.touches, named)))
 
 
 def _hide(part: _Part, chunk: Chunk, shares: Mapping[int, float]) -> _Part:

@@ -30,6 +30,7 @@ class WantedText:
         mix: adapters with the weights at which they act on the text encoder.
         clip_skip: layer of the text encoder to read, from its end; 1 is the last.
         emphasis: one of `types.EMPHASES`.
+        negative: True for a text of the negative side: some families know no words there as zeros.
     """
 
     chunks: tuple[Chunk, ...]
@@ -37,6 +38,12 @@ class WantedText:
     mix: Mix = ()
     clip_skip: int = 1
     emphasis: str = "original"
+    negative: bool = False
+
+    @property
+    def is_empty(self) -> bool:
+        """True without any token or embedding."""
+        return not any(chunk.tokens or chunk.embeddings for chunk in self.chunks)
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,3 +136,9 @@ def batch(conditions: Sequence[TextCondition]) -> tuple[Tensor, Tensor | None]:
         embeddings[row, :length] = condition.embeddings
         mask[row, :length] = True if condition.mask is None else condition.mask
     return embeddings, mask
+
+
+def pooled_batch(conditions: Sequence[TextCondition]) -> Tensor | None:
+    """The pooled vectors (rows, pooled width) of texts, None where one of them has none."""
+    vectors = [c.pooled for c in conditions if c.pooled is not None]
+    return torch.stack(vectors) if len(vectors) == len(conditions) else None

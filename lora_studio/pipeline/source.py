@@ -1,7 +1,7 @@
-"""Where a base comes from: the embedded folder, a local diffusers folder, or a Hugging Face id.
+"""Where a base comes from: the one that comes with the app, a folder in diffusers' layout, a file, or the hub.
 
-Turns a reference that a person gave into a folder with a checked `model_index.json`; knows no torch modules.
-Pickled weights are never read.
+It turns what a person gave into a folder with a checked `model_index.json`, or into a `.safetensors` file whose header
+`single_file` reads; knows no torch modules. Pickled weights are never read.
 """
 
 from __future__ import annotations
@@ -15,6 +15,11 @@ from lora_studio.errors import BaseUnavailable
 
 EMBEDDED = "embedded"
 _COMPONENTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
+_PIPELINES = {
+    "StableDiffusionPipeline": _COMPONENTS,
+    "StableDiffusionXLPipeline": (*_COMPONENTS, "text_encoder_2", "tokenizer_2"),
+}
+_PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
 _PATTERNS = ["model_index.json", "lora_studio.json", "words.json", "*/*.json", "*/*.txt", "*/*.safetensors"]
 
 
@@ -24,34 +29,40 @@ class BaseSource:
 
     Attributes:
         ref: how it was asked for.
-        folder: in diffusers' layout.
+        path: a folder in diffusers' layout, or a .safetensors file.
         card: what the base says of itself in `lora_studio.json`, {} without one.
     """
 
     ref: str
-    folder: Path
+    path: Path
     card: dict[str, Any]
 
 
-def find_base(ref: str, embedded: Path, offline: bool = False) -> BaseSource:
+def find_base(ref: str, embedded: Path, offline: bool = False, checkpoints: Path | None = None) -> BaseSource:
     """Find the base that `ref` names.
 
     Args:
-        ref: `embedded`, a path to a folder, or `owner/name` on the Hugging Face hub.
+        ref: `embedded`, a path to a folder or a .safetensors file, the name of a file or folder below `checkpoints`, or
+            `owner/name` on the Hugging Face hub.
         embedded: folder of the embedded base.
         offline: look for a hub id among what is already on this machine only.
+        checkpoints: folder of checkpoint files, or None.
 
     Raises:
         BaseUnavailable: it is not there, or is of another architecture.
     """
     asked = ref.strip()
     if asked in ("", EMBEDDED):
-        folder = embedded
-    elif Path(asked).expanduser().exists() or not _is_hub_id(asked):
-        folder = Path(asked).expanduser()
-    else:
-        folder = _from_hub(asked, offline)
-    return BaseSource(ref=asked or EMBEDDED, folder=folder, card=_checked(asked or EMBEDDED, folder))
+        return BaseSource(EMBEDDED, embedded, _checked(EMBEDDED, embedded))
+    path = Path(asked).expanduser()
+    if not path.exists() and checkpoints is not None and (checkpoints / asked).exists():
+        path = checkpoints / asked
+    looks_like_file = path.suffix.lower() in (".safetensors", *_PICKLES)
+    if not path.exists() and _is_hub_id(asked) and not looks_like_file:
+        path = _from_hub(asked, offline)
+    if path.is_file() or looks_like_file:
+        return BaseSource(asked, path, _checked_file(asked, path))
+    return BaseSource(asked, path, _checked(asked, path))
 
 
 def _is_hub_id(text: str) -> bool:
@@ -59,15 +70,40 @@ def _is_hub_id(text: str) -> bool:
     return len(parts) == 2 and all(p and p[0] not in "./~\\" for p in parts) and "\\" not in text
 
 
+def _checked_file(ref: str, path: Path) -> dict[str, Any]:
+    """Refuse a file that is not there or is no safetensors file by its name; its header is read when it is loaded."""
+    if path.suffix.lower() in _PICKLES:
+        raise BaseUnavailable(
+            f"The base {ref!r} is a pickle, which can run program code when it is opened and is never read; allowed "
+            "are .safetensors files; choose or convert to such a file.",
+            code="base_pickle",
+            given=ref,
+        )
+    if not path.is_file():
+        raise _missing(ref)
+    if path.suffix.lower() != ".safetensors":
+        raise BaseUnavailable(
+            f"The base {ref!r} is a file of another kind; allowed are .safetensors files, folders in diffusers' layout "
+            "and Hugging Face ids; choose one of these.",
+            code="base_file_kind",
+            given=ref,
+        )
+    return {}
+
+
+def _missing(ref: str) -> BaseUnavailable:
+    return BaseUnavailable(
+        f"The base {ref!r} is not there; give 'embedded', a folder in diffusers' layout (with a model_index.json), a "
+        ".safetensors file, or a Hugging Face id such as stable-diffusion-v1-5/stable-diffusion-v1-5.",
+        code="base_missing",
+        given=ref,
+    )
+
+
 def _checked(ref: str, folder: Path) -> dict[str, Any]:
     index_file = folder / "model_index.json"
     if not index_file.is_file():
-        raise BaseUnavailable(
-            f"The base {ref!r} is not there: {folder} has no model_index.json; give 'embedded', a folder in diffusers' "
-            "layout, or a Hugging Face id such as stable-diffusion-v1-5/stable-diffusion-v1-5.",
-            code="base_missing",
-            given=ref,
-        )
+        raise _missing(ref)
     try:
         index = json.loads(index_file.read_text(encoding="utf-8"))
         card_file = folder / "lora_studio.json"
@@ -79,12 +115,12 @@ def _checked(ref: str, folder: Path) -> dict[str, Any]:
             given=ref,
             why=str(error),
         ) from error
-    kind = index.get("_class_name", "")
-    missing = [name for name in _COMPONENTS if not (folder / name).is_dir()]
-    if kind != "StableDiffusionPipeline" or missing:
-        what = f"lacks the folder {missing[0]}" if missing and kind == "StableDiffusionPipeline" else f"is a {kind}"
+    kind = str(index.get("_class_name", ""))
+    missing = [name for name in _PIPELINES.get(kind, ()) if not (folder / name).is_dir()]
+    if kind not in _PIPELINES or missing:
+        what = f"lacks the folder {missing[0]}" if missing else f"is a {kind}"
         raise BaseUnavailable(
-            f"The base {ref!r} {what}; the Stable Diffusion 1.x and 2.x architecture is read here; choose such a base.",
+            f"The base {ref!r} {what}; Stable Diffusion 1.x, 2.x and XL are read here; choose such a base.",
             code="base_architecture",
             given=ref,
             what=what,

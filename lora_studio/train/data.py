@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,8 @@ from lora_studio.dataset.buckets import Bucket, assign, fit
 from lora_studio.dataset.captions import variant
 from lora_studio.dataset.examples import Example
 from lora_studio.pipeline.base import SharedBase
-from lora_studio.pipeline.calls import Report, Turn
+from lora_studio.pipeline.calls import ModelCall, Report, Turn
+from lora_studio.pipeline.conditioning import TextCondition, pooled_batch
 from lora_studio.train.noise import seed_of
 from lora_studio.train.state import Cache
 from lora_studio.types import TrainConfig
@@ -33,8 +34,8 @@ _VARIANTS_IN_ALL = 512
 _VARIANTS_EACH = 16
 _TEXTS_AT_ONCE = 32
 
-Text = tuple[Tensor, bool]
-"""A caption's embeddings (length, width), and False where it was left out."""
+Text = tuple[TextCondition, bool]
+"""A caption as the base reads it, on the CPU, and False where it was left out."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,26 +46,49 @@ class Batch:
         latents: (B, C, h, w) float32.
         embeddings: (B, length, width).
         captioned: (B,) bool, False where the caption was left out.
-        size: (height, width) in pixels.
+        pooled: (B, pooled width) or None, for families that want it.
+        framing: (B, 4), of what picture each is a part; see `ModelCall`.
     """
 
     latents: Tensor
     embeddings: Tensor
     captioned: Tensor
-    size: tuple[int, int]
+    pooled: Tensor | None
+    framing: Tensor
+
+    def call(self, noisy: Tensor, timesteps: Tensor, rows: Tensor | None = None) -> ModelCall:
+        """The call of the UNet for `noisy` latents (B, C, h, w) at `timesteps` (B,); `rows` (B,) bool picks some."""
+        some = torch.ones(len(noisy), dtype=torch.bool) if rows is None else rows
+        return ModelCall(
+            latents=noisy[some],
+            timesteps=timesteps[some],
+            embeddings=self.embeddings[some],
+            mask=None,
+            mixes=((),) * int(some.sum()),
+            pooled=None if self.pooled is None else self.pooled[some],
+            framing=self.framing[some],
+        )
 
 
 class TrainingData:
     """Encoded examples and the order in which they are used, a function of (seed, step)."""
 
     def __init__(
-        self, config: TrainConfig, latents: list[Tensor], texts: list[list[Text]], buckets: list[Bucket]
+        self,
+        config: TrainConfig,
+        latents: list[Tensor],
+        texts: list[list[Text]],
+        buckets: list[Bucket],
+        sizes: Sequence[tuple[int, int]],
     ) -> None:
-        """Latents per picture: (1 or 2, C, h, w), the second its mirror image; texts per picture: its variants."""
+        """Latents per picture: (1 or 2, C, h, w), the second its mirror image; texts per picture: its variants.
+
+        `sizes` are (width, height) of the whole pictures, in pixels.
+        """
         self._config = config
         self._latents = latents
         self._texts = texts
-        self._buckets = buckets
+        self._framing = torch.tensor([_framing(size, bucket) for size, bucket in zip(sizes, buckets, strict=True)])
         self._plan: Plan = plan([(b.width, b.height) for b in buckets], config.batch_size, config.seed)
 
     def batch(self, step: int) -> Batch:
@@ -73,13 +97,24 @@ class TrainingData:
         items = self._plan.batch(step)
         latents = torch.stack([self._latents[i][rng.randrange(len(self._latents[i]))] for i in items])
         texts = [self._texts[i][rng.randrange(len(self._texts[i]))] for i in items]
-        bucket = self._buckets[items[0]]
         return Batch(
             latents,
-            torch.stack([embeddings for embeddings, _ in texts]),
+            torch.stack([condition.embeddings for condition, _ in texts]),
             torch.tensor([captioned for _, captioned in texts]),
-            (bucket.height, bucket.width),
+            pooled_batch([condition for condition, _ in texts]),
+            self._framing[items],
         )
+
+
+def _framing(size: tuple[int, int], bucket: Bucket) -> tuple[int, int, int, int]:
+    """Height and width of a picture before it was cut, and how much `fit` cuts off at its top and left.
+
+    The cut is counted in pixels of the bucket, the whole in its own, as Stable Diffusion XL was trained (Podell et al.
+    2023, arXiv 2307.01952, section 2.2); a mirror image has the same, because `fit` cuts off evenly.
+    """
+    scale = max(bucket.width / size[0], bucket.height / size[1])
+    left, top = (size[0] * scale - bucket.width) / 2, (size[1] * scale - bucket.height) / 2
+    return size[1], size[0], round(top), round(left)
 
 
 def prepare(
@@ -101,7 +136,7 @@ def prepare(
         yield Report("progress", {"phase": "encode", "step": number, "steps": len(examples)})
         latents.append((yield from _latents(base, example, bucket, config.flip, cache)))
     texts = yield from _texts(base, examples, config)
-    return TrainingData(config, latents, texts, buckets)
+    return TrainingData(config, latents, texts, buckets, sizes)
 
 
 def _latents(
@@ -134,13 +169,18 @@ def _texts(base: SharedBase, examples: Sequence[Example], config: TrainConfig) -
         for index, example in enumerate(examples)
     ]
     distinct = sorted({text for own in variants for text in own})
-    encoded: dict[str, Tensor] = {}
+    encoded: dict[str, TextCondition] = {}
     for start in range(0, len(distinct), _TEXTS_AT_ONCE):
         part = distinct[start : start + _TEXTS_AT_ONCE]
         conditions = base.family.encode_text(part, [()] * len(part))
-        encoded |= {text: condition.embeddings.cpu() for text, condition in zip(part, conditions, strict=True)}
+        encoded |= {text: _on_cpu(condition) for text, condition in zip(part, conditions, strict=True)}
         yield Turn()
     return [[(encoded[text], text != "") for text in own] for own in variants]
+
+
+def _on_cpu(condition: TextCondition) -> TextCondition:
+    pooled = None if condition.pooled is None else condition.pooled.cpu()
+    return replace(condition, embeddings=condition.embeddings.cpu(), pooled=pooled)
 
 
 def _variant(caption: str, config: TrainConfig, index: int, number: int, each: int) -> str:

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from diffusers import StableDiffusionPipeline
 from safetensors.torch import load, save
 from torch import Tensor
 
@@ -24,6 +23,7 @@ from lora_studio.dataset.examples import Example
 from lora_studio.errors import TrainingDiverged
 from lora_studio.pipeline.base import SharedBase
 from lora_studio.pipeline.calls import ModelCall
+from lora_studio.pipeline.conditioning import pooled_batch
 from lora_studio.train.noise import seed_of
 from lora_studio.types import TrainConfig
 
@@ -39,9 +39,10 @@ class RunFacts:
     final_loss: float
 
 
-def to_file(adapter: CanonicalAdapter, config: TrainConfig, metadata: dict[str, str]) -> bytes:
-    """The adapter as a safetensors file in kohya's layout."""
-    data: bytes = save(to_kohya(adapter, alpha=config.alpha, dtype=FILE_DTYPE), metadata=metadata)
+def to_file(base: SharedBase, adapter: CanonicalAdapter, config: TrainConfig, metadata: dict[str, str]) -> bytes:
+    """The adapter as a safetensors file in kohya's layout, its layers named as for this kind of base."""
+    tensors = to_kohya(adapter, alpha=config.alpha, dtype=FILE_DTYPE, names=base.family.kohya_name)
+    data: bytes = save(tensors, metadata=metadata)
     return data
 
 
@@ -56,7 +57,7 @@ def metadata_of(base: SharedBase, config: TrainConfig, examples: Sequence[Exampl
         "ss_network_dim": str(config.rank),
         "ss_network_alpha": f"{alpha:g}",
         "ss_network_args": json.dumps(convolutions if config.layers in ("all", "without cross-attention") else {}),
-        "ss_base_model_version": _base_version(base),
+        "ss_base_model_version": base.family.base_version,
         "ss_sd_model_name": base.info.title,
         "ss_sd_model_hash": base.info.unet_file_sha256[:10],
         "ss_new_sd_model_hash": base.info.unet_file_sha256,
@@ -100,10 +101,6 @@ def metadata_of(base: SharedBase, config: TrainConfig, examples: Sequence[Exampl
     return found
 
 
-def _base_version(base: SharedBase) -> str:
-    return {"sd1": "sd_v1", "sd2": "sd_v2"}.get(base.info.family, base.family.architecture)
-
-
 def check_change(adapter: CanonicalAdapter) -> None:
     """Raise `TrainingDiverged` when the adapter holds something that is no number, or does nothing."""
     for key, change in adapter.layers.items():
@@ -126,7 +123,7 @@ def check_readers(base: SharedBase, data: bytes, adapter: CanonicalAdapter) -> f
     Returns:
         The largest difference of a prediction, relative to the prediction's own largest value.
     """
-    state, alphas = StableDiffusionPipeline.lora_state_dict(load(data))
+    state, alphas = base.family.lora_state_dict(load(data))
     tree = base.training_tree().eval()
     # peft draws first weights before it loads the file's: other jobs' draws must not notice.
     with torch.random.fork_rng(devices=[]):
@@ -135,11 +132,16 @@ def check_readers(base: SharedBase, data: bytes, adapter: CanonicalAdapter) -> f
     size = (base.info.defaults.height, base.info.defaults.width)
     generator = torch.Generator().manual_seed(seed_of(0, "check readers"))
     latents = torch.randn(1, base.latent_channels, size[0] // factor, size[1] // factor, generator=generator)
-    text = base.family.encode_text([""], [()])[0]
-    timesteps = torch.tensor([500])
-    ours = base.predict(ModelCall(latents, timesteps, text.embeddings[None], None, (((adapter, 1.0),),)))
-    arguments = base.family.unet_arguments(text.embeddings[None].to(base.unet.device, base.unet.dtype), None, size)
-    device, dtype = base.unet.device, base.unet.dtype
+    text = base.family.encode_text(["a"], [()])[0]
+    call = ModelCall(
+        latents,
+        torch.tensor([500]),
+        text.embeddings[None],
+        None,
+        (((adapter, 1.0),),),
+        pooled=pooled_batch([text]),
+    )
+    ours = base.predict(call)
     with base.precision.inference():
-        theirs: Tensor = tree(latents.to(device, dtype), timesteps.to(device), **arguments, return_dict=False)[0]
+        theirs: Tensor = tree(**base.unet_arguments(call), return_dict=False)[0]
     return float((ours - theirs.float()).abs().max() / ours.abs().max())

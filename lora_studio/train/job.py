@@ -23,7 +23,7 @@ from lora_studio.adapters.canonical import CanonicalAdapter
 from lora_studio.dataset.examples import Example
 from lora_studio.errors import DatasetError, InvalidInput, TrainingDiverged
 from lora_studio.pipeline.base import SharedBase
-from lora_studio.pipeline.calls import Blob, LiveAdapter, ModelCall, NeedPreview, Report, Turn
+from lora_studio.pipeline.calls import Blob, LiveAdapter, NeedPreview, Report, Turn
 from lora_studio.prompt.language import escape
 from lora_studio.train.data import Batch, TrainingData, prepare
 from lora_studio.train.export import FILE_DTYPE, RunFacts, check_change, check_readers, metadata_of, to_file
@@ -166,7 +166,7 @@ class _Run:
         tail = self._losses[-max(1, math.ceil(len(self._losses) / 10)) :]
         facts = RunFacts(self.step, self._started, sum(tail) / len(tail))
         metadata = metadata_of(self._base, self._config, self._examples, facts)
-        file = to_file(live, self._config, metadata)
+        file = to_file(self._base, live, self._config, metadata)
         yield Report("progress", {"phase": "export", "step": 1, "steps": 3})
         yield from self._prove(file, live)
         cover = yield from self._last_preview(file, live, admit)
@@ -189,7 +189,7 @@ class _Run:
         noisy = self._schedule.noisy(batch.latents, draw)
         target, weights = yield from self._wanted(batch, draw, noisy)
         self._student.weigh(adapter_weight(config.seed, self.step, config.least_weight, config.most_weight))
-        prediction = self._student.predict(noisy, draw.timesteps, batch.embeddings, batch.size)
+        prediction = self._student.predict(batch.call(noisy, draw.timesteps))
         losses = (prediction - target.to(prediction.device)).pow(2).mean(dim=(1, 2, 3)) * weights.to(prediction.device)
         if not bool(torch.isfinite(losses).all()):
             raise TrainingDiverged(
@@ -219,8 +219,7 @@ class _Run:
         weights = self._schedule.weights(draw.timesteps, config.min_snr_gamma, config.snr_floor)
         kept = ~batch.captioned
         if config.keep_unprompted and bool(kept.any()):
-            rows = ((),) * int(kept.sum())
-            own = yield ModelCall(noisy[kept], draw.timesteps[kept], batch.embeddings[kept], None, rows)
+            own = yield batch.call(noisy, draw.timesteps, kept)
             target = target.clone()
             target[kept] = own.to(target)
             weights[kept] = 1.0  # min-SNR would make those of much noise the lightest of all

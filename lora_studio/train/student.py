@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from lora_studio.adapters.canonical import CanonicalAdapter, LowRank
 from lora_studio.errors import InvalidInput
 from lora_studio.pipeline.base import SharedBase
+from lora_studio.pipeline.calls import ModelCall
 from lora_studio.train.noise import seed_of
 from lora_studio.types import TrainConfig
 
@@ -91,12 +92,13 @@ class Student:
         for _, layer in self.layers:
             layer.scaling[_ADAPTER] = self.scale * weight
 
-    def predict(self, latents: Tensor, timesteps: Tensor, embeddings: Tensor, size: tuple[int, int]) -> Tensor:
-        """The training tree's prediction (B, C, h, w) float32, with gradients where they are switched on."""
-        device, dtype = self._base.precision.device, self._base.unet.dtype
-        arguments = self._base.family.unet_arguments(embeddings.to(device, dtype), None, size)
+    def predict(self, call: ModelCall) -> Tensor:
+        """The training tree's prediction (B, C, h, w) float32, with gradients where they are switched on.
+
+        The adapter in training is in the tree; mixes of the call do nothing here.
+        """
         with self._base.precision.training():
-            out: Tensor = self.tree(latents.to(device, dtype), timesteps.to(device), **arguments, return_dict=False)[0]
+            out: Tensor = self.tree(**self._base.unet_arguments(call), return_dict=False)[0]
         return out.float()
 
     def step(self, losses: Tensor, rate: float) -> float:

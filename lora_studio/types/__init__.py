@@ -9,6 +9,7 @@ from lora_studio.types.fields import FieldSpec, describe, from_json, to_json
 from lora_studio.types.generate import EMPHASES, SAMPLERS, AdapterWeight, EmbeddingUse, GenerateRequest, parse_sampler
 from lora_studio.types.jobs import (
     NO_BASE,
+    BaseChoice,
     BaseDefaults,
     BaseInfo,
     DeviceInfo,
@@ -44,6 +45,7 @@ __all__ = [
     "SAMPLERS",
     "AdapterEntry",
     "AdapterWeight",
+    "BaseChoice",
     "BaseDefaults",
     "BaseInfo",
     "Cell",

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from lora_studio.errors import InvalidInput
+from lora_studio.types.fields import check, spec
+
 JobKind = Literal["generate", "train", "load_base", "import_adapter", "import_embedding", "workbench"]
 """generate: payload is a `GenerateRequest` (+ optional "notebook", "cell").
 train: payload is {"config": TrainConfig} or {"resume": run's job id}.
-load_base: payload is {"base": embedded | folder | hub id}.
+load_base: payload is a `BaseChoice` as JSON, {"base": embedded | folder | file | hub id} at least.
 import_adapter: payload is {"file": sha256 in the store, "name": what to call it}; it may be an embedding too.
 import_embedding: payload is the same.
 workbench: see `lora_studio.types.workbench`; it needs no base unless its files do."""
@@ -113,6 +116,37 @@ class BaseDefaults:
     preview_prompts: tuple[str, ...] = ()
 
 
+PREDICTION_TYPES = ("auto", "epsilon", "v_prediction")
+SWITCH = ("auto", "on", "off")
+
+
+@dataclass(frozen=True)
+class BaseChoice:
+    """Which base, and how it is read where its files do not say or say it wrong."""
+
+    base: str
+    """embedded, a folder in diffusers' layout, a .safetensors file, or a Hugging Face id."""
+    prediction_type: str = spec(
+        "auto",
+        doc="What the base was trained to predict; auto finds out where its files tell it.",
+        choices=PREDICTION_TYPES,
+    )
+    zero_terminal_snr: str = spec(
+        "auto",
+        doc="Whether its noise schedule ends in pure noise (zero terminal SNR); auto goes by its files.",
+        choices=SWITCH,
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+        if not self.base.strip():
+            raise InvalidInput(
+                "The base was given as ''; give 'embedded', a folder, a .safetensors file, or a Hugging Face id.",
+                code="base_empty",
+                given="",
+            )
+
+
 @dataclass(frozen=True)
 class BaseInfo:
     """The loaded base. `ref` is what it was loaded by; `sha256` is over its weights, in whatever files they lie."""
@@ -135,6 +169,10 @@ class BaseInfo:
     """Width of the vectors of each text encoder, {"clip_l": 768}: what an embedding must have to act here."""
     small: bool = False
     """True for the embedded base: the app then says what it can learn from and what to use for real work."""
+    zero_terminal_snr: bool = False
+    """True where the noise schedule ends in pure noise."""
+    remarks: tuple[dict[str, Any], ...] = ()
+    """What was found out, chosen or assumed when it was loaded: {"code", "message", "values"}, as warnings are told."""
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel
+from diffusers import AutoencoderKL, DDIMScheduler, EulerDiscreteScheduler, UNet2DConditionModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from lora_studio.adapters.canonical import CanonicalAdapter, LowRank
 from lora_studio.adapters.kohya import to_kohya
@@ -75,6 +75,79 @@ def write_tiny_base(
         module.save_pretrained(folder / name)
     shutil.copytree(ASSETS / "base" / "tokenizer", folder / "tokenizer", dirs_exist_ok=True)
     shutil.copy(ASSETS / "base" / "model_index.json", folder / "model_index.json")
+    return folder
+
+
+def write_tiny_xl(folder: Path, prediction_type: str = "epsilon", zero_snr: bool = False, zeros: bool = True) -> Path:
+    """A Stable-Diffusion-XL-architecture base of some 0.5 million random parameters; pictures of 32x32, f = 2."""
+    torch.manual_seed(0)
+    unet = UNet2DConditionModel(
+        sample_size=16,
+        in_channels=4,
+        out_channels=4,
+        layers_per_block=1,
+        block_out_channels=(32, 64),
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        transformer_layers_per_block=(1, 2),
+        attention_head_dim=(2, 4),
+        use_linear_projection=True,
+        cross_attention_dim=32 + 48,
+        norm_num_groups=8,
+        addition_embed_type="text_time",
+        addition_time_embed_dim=8,
+        projection_class_embeddings_input_dim=40 + 6 * 8,
+    )
+    vae = AutoencoderKL(
+        block_out_channels=(16, 32),
+        latent_channels=4,
+        norm_num_groups=8,
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        sample_size=32,
+        scaling_factor=0.13025,
+        force_upcast=True,
+        mid_block_add_attention=False,
+    )
+    shared = {"vocab_size": 1290, "bos_token_id": 1288, "eos_token_id": 1289, "pad_token_id": 1289}
+    small = CLIPTextConfig(
+        **shared, hidden_size=32, intermediate_size=64, num_hidden_layers=3, num_attention_heads=4, projection_dim=32
+    )
+    large = CLIPTextConfig(
+        **shared,
+        hidden_size=48,
+        intermediate_size=64,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        projection_dim=40,
+        hidden_act="gelu",
+    )
+    texts = {"text_encoder": CLIPTextModel(small), "text_encoder_2": CLIPTextModelWithProjection(large)}
+    scheduler = EulerDiscreteScheduler(
+        beta_schedule="scaled_linear",
+        beta_start=0.00085,
+        beta_end=0.012,
+        prediction_type=prediction_type,
+        rescale_betas_zero_snr=zero_snr,
+        timestep_spacing="trailing" if zero_snr else "leading",
+        steps_offset=1,
+    )
+    for name, module in ({"unet": unet, "vae": vae, "scheduler": scheduler} | texts).items():
+        module.save_pretrained(folder / name)
+    for name, pad in (("tokenizer", "<|endoftext|>"), ("tokenizer_2", "!")):
+        CLIPTokenizer.from_pretrained(ASSETS / "base" / "tokenizer", pad_token=pad).save_pretrained(folder / name)
+    index = {
+        "_class_name": "StableDiffusionXLPipeline",
+        "force_zeros_for_empty_prompt": zeros,
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "vae": ["diffusers", "AutoencoderKL"],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "text_encoder_2": ["transformers", "CLIPTextModelWithProjection"],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "tokenizer_2": ["transformers", "CLIPTokenizer"],
+        "scheduler": ["diffusers", "EulerDiscreteScheduler"],
+    }
+    (folder / "model_index.json").write_text(json.dumps(index))
     return folder
 
 

@@ -124,6 +124,13 @@ def kohya_name(layer: str, numbered: bool = False) -> str:
     return prefixes.get(component, f"lora_{component}_") + path.replace(".", "_")
 
 
+def sdxl_name(layer: str, ldm: LdmNames) -> str:
+    """kohya's module name of a layer of Stable Diffusion XL: the UNet's by its original name, as `ldm` has it."""
+    component, path = layer.split(".", 1)
+    original = ldm.of(path) if component == UNET else None
+    return kohya_name(f"{component}.{original or path}", numbered=True)
+
+
 def layer_names(layers: Iterable[str]) -> Mapping[str, str]:
     """kohya's module names of a base's layers, mapped back to the layer keys."""
     keys = list(layers)

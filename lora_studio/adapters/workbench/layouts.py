@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from lora_studio.adapters.canonical import Decomposed, Dense, LayerChange, LowRank
-from lora_studio.adapters.formats.dialects import TEXT, TEXT_2, UNET, kohya_name
+from lora_studio.adapters.formats.dialects import TEXT, TEXT_2, kohya_name, sdxl_name
 from lora_studio.adapters.formats.ldm import LdmNames
 from lora_studio.adapters.workbench.plain import kind_of
 from lora_studio.errors import InvalidInput
@@ -139,14 +139,12 @@ def _magnitude(change: Decomposed) -> Tensor:
 
 def _kohya_names(layers: Iterable[str], sdxl: bool) -> dict[str, str]:
     """kohya's module name of each layer; SDXL's UNet by its original names."""
-    ldm = LdmNames(_SDXL_SHAPE) if sdxl else None
+    ldm = LdmNames(_SDXL_SHAPE)
     names = {}
     for layer in layers:
-        component, _, path = layer.partition(".")
-        if path.startswith("text_model_"):  # as a file spelled it whose base is not known
-            path = f"text_model.{path.removeprefix('text_model_')}"
-        original = ldm.of(path) if ldm is not None and component == UNET else None
-        names[layer] = kohya_name(f"{component}.{original or path}", sdxl)
+        # `text_model_`: as a file spelled it whose base is not known
+        known = layer.replace(".text_model_", ".text_model.", 1)
+        names[layer] = sdxl_name(known, ldm) if sdxl else kohya_name(known)
     return names
 
 

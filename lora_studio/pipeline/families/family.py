@@ -6,13 +6,14 @@ above it asks which kind it is.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from typing import Protocol
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 from lora_studio.adapters.embedding import TextEmbedding
-from lora_studio.pipeline.calls import Mix, Turn
+from lora_studio.pipeline.calls import Mix, ModelCall, Turn
 from lora_studio.pipeline.conditioning import TextCondition, WantedText
 from lora_studio.types import BaseDefaults
 
@@ -21,9 +22,11 @@ class Family(Protocol):
     """A kind of base."""
 
     name: str
-    """Short name: sd1, sd2, or the embedded base's own."""
+    """Short name: sd1, sd2, sdxl, or the embedded base's own."""
     architecture: str
     """`modelspec.architecture` without `/lora`."""
+    base_version: str
+    """kohya's `ss_base_model_version`."""
     bucket_step: int
     """Sides of training buckets are multiples of this: autoencoder's factor times the UNet's down factor."""
     size_step: int
@@ -34,8 +37,15 @@ class Family(Protocol):
     def text_layers(self) -> int:
         """Layers of the text encoder: the largest clip skip."""
 
+    @property
+    def text_widths(self) -> dict[str, int]:
+        """Width of the token vectors of each text encoder, as embeddings must have them."""
+
     def encode_text(self, texts: Sequence[str], mixes: Sequence[Mix]) -> list[TextCondition]:
-        """Conditions of plain captions, each under its own mix of adapters; no language is read in them."""
+        """Conditions of plain captions, each under its own mix of adapters; no language is read in them.
+
+        An empty caption is what the base knows as no words, the same as an empty negative prompt.
+        """
 
     def encode(self, texts: Sequence[WantedText]) -> Generator[Turn, None, list[TextCondition]]:
         """Conditions of prompts' texts, in order; one model call per turn, nothing encoded twice."""
@@ -43,5 +53,11 @@ class Family(Protocol):
     def check_embedding(self, embedding: TextEmbedding) -> None:
         """Raise `InvalidInput` where its vectors do not fit this base."""
 
-    def unet_arguments(self, embeddings: Tensor, mask: Tensor | None, size: tuple[int, int]) -> dict[str, Tensor]:
-        """Arguments of the UNet beside latents and timesteps; `size` is (height, width) in pixels."""
+    def unet_arguments(self, call: ModelCall, device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
+        """Arguments of the UNet beside latents and timesteps, on `device`, floating-point numbers in `dtype`."""
+
+    def kohya_name(self, layer: str) -> str:
+        """What kohya's tools call a layer of this base, given its key (`unet.<module path>`)."""
+
+    def lora_state_dict(self, tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
+        """A LoRA file's tensors as diffusers' own loader of this kind of base reads them: state dict and alphas."""

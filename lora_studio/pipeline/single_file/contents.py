@@ -1,0 +1,87 @@
+"""What lies in a checkpoint file, from its header alone: names, shapes and numbers of its tensors, and its metadata.
+
+Nothing of the weights is read, so a wrong file is answered in milliseconds whatever its size. It does not know which
+kind of base it is; `kinds` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from lora_studio.adapters import header
+from lora_studio.errors import BaseUnavailable
+
+_DIMENSIONS = 8
+"""Video models have tensors of five; they are told by their name, not called damaged."""
+_SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1}
+
+
+@dataclass(frozen=True)
+class Contents:
+    """The header of a checkpoint.
+
+    Attributes:
+        ref: how the file was asked for.
+        path: of the file.
+        shapes: tensor name to shape.
+        numbers: tensor name to its number format, such as F16.
+        metadata: what the file says of itself.
+    """
+
+    ref: str
+    path: Path
+    shapes: Mapping[str, tuple[int, ...]]
+    numbers: Mapping[str, str]
+    metadata: Mapping[str, str]
+
+    def under(self, prefix: str) -> dict[str, tuple[int, ...]]:
+        """Name behind `prefix` to shape, of the tensors below it."""
+        return {name[len(prefix) :]: shape for name, shape in self.shapes.items() if name.startswith(prefix)}
+
+    def has(self, prefix: str) -> bool:
+        """True when a tensor's name begins so."""
+        return any(name.startswith(prefix) for name in self.shapes)
+
+    def require(self, names: Iterator[str]) -> None:
+        """Raise `BaseUnavailable` where one of these tensors holds no floating-point numbers."""
+        for name in names:
+            if self.numbers[name] not in _SIZES:
+                raise damaged(self.ref, f"{name[:80]!r} holds {self.numbers[name]}, not floating-point numbers")
+
+
+def read_contents(ref: str, path: Path) -> Contents:
+    """The contents of the file at `path`.
+
+    Raises:
+        BaseUnavailable: it is no safetensors file, or it is damaged or cut off.
+    """
+    size = path.stat().st_size
+    try:
+        with path.open("rb") as file:
+            named = header.read(file, size, _DIMENSIONS)
+            begin = file.tell()
+    except header.HeaderDamagedError as error:
+        raise damaged(ref, str(error)) from None
+    metadata = named.pop("__metadata__", {})
+    ends = [entry.get("data_offsets", [0, 0]) for entry in named.values()]
+    if not all(isinstance(end, list) and len(end) == 2 and all(isinstance(n, int) for n in end) for end in ends):
+        raise damaged(ref, "a tensor in its header has no place")
+    missing = begin + max((end[1] for end in ends), default=0) - size
+    if missing > 0:
+        raise damaged(ref, f"it is cut off, {missing} bytes are missing")
+    if not all(all(isinstance(side, int) and side >= 0 for side in entry["shape"]) for entry in named.values()):
+        raise damaged(ref, "a tensor in its header has no shape")
+    shapes = {name: tuple(entry["shape"]) for name, entry in named.items()}
+    return Contents(ref, path, shapes, {name: str(entry.get("dtype")) for name, entry in named.items()}, metadata)
+
+
+def damaged(ref: str, why: str) -> BaseUnavailable:
+    """The sentence for a file that cannot be read to its end."""
+    return BaseUnavailable(
+        f"The base {ref!r} cannot be loaded: {why}; fetch it again or choose another base.",
+        code="base_damaged",
+        given=ref,
+        why=why,
+    )
