@@ -16,9 +16,10 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from lora_studio.adapters import header, kohya
+from lora_studio.adapters import kohya
 from lora_studio.adapters.canonical import CanonicalAdapter, LayerChange, LayerShape, LowRank
 from lora_studio.errors import AdapterRefused
+from lora_studio.headers import header
 
 LARGEST_VALUE = 1e4
 """A factor beyond this is damage: trained ones stay below about 10."""
