@@ -12,8 +12,10 @@ import time
 from lora_studio.adapters import admit
 from lora_studio.adapters.door import read_header
 from lora_studio.adapters.embedding import admitting, is_embedding
+from lora_studio.engine.adapter_cache import remember
 from lora_studio.engine.jobs import Tools
 from lora_studio.errors import NotFound
+from lora_studio.headers.adapter import examine
 from lora_studio.pipeline import JobGenerator, Report
 from lora_studio.pipeline.calls import Turn
 from lora_studio.store import Workspace
@@ -27,13 +29,12 @@ def open_import_adapter(spec: JobSpec, tools: Tools) -> JobGenerator:
     path = workspace.files.path(sha256)
     name = str(spec.payload.get("name") or "").strip()
     named = read_header(path, name or path.name)
-    named.pop("__metadata__", None)
-    if is_embedding(named):
+    told = examine(named)
+    if is_embedding({key: entry for key, entry in named.items() if key != "__metadata__"}):
         return (yield from open_import_embedding(spec, tools))
     adapter, report = admit(path, sha256, tools.base.layers, tools.base.info.sha256, label=name)
     yield Report("progress", {"phase": "load", "step": 1, "steps": 1})
     meta = adapter.metadata
-    words = meta.get("modelspec.trigger_phrase", "")
     entry = workspace.adapters.add(
         AdapterEntry(
             sha256=sha256,
@@ -44,10 +45,13 @@ def open_import_adapter(spec: JobSpec, tools: Tools) -> JobGenerator:
             base_sha256=meta.get("lora_studio_base_sha256", ""),
             family=tools.base.info.family,
             rank=report.rank,
-            trigger_words=tuple(word.strip() for word in words.split(",") if word.strip()),
+            trigger_words=told.words,
             metadata=dict(meta),
+            stem=name,
+            report=told.as_report(),
         )
     )
+    remember(workspace, sha256, report, tools.base.info)
     return {"adapter": entry.sha256, "name": entry.name, "warnings": to_json(report.warnings)}
 
 

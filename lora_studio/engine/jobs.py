@@ -21,6 +21,7 @@ from lora_studio.engine.adapter_cache import AdapterCache
 from lora_studio.engine.completion import requests_of
 from lora_studio.engine.embedding_cache import EmbeddingCache
 from lora_studio.engine.folder_cache import FolderCache
+from lora_studio.engine.sources import NOTHING, Policy, read_source
 from lora_studio.errors import InvalidInput, NotAllowed
 from lora_studio.generate import Picture, generate
 from lora_studio.generate.job import check_fits
@@ -57,7 +58,7 @@ def examples_of(workspace: Workspace, config: TrainConfig, owner: str) -> list[E
     return examples_for(manifest.items, config.trigger, workspace.files.path)
 
 
-def check(spec: JobSpec, workspace: Workspace, base: SharedBase | None) -> None:
+def check(spec: JobSpec, workspace: Workspace, base: SharedBase | None, downloads: Policy = NOTHING) -> None:
     """Raise one sentence for a payload that could not be done; `base` None when another is about to be loaded."""
     if spec.kind == "generate":
         for request in requests_of(spec.payload):
@@ -78,6 +79,8 @@ def check(spec: JobSpec, workspace: Workspace, base: SharedBase | None) -> None:
         )
     elif spec.kind in ("import_adapter", "import_embedding"):
         workspace.files.path(str(spec.payload.get("file", "")))
+    elif spec.kind == "download_adapter":
+        read_source(str(spec.payload.get("source", "")), downloads)
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,8 @@ class Tools:
     adapters: AdapterCache
     embeddings: EmbeddingCache
     latents: FolderCache
+    downloads: Policy = NOTHING
+    """From where files may be fetched."""
 
 
 def open_generate(spec: JobSpec, tools: Tools) -> JobGenerator:

@@ -41,7 +41,7 @@ class Adapters:
         self._files = files
 
     def add(self, entry: AdapterEntry) -> AdapterEntry:
-        """Enter an adapter whose file is in the store already.
+        """Enter an adapter whose file is in the store already, or lies in a folder that was read.
 
         The same file of the same owner (or a sample, or one of a folder) is the entry that is there, or comes back
         under the new name where it was deleted; a taken name gets " 2", " 3" ...
@@ -54,11 +54,13 @@ class Adapters:
             if found is None:
                 found = self.insert(connection, entry, kept=True)
             else:
-                values: dict[str, Any] = {} if found.kept else {"kept": True, "changed": time.time()}
+                uploaded = not found.kept and self._files.has(entry.sha256)
+                values: dict[str, Any] = {"kept": True, "changed": time.time()} if uploaded else {}
                 if found.deleted is not None:
                     values |= _revived(connection, found, checked_name(entry.name, "name of the LoRA"))
                 _change(connection, found.number, values)
-            self._references.add(connection, "adapter", _holder(found), found.owner, [entry.sha256])
+            if connection.scalar(select(adapter.c.kept).where(adapter.c.number == found.number)):
+                self._references.add(connection, "adapter", _holder(found), found.owner, [entry.sha256])
             added = _read(connection, found.number)
         self.short_hash(added.sha256)  # once now, so that a search by hash finds it computed
         return added

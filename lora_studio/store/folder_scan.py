@@ -26,7 +26,7 @@ from lora_studio.headers.adapter import AdapterHeader, examine
 from lora_studio.store.files import shrink
 from lora_studio.store.folder_state import FolderState, Rooms, ScanState
 from lora_studio.store.folder_walk import Found, walk
-from lora_studio.store.side_files import MAX_PICTURE, MAX_SIDE, SideFacts, read_sides, warning
+from lora_studio.store.side_files import MAX_PICTURE, MAX_SIDE, SideFacts, read_sides, remark
 from lora_studio.store.tables import adapter, folder_file
 from lora_studio.store.words import MAX_NAME, displayable
 from lora_studio.types import LOCAL, AdapterEntry
@@ -238,7 +238,7 @@ class Scan:
             return facts, None
         cover = picture_cover(self._rooms, folder / name)
         if cover is None:
-            return replace(facts, warnings=(*facts.warnings, warning("side_picture", name))), None
+            return replace(facts, warnings=(*facts.warnings, remark("side_picture", name))), None
         return facts, cover
 
 

@@ -73,7 +73,7 @@ def too_large(folder: Path) -> StudioError:
     return StudioError(
         f"The folder {str(folder)!r} holds more than {MOST_FILES} LoRA files; the first {MOST_FILES} are listed; give "
         "smaller folders.",
-        code="folder_too_large",
+        code="library_folder_too_large",
         given=str(folder),
         allowed=str(MOST_FILES),
     )
@@ -83,13 +83,13 @@ def _unreadable(folder: Path, error: OSError) -> NotFound:
     if isinstance(error, FileNotFoundError):
         return NotFound(
             f"The folder {str(folder)!r} is not there; its LoRAs come back when it is.",
-            code="folder_missing",
+            code="library_folder_missing",
             given=str(folder),
         )
     reason = os.strerror(error.errno) if error.errno else str(error)
     return NotFound(
         f"The folder {str(folder)!r} cannot be read ({reason}); check that it is a folder that may be read.",
-        code="folder_unreadable",
+        code="library_folder_unreadable",
         given=str(folder),
         reason=reason,
     )

@@ -102,7 +102,7 @@ class Folders:
 def _apart(roots: Sequence[Path]) -> tuple[Path, ...]:
     """The folders without those that lie within another one, in their order."""
     real = {root: os.path.realpath(root) for root in dict.fromkeys(roots)}
-    kept = []
+    kept: list[Path] = []
     for root, path in real.items():
         others = [other for one, other in real.items() if one is not root]
         within = any(path != other and path.startswith(other.rstrip(os.sep) + os.sep) for other in others)

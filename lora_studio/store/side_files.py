@@ -38,6 +38,11 @@ PICTURES = tuple(f"{middle}{end}" for middle in (".preview", "") for end in (".p
 """Endings of pictures, the preferred one first."""
 ENDINGS = (INFO, PLAIN, *PICTURES)
 
+_SAID = (
+    ("side_damaged", "The file {file} beside it is damaged and was not read."),
+    ("side_too_large", "The file {file} beside it is too large and was not read."),
+    ("side_picture", "The picture {file} beside it cannot be shown."),
+)
 _HEAVIEST = 10.0
 _BREAKS = ("br", "p", "div", "li", "tr", "h1", "h2", "h3", "h4", "ul", "ol")
 
@@ -119,14 +124,9 @@ def read_sides(plain: tuple[str, bytes | None] | None, info: tuple[str, bytes | 
     )
 
 
-def warning(code: str, file: str) -> dict[str, Any]:
+def remark(code: str, file: str) -> dict[str, Any]:
     """A remark about a file beside a LoRA: side_damaged, side_too_large or side_picture."""
-    messages = {
-        "side_damaged": f"The file {file!r} beside it is damaged and was not read.",
-        "side_too_large": f"The file {file!r} beside it is too large and was not read.",
-        "side_picture": f"The picture {file!r} beside it cannot be shown.",
-    }
-    return {"code": code, "message": messages[code], "values": {"file": file}}
+    return {"code": code, "message": dict(_SAID)[code].replace("{file}", file), "values": {"file": file}}
 
 
 def plain_text(html: str) -> str:
@@ -169,14 +169,14 @@ def _table(given: tuple[str, bytes | None] | None, warnings: list[dict[str, Any]
         return {}
     name, data = given
     if data is not None and len(data) > MAX_SIDE:
-        warnings.append(warning("side_too_large", name))
+        warnings.append(remark("side_too_large", name))
         return {}
     try:
         found = json.loads((data or b"").decode("utf-8-sig"))
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        warnings.append(warning("side_damaged", name))
+        warnings.append(remark("side_damaged", name))
         return {}
     return found
 

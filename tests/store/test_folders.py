@@ -121,7 +121,7 @@ def test_what_vanishes_is_missing_and_comes_back_without_being_read(opened: Work
     models.rename(away)
     scan(opened)
     assert opened.folders.state.folders[0].problem is not None
-    assert opened.folders.state.folders[0].problem["code"] == "folder_missing"
+    assert opened.folders.state.folders[0].problem["code"] == "library_folder_missing"
     assert [entry.missing for entry in opened.adapters.list("ann")] == [True, True]
     assert opened.adapters.stamp() > stamp, "pages must look again"
     with pytest.raises(NotFound):
@@ -257,7 +257,11 @@ def test_a_folder_that_is_a_file_or_too_large_says_so_and_the_others_go_on(
             Path(one.folder).name: (one.files, (one.problem or {}).get("code"))
             for one in workspace.folders.state.folders
         }
-        assert told == {"file": (0, "folder_unreadable"), "many": (2, "folder_too_large"), "Lora": (2, None)}
+        assert told == {
+            "file": (0, "library_folder_unreadable"),
+            "many": (2, "library_folder_too_large"),
+            "Lora": (2, None),
+        }
         assert len(workspace.adapters.list("ann")) == 4
 
 
