@@ -21,6 +21,7 @@ def main() -> None:
     parser.add_argument("--workspace", type=Path, required=True)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--kind", choices=("fake", "real"), default="fake")
+    parser.add_argument("--loras", type=Path, action="append", help="a folder of LoRAs to read in place")
     parser.add_argument("--fetch", action="store_true", help="let pages fetch LoRAs (the pretended engine's own)")
     given = parser.parse_args()
     settings = load_settings(
@@ -28,6 +29,7 @@ def main() -> None:
         port=given.port,
         open_browser=False,
         offline=not given.fetch,
+        lora_folders=tuple(given.loras or ()),
         download_hub=given.fetch,
         download_hosts=("civitai.com",) if given.fetch else (),
     )
