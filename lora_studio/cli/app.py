@@ -18,6 +18,7 @@ from lora_studio import __version__
 from lora_studio.cli.options import (
     GenerateOptions,
     InfotextOptions,
+    LibraryOptions,
     PromptOptions,
     ServeOptions,
     TrainOptions,
@@ -68,6 +69,16 @@ Tokens are counted with CLIP-L's vocabulary where the package open-clip-torch is
 base's own; which one stands in the answer.
 """
 
+LIBRARY_HELP = """List the LoRAs of the library, look through folders that are read in place, show or change one.
+
+    python -m lora_studio library scan --lora-folders ~/stable-diffusion-webui/models/Lora
+    python -m lora_studio library list --json
+    python -m lora_studio library edit "cat ears" --words "cat ears, tail" --weight 0.8 --stars 4
+
+Folders are those of the setting lora_folders; nothing in them is changed. fetch takes owner/repo, owner/repo:file or an
+https address, where the settings download_hub and download_hosts allow it.
+"""
+
 SERVE_HELP = """Open the studio in a browser (the same as python app.py). Ctrl-C ends it."""
 
 
@@ -113,6 +124,11 @@ def build(engine: EngineFactory, page: Callable[[Settings], None]) -> typer.Type
 
         run(options)
 
+    def library(options: LibraryOptions) -> None:
+        from lora_studio.cli.library import run
+
+        run(options, engine)
+
     def serve(options: ServeOptions) -> None:
         from lora_studio.cli.serve import run
 
@@ -122,6 +138,7 @@ def build(engine: EngineFactory, page: Callable[[Settings], None]) -> typer.Type
     app.command("generate", help=_verbatim(GENERATE_HELP))(command(GenerateOptions, generate))
     app.command("infotext", help=_verbatim(INFOTEXT_HELP))(command(InfotextOptions, infotext))
     app.command("prompt", help=_verbatim(PROMPT_HELP))(command(PromptOptions, prompt))
+    app.command("library", help=_verbatim(LIBRARY_HELP))(command(LibraryOptions, library))
     app.command("serve", help=_verbatim(SERVE_HELP))(command(ServeOptions, serve))
     return app
 
@@ -168,7 +185,7 @@ def _readable(arguments: list[str]) -> None:
 def _usage(problem: typer.TyperException, arguments: list[str]) -> str:
     """A complaint of the argument parser as one sentence that says where help is."""
     words = " ".join(problem.format_message().split()).rstrip(".")
-    name = f"{arguments[0]} " if arguments[0] in ("train", "generate", "infotext", "serve") else ""
+    name = f"{arguments[0]} " if arguments[0] in ("train", "generate", "infotext", "prompt", "library", "serve") else ""
     return f"{words}; {PROGRAM} {name}--help shows what is allowed."
 
 

@@ -26,6 +26,9 @@ MOST_NOTES = 20_000
 LIGHT = tuple(column for column in adapter.c if column.name not in ("metadata", "report", "edited"))
 """What lists read."""
 
+_OWN = ("number", "kept", "changed", "edited")
+"""Columns that are the table's own business."""
+
 Places = Mapping[str, Sequence[str]]
 """Where files lie in folders that are read in place, by sha256."""
 
@@ -33,33 +36,14 @@ Places = Mapping[str, Sequence[str]]
 def entry_of(row: Row[Any], places: Places) -> AdapterEntry:
     """The entry of a row; of one that was read with `LIGHT` alone, the metadata are the few hints and there is no
     report."""
-    values = row._mapping
+    values = row._asdict()
+    for name in _OWN:
+        values.pop(name, None)
+    hints = values.pop("hints")
     lies = tuple(places.get(row.sha256, ()))
-    return AdapterEntry(
-        sha256=row.sha256,
-        name=row.name,
-        owner=row.owner,
-        created=row.created,
-        size=row.size,
-        base_sha256=row.base_sha256,
-        family=row.family,
-        rank=row.rank,
-        alpha=row.alpha,
-        trigger_words=tuple(row.trigger_words),
-        cover=row.cover,
-        run=row.run,
-        recommended_weight=row.recommended_weight,
-        notes=row.notes,
-        sample=row.sample,
-        metadata=values.get("metadata", row.hints),
-        stem=row.stem,
-        stars=row.stars,
-        side=row.side,
-        report=values.get("report", {}),
-        deleted=row.deleted,
-        places=lies,
-        missing=not row.kept and not lies,
-    )
+    values["trigger_words"] = tuple(values["trigger_words"])
+    values.setdefault("metadata", hints)
+    return AdapterEntry(**values, places=lies, missing=not row.kept and not lies)
 
 
 def values_of(entry: AdapterEntry) -> dict[str, Any]:

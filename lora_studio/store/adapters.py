@@ -235,7 +235,7 @@ class Adapters:
             query = query.where(adapter.c.owner.in_((owner, LOCAL)) | adapter.c.sample.is_(True))
         with self._database.read() as connection:
             lies = places(connection)
-            entries = [entry_of(row, lies) for row in connection.execute(query)]
+            entries = [entry_of(row, lies) for row in connection.execute(query).all()]
         return entries if owner is None else _once(entries, owner)
 
 

@@ -60,7 +60,10 @@ class Folders:
             NotFound: it lies in no folder, or was changed since it was read.
         """
         with self._rooms.database.read() as connection:
-            known = connection.execute(select(folder_file).where(folder_file.c.sha256 == sha256)).all()
+            rows = connection.execute(select(folder_file).where(folder_file.c.sha256 == sha256)).all()
+        # One that was gone at the last look may be back, but only where the operator still has its folder read.
+        watched = {str(root) for root in self.roots}
+        known = [row for row in rows if row.gone is None or row.folder in watched]
         changed: Path | None = None
         for row in known:
             path = Path(row.path)
@@ -74,10 +77,17 @@ class Folders:
                 changed = path
         if changed is not None:
             raise NotFound(
-                f"The LoRA file {str(changed)!r} was changed since it was read; it is being read anew: choose it "
+                f"The LoRA file {changed.name!r} was changed since it was read; it is being read anew: choose it "
                 "again in the library.",
                 code="adapter_changed",
                 given=changed.name,
+            )
+        if rows:
+            name = Path(rows[0].path).name
+            raise NotFound(
+                f"The LoRA file {name!r} is not in its folder any more; put it back or choose another LoRA.",
+                code="adapter_away",
+                given=name,
             )
         raise NotFound(
             f"The file {sha256[:80]!r} is not in the workspace; it may have been deleted.",

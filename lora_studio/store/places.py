@@ -21,7 +21,7 @@ def places(connection: Connection, sha256: str | None = None) -> Mapping[str, li
     if sha256 is not None:
         query = query.where(folder_file.c.sha256 == sha256)
     found: dict[str, list[str]] = {}
-    for file, folder, path in connection.execute(query.order_by(folder_file.c.path)):
+    for file, folder, path in connection.execute(query.order_by(folder_file.c.path)).all():
         found.setdefault(file, []).append(place_of(folder, path))
     return found
 

@@ -124,7 +124,7 @@ def test_what_vanishes_is_missing_and_comes_back_without_being_read(opened: Work
     assert opened.folders.state.folders[0].problem["code"] == "library_folder_missing"
     assert [entry.missing for entry in opened.adapters.list("ann")] == [True, True]
     assert opened.adapters.stamp() > stamp, "pages must look again"
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFound, match=r"'cat\.safetensors' is not in its folder"):
         opened.files.path(cat.sha256)
     away.rename(models)
     assert scan(opened) == 0
