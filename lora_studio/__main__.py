@@ -27,11 +27,16 @@ def engine(settings: Settings, workspace: Workspace) -> Engine:
 
 
 def page(settings: Settings) -> None:
-    """Open workspace and engine, and serve the page until it is stopped."""
+    """Open workspace and engine, watch the folders of LoRAs, and serve the page until it is stopped."""
     from lora_studio.cli.follow import opened, running
+    from lora_studio.engine.watch import Watcher
     from lora_studio.web import serve
 
-    with opened(settings) as workspace, running(engine, settings, workspace) as built:
+    with (
+        opened(settings) as workspace,
+        running(engine, settings, workspace) as built,
+        Watcher(workspace.folders),
+    ):
         serve(settings, workspace, built)
 
 

@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import sys
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
@@ -28,6 +30,7 @@ from lora_studio.errors import InvalidInput, NotAllowed
 
 PREFIX = "LORA_STUDIO_"
 FILE = "lora-studio.toml"
+_HOST = re.compile(r"(\*\.)?[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
 
 
 _KINDS = {"int_parsing": "a whole number", "int_from_float": "a whole number", "bool_parsing": "true or false"}
@@ -65,6 +68,15 @@ class Settings(BaseSettings):
     workspace: Path = Field(
         default_factory=default_workspace, description="Folder of everything that is kept: pictures, LoRAs, notebooks."
     )
+    lora_folders: Annotated[tuple[Path, ...], NoDecode] = Field(
+        (),
+        description="Folders of LoRA files to read in place, like A1111's models/Lora; nothing in them is changed.",
+    )
+    download_hub: bool = Field(False, description="Let people fetch LoRAs from Hugging Face into the library.")
+    download_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Hosts from which people may fetch LoRAs by https; *.example.org stands for all below it."
+    )
+    download_megabytes: int = Field(2000, ge=1, le=100_000, description="Largest LoRA file that is fetched, in MB.")
     host: str = Field("127.0.0.1", description="Address the page is served on; only this machine's own are allowed.")
     port: int = Field(7860, ge=1, le=65535, description="Port the page is served on.")
     base: str = Field("embedded", description="The base model: embedded, a folder, or a Hugging Face id.")
@@ -76,6 +88,29 @@ class Settings(BaseSettings):
     offline: bool = Field(False, description="Never ask the network for anything.")
     open_browser: bool = Field(True, description="Open the page in a browser when the app starts.")
     assets: Path = Field(default_factory=default_assets, description="Folder of the embedded base and the examples.")
+
+    @field_validator("lora_folders", "download_hosts", mode="before")
+    @classmethod
+    def _several(cls, value: Any) -> Any:
+        """One text as several: folders apart as in PATH, hosts by commas."""
+        if not isinstance(value, str):
+            return value
+        return tuple(part.strip() for part in re.split(f"[{re.escape(os.pathsep)},]", value) if part.strip())
+
+    @field_validator("lora_folders")
+    @classmethod
+    def _all_absolute(cls, value: tuple[Path, ...]) -> tuple[Path, ...]:
+        """`~` and relative paths as absolute ones, each once."""
+        return tuple(dict.fromkeys(Path(os.path.abspath(folder.expanduser())) for folder in value))
+
+    @field_validator("download_hosts")
+    @classmethod
+    def _hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        """Names of hosts alone, in small letters."""
+        for host in value:
+            if not _HOST.fullmatch(host.strip()):
+                raise ValueError("host names like example.org or *.example.org, without https:// and paths")
+        return tuple(host.strip().lower() for host in value)
 
     @field_validator("workspace", "assets")
     @classmethod
@@ -153,7 +188,7 @@ def _sentence(problem: ValidationError, given: dict[str, Any]) -> InvalidInput:
     name = str(first["loc"][0]) if first["loc"] else "settings"
     if first["type"] == "extra_forbidden":
         return _unknown(name, f"the file {FILE}", list(Settings.model_fields))
-    allowed = _KINDS.get(first["type"], first["msg"].removeprefix("Input should be "))
+    allowed = _KINDS.get(first["type"], first["msg"].removeprefix("Input should be ").removeprefix("Value error, "))
     where = name
     if given.get(name) is None:
         where = f"{PREFIX}{name.upper()}" if f"{PREFIX}{name.upper()}" in os.environ else f"{name} in {FILE}"

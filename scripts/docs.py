@@ -13,7 +13,14 @@ import sys
 import typing
 from pathlib import Path
 
-from lora_studio.cli.options import GenerateOptions, InfotextOptions, PromptOptions, ServeOptions, TrainOptions
+from lora_studio.cli.options import (
+    GenerateOptions,
+    InfotextOptions,
+    LibraryOptions,
+    PromptOptions,
+    ServeOptions,
+    TrainOptions,
+)
 from lora_studio.settings import FILE, PREFIX, Settings
 from lora_studio.types import RECIPES, GenerateRequest, TrainConfig, describe
 
@@ -104,6 +111,20 @@ def table(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
 
 
+LIBRARY_ANSWER = """With `--json` the answer is one object. `list`:
+
+```json
+{"adapters": [{"name": "cat", "sha256": "...", "family": "sd1", "rank": 8, "size": 9500000, "trigger_words": ["cat"],
+  "recommended_weight": 0.8, "stars": 0, "stem": "cat", "places": ["Lora/cat.safetensors"], "missing": false,
+  "warnings": []}]}
+```
+
+`scan`: `{"folders": [{"folder", "files", "unusable", "problem", "read"}], "unusable": [{"place", "code"}], "read",
+"seconds"}`; `read` counts the files that were new or had changed. `show`, `edit` and `fetch`: `{"adapter": {...}}` with
+all fields of an entry, its report and its metadata.
+"""
+
+
 def settings_table() -> str:
     """Every field of `Settings`."""
     rows = []
@@ -166,6 +187,9 @@ def page() -> str:
             "## `python -m lora_studio prompt`\n",
             options_table(PromptOptions),
             PROMPT_ANSWER,
+            "## `python -m lora_studio library`\n",
+            options_table(LibraryOptions),
+            LIBRARY_ANSWER,
             "## `python -m lora_studio serve`, `python app.py`\n",
             options_table(ServeOptions),
             ERRORS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,6 @@ from lora_studio.settings import Settings, default_workspace, is_loopback, load_
 @pytest.fixture(autouse=True)
 def _empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No settings of the person who runs the tests: an empty folder and no variables."""
-    import os
-
     monkeypatch.chdir(tmp_path)
     for name in list(os.environ):
         if name.startswith("LORA_STUDIO_"):
@@ -110,3 +109,24 @@ def test_a_file_that_is_no_toml_is_named(tmp_path: Path) -> None:
 
 def test_every_setting_has_a_doc_line() -> None:
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+
+
+def test_folders_of_loras_are_given_as_a_path_list_or_in_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert load_settings().lora_folders == ()
+    (tmp_path / "lora-studio.toml").write_text('lora_folders = ["a", "/b c"]\n', encoding="utf-8")
+    assert load_settings().lora_folders == (tmp_path / "a", Path("/b c"))
+    monkeypatch.setenv("LORA_STUDIO_LORA_FOLDERS", f"/x{os.pathsep}/y{os.pathsep}/x")
+    assert load_settings().lora_folders == (Path("/x"), Path("/y"))
+    assert load_settings(lora_folders=(Path("z"),)).lora_folders == (tmp_path / "z",)
+
+
+def test_nothing_is_fetched_unless_the_operator_says_from_where(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load_settings()
+    assert (settings.download_hub, settings.download_hosts) == (False, ())
+    monkeypatch.setenv("LORA_STUDIO_DOWNLOAD_HOSTS", "Civitai.com, *.example.org")
+    assert load_settings().download_hosts == ("civitai.com", "*.example.org")
+    for bad in ("https://civitai.com", "localhost", "civitai.com/x", "*", "*.*.org", "a b.org", "civitai.com:443"):
+        with pytest.raises(InvalidInput, match="host names like"):
+            load_settings(download_hosts=(bad,))

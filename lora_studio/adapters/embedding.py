@@ -28,10 +28,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
-from lora_studio.adapters import header
 from lora_studio.adapters.unpack import PNG, TOLD
 from lora_studio.adapters.unpacking import Unpacking, UnpackingError
 from lora_studio.errors import EmbeddingRefused
+from lora_studio.headers import header
 from lora_studio.prompt.chunks import CHUNK
 
 MAX_FILE = 64 * 2**20

@@ -19,6 +19,7 @@ from lora_studio.cli.adapter_help import adapter_commands
 from lora_studio.cli.options import (
     GenerateOptions,
     InfotextOptions,
+    LibraryOptions,
     PromptOptions,
     ServeOptions,
     TrainOptions,
@@ -70,6 +71,16 @@ Tokens are counted with CLIP-L's vocabulary where the package open-clip-torch is
 base's own; which one stands in the answer.
 """
 
+LIBRARY_HELP = """List the LoRAs of the library, look through folders that are read in place, show or change one.
+
+    python -m lora_studio library scan --lora-folders ~/stable-diffusion-webui/models/Lora
+    python -m lora_studio library list --json
+    python -m lora_studio library edit "cat ears" --words "cat ears, tail" --weight 0.8 --stars 4
+
+Folders are those of the setting lora_folders; nothing in them is changed. fetch takes owner/repo, owner/repo:file or an
+https address, where the settings download_hub and download_hosts allow it.
+"""
+
 SERVE_HELP = """Open the studio in a browser (the same as python app.py). Ctrl-C ends it."""
 
 
@@ -115,6 +126,11 @@ def build(engine: EngineFactory, page: Callable[[Settings], None]) -> typer.Type
 
         run(options)
 
+    def library(options: LibraryOptions) -> None:
+        from lora_studio.cli.library import run
+
+        run(options, engine)
+
     def serve(options: ServeOptions) -> None:
         from lora_studio.cli.serve import run
 
@@ -125,6 +141,7 @@ def build(engine: EngineFactory, page: Callable[[Settings], None]) -> typer.Type
     app.command("infotext", help=_verbatim(INFOTEXT_HELP))(command(InfotextOptions, infotext))
     app.command("prompt", help=_verbatim(PROMPT_HELP))(command(PromptOptions, prompt))
     app.add_typer(adapter_commands(engine, _verbatim), name="adapter")
+    app.command("library", help=_verbatim(LIBRARY_HELP))(command(LibraryOptions, library))
     app.command("serve", help=_verbatim(SERVE_HELP))(command(ServeOptions, serve))
     return app
 
@@ -171,7 +188,8 @@ def _readable(arguments: list[str]) -> None:
 def _usage(problem: typer.TyperException, arguments: list[str]) -> str:
     """A complaint of the argument parser as one sentence that says where help is."""
     words = " ".join(problem.format_message().split()).rstrip(".")
-    name = f"{arguments[0]} " if arguments[0] in ("train", "generate", "infotext", "serve", "adapter") else ""
+    commands = ("train", "generate", "infotext", "prompt", "library", "serve", "adapter")
+    name = f"{arguments[0]} " if arguments[0] in commands else ""
     if arguments[0] == "adapter" and len(arguments) > 1 and not arguments[1].startswith("-"):
         name += f"{arguments[1]} " if arguments[1] in TOOLS else ""
     return f"{words}; {PROGRAM} {name}--help shows what is allowed."

@@ -6,6 +6,7 @@ are made; the PNGs are copied byte for byte, so that the text inside them stays.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -19,6 +20,7 @@ from lora_studio.cli.embeddings import bring_in, find_file
 from lora_studio.cli.explain import print_explained
 from lora_studio.cli.files import copy_atomically, target_folder
 from lora_studio.cli.follow import OWNER, EngineFactory, Teller, follow, loaded_base, opened, running, spec
+from lora_studio.cli.library import refresh
 from lora_studio.cli.options import GenerateOptions
 from lora_studio.cli.picture import adapters_of, filled, read_picture, tell_remarks
 from lora_studio.engine.protocol import Engine
@@ -80,6 +82,7 @@ def run(options: GenerateOptions, build: EngineFactory) -> None:
     out = None if options.explain or options.out is None else target_folder(options.out)
     teller = Teller()
     with opened(settings) as workspace:
+        refresh(workspace, settings)
         asked = [find_adapter(workspace, given) for given in options.lora]
         if plan.picture is not None and not asked:
             asked = [
@@ -233,6 +236,9 @@ def _named(workspace: Workspace, name: str, weight: float) -> Asked:
         adapter_name(name)
         return Asked(weight, file=path)
     if path.suffix.lower() in FILE_SUFFIXES or any(mark in name for mark in "/\\"):
+        with contextlib.suppress(NotFound):  # A1111 and SD.Next name files by their place below the folder of LoRAs
+            entry = workspace.adapters.find(name)
+            return Asked(weight, sha256=entry.sha256, name=entry.name)
         why = "is a folder" if os.path.isdir(path) else "does not exist"
         raise NotFound(
             f"The LoRA file {name!r} {why}; give a file that is there or a name from the library.",

@@ -179,6 +179,29 @@ class PromptOptions:
     json: Annotated[bool, JSON] = False
 
 
+LIBRARY_ACTION = typer.Argument(metavar="list|scan|show|edit|fetch", help="What to do; list if left out.")
+LIBRARY_NAME = typer.Argument(metavar="NAME", help="A LoRA by name, file name or hash; for fetch where it is.")
+LORA_FOLDERS = text("--lora-folders", "DIR", Settings.model_fields["lora_folders"].description or "")
+STARS = FieldSpec("stars", "How much you like it.", 0, 0, 5)
+WEIGHT = FieldSpec("recommended_weight", "The weight that the stack starts with.", 1.0, -10, 10)
+
+
+@dataclass(frozen=True)
+class LibraryOptions:
+    """`library`: the LoRAs that are there."""
+
+    action: Annotated[str | None, LIBRARY_ACTION] = None
+    name: Annotated[str | None, LIBRARY_NAME] = None
+    label: Annotated[str | None, text("--label", "N", "edit: what it is called from now on.")] = None
+    words: Annotated[str | None, text("--words", "A,B", "edit: its trigger words, separated by commas.")] = None
+    weight: Annotated[float | None, number("--weight", "W", WEIGHT, float)] = None
+    stars: Annotated[int | None, number("--stars", "N", STARS)] = None
+    notes: Annotated[str | None, text("--notes", "TEXT", "edit: its notes.")] = None
+    lora_folders: Annotated[tuple[Path, ...], LORA_FOLDERS] = ()
+    workspace: Annotated[Path | None, setting("workspace", "DIR")] = None
+    json: Annotated[bool, JSON] = False
+
+
 @dataclass(frozen=True)
 class ServeOptions:
     """`serve`: the page in a browser."""
@@ -189,6 +212,7 @@ class ServeOptions:
     device: Annotated[str | None, setting("device", "NAME")] = None
     dtype: Annotated[str | None, setting("dtype", "NAME")] = None
     workspace: Annotated[Path | None, setting("workspace", "DIR")] = None
+    lora_folders: Annotated[tuple[Path, ...], LORA_FOLDERS] = ()
     offline: Annotated[bool, switch("--offline", Settings.model_fields["offline"].description or "")] = False
     no_browser: Annotated[bool, switch("--no-browser", "Do not open the page in a browser.")] = False
 

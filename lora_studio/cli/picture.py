@@ -81,7 +81,7 @@ def adapters_of(reading: Reading, workspace: Workspace) -> tuple[AdapterWeight, 
     Raises:
         NotFound: one is not there.
     """
-    found = recall(reading, workspace.adapters.list(), workspace.files.tensors_hash, None)
+    found = recall(reading, workspace.adapters.shelf(), workspace.files.tensors_hash, None)
     if found.missing:
         wanted = found.missing[0].wanted
         known = f" (hash {wanted.hash[:12]})" if wanted.hash else ""

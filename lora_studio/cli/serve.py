@@ -26,6 +26,7 @@ def run(options: ServeOptions, page: Callable[[Settings], None]) -> None:
         device=options.device,
         dtype=options.dtype,
         workspace=options.workspace,
+        lora_folders=options.lora_folders or None,
         offline=options.offline or None,
         open_browser=False if options.no_browser else None,
     )

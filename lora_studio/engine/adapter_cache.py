@@ -5,16 +5,30 @@ Host memory holds them; what is joined for a call lies in the base's slots.
 
 from __future__ import annotations
 
+import contextlib
 from collections import OrderedDict
 from typing import Any
 
-from lora_studio.adapters import CanonicalAdapter, admit
+from lora_studio.adapters import AdapterReport, CanonicalAdapter, admit
+from lora_studio.errors import NotFound
 from lora_studio.pipeline import SharedBase
 from lora_studio.store import Workspace
+from lora_studio.types import BaseInfo
 
 _REMEMBERED = 64
 _BYTES = 4 * 2**30
 """Bytes of the adapters that are remembered; the one at hand is kept in any case."""
+
+
+def remember(workspace: Workspace, sha256: str, report: AdapterReport, base: BaseInfo) -> dict[str, Any]:
+    """Keep what the door found out, beside what the header says, in the file's entries; and give it."""
+    told = report.told()
+    with contextlib.suppress(NotFound):
+        known = workspace.adapters.get(sha256).report
+        told = known | told | {"base": base.sha256, "base_title": base.title}
+        if told != known:
+            workspace.adapters.report(sha256, told)
+    return told
 
 
 class AdapterCache:
@@ -30,7 +44,10 @@ class AdapterCache:
         if sha256 in self._items:
             self._items.move_to_end(sha256)
             return self._items[sha256]
-        adapter, report = admit(self._workspace.files.path(sha256), sha256, self._base.layers, self._base.info.sha256)
+        files = self._workspace.files
+        adapter, report = admit(files.path(sha256), sha256, self._base.layers, self._base.info.sha256)
+        files.path(sha256)  # once more: one in a folder may have been written over while it was read
+        remember(self._workspace, sha256, report, self._base.info)
         found = (adapter, report.warnings)
         self._items[sha256] = found
         while len(self._items) > _REMEMBERED or (len(self._items) > 1 and self._bytes() > _BYTES):

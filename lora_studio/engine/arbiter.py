@@ -25,6 +25,7 @@ COST_OF_A_SECOND: dict[JobKind, float] = {
     "import_adapter": 1.0,
     "import_embedding": 1.0,
     "workbench": 1.0,
+    "download_adapter": 1.0,
 }
 """A training's second counts double: whoever waits for a picture gets two thirds of the device, the training keeps one
 third and loses nothing but time."""

@@ -63,7 +63,8 @@ class Shelves:
     def named(self) -> tuple[Named, ...]:
         """The adapters by what they go by; the name that its maker gave a file is an alias."""
         return tuple(
-            Named(e.sha256, e.name, tuple(filter(None, (e.metadata.get("ss_output_name"),)))) for e in self.adapters
+            Named(e.sha256, e.name, tuple(filter(None, (e.metadata.get("ss_output_name"),))), e.stem, e.places)
+            for e in self.adapters
         )
 
     @property
@@ -96,7 +97,7 @@ def shelves_of(workspace: Workspace, owner: str, widths: dict[str, int] | None =
     names = {entry.name.casefold() for entry in fitting}
     unfit = [entry.name for entry in listed if not entry.fits(widths or {})]
     misfits = tuple(name for name in unfit if name.casefold() not in names)
-    return Shelves(tuple(workspace.adapters.list(owner)), fitting, misfits, styles)
+    return Shelves(tuple(workspace.adapters.shelf(owner)), fitting, misfits, styles)
 
 
 def requests_of(payload: dict[str, Any]) -> tuple[GenerateRequest, ...]:
@@ -217,9 +218,9 @@ def _adapters(
     names: dict[str, str] = {}
     for lora in parsed.loras:
         entry = find_named(lora.name, known)
+        told = unknown_tag(lora, parsed, known)
+        warnings += [told] if told else []
         if entry is None:
-            unknown = unknown_tag(lora, parsed, known)
-            warnings += [unknown] if unknown else []
             continue
         names[entry.key] = entry.name
         asked.setdefault(entry.key, []).append(lora)

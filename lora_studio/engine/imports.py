@@ -12,6 +12,7 @@ import time
 from lora_studio.adapters import embedding as embeddings
 from lora_studio.adapters.door import FileOptions, admitting, read_header
 from lora_studio.adapters.embedding import is_embedding, kind_of
+from lora_studio.engine.adapter_cache import remember
 from lora_studio.engine.jobs import Tools
 from lora_studio.errors import AdapterRefused, NotFound
 from lora_studio.pipeline import JobGenerator, Report
@@ -68,8 +69,11 @@ def open_import_adapter(spec: JobSpec, tools: Tools) -> JobGenerator:
             alpha=report.alpha,
             trigger_words=report.trigger_words,
             metadata=dict(meta),
+            stem=name,
+            report=report.told(),
         )
     )
+    remember(workspace, sha256, report, tools.base.info)
     return {"adapter": entry.sha256, "name": entry.name, "warnings": to_json(report.warnings)}
 
 

@@ -16,6 +16,7 @@ from lora_studio.engine.completion import completed
 from lora_studio.engine.explain import explain_texts
 from lora_studio.engine.jobs import check
 from lora_studio.engine.protocol import Engine
+from lora_studio.engine.sources import NOTHING, Policy, policy_of
 from lora_studio.engine.worker import LoadBase, Worker
 from lora_studio.errors import EngineStopped, InvalidInput
 from lora_studio.pipeline import load_base, probe
@@ -46,19 +47,27 @@ _PATIENCE = 30.0
 class InlineEngine:
     """See `Engine`."""
 
-    def __init__(self, workspace: Workspace, load: LoadBase, base: str, device: Callable[[], DeviceInfo]) -> None:
-        """Load `base`, take up what a crash left, and start.
+    def __init__(
+        self,
+        workspace: Workspace,
+        load: LoadBase,
+        base: str,
+        device: Callable[[], DeviceInfo],
+        downloads: Policy = NOTHING,
+    ) -> None:
+        """Load `base`, take up what a crash left, and start; `downloads` says from where LoRAs may be fetched.
 
         Raises:
             BaseUnavailable: the base cannot be loaded; nothing was started.
         """
         self._workspace = workspace
         self._device = device
+        self._downloads = downloads
         self._changed = threading.Condition()
         self._commands: list[Callable[[], None]] = []
         self._closing = False
         self._lost: dict[str, Event] = {}
-        self._worker = Worker(workspace, load, self._told)
+        self._worker = Worker(workspace, load, self._told, downloads)
         self._ready = threading.Event()
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, args=(base,), name="lora-studio-worker", daemon=True)
@@ -76,7 +85,7 @@ class InlineEngine:
         if self._known(spec.id):
             return spec.id
         spec, warnings = completed(spec, self._workspace, *self._reader())
-        check(spec, self._workspace, None if self._worker.loading else self._worker.base)
+        check(spec, self._workspace, None if self._worker.loading else self._worker.base, self._downloads)
         if spec.kind == "train" and "resume" in spec.payload:
             return self._resume(str(spec.payload["resume"]), spec.owner)
         self._workspace.jobs.create(spec)
@@ -261,4 +270,5 @@ def build_engine(settings: Settings, workspace: Workspace) -> Engine:
         load=lambda ref: load_base(find_base(ref, embedded, settings.offline), precision),
         base=settings.base,
         device=lambda: describe(precision),
+        downloads=policy_of(settings),
     )

@@ -21,6 +21,7 @@ from lora_studio.engine.adapter_cache import AdapterCache
 from lora_studio.engine.completion import requests_of
 from lora_studio.engine.embedding_cache import EmbeddingCache
 from lora_studio.engine.folder_cache import FolderCache
+from lora_studio.engine.sources import NOTHING, Policy, read_source
 from lora_studio.errors import InvalidInput, NotAllowed
 from lora_studio.generate import Picture, generate
 from lora_studio.generate.job import check_fits
@@ -58,7 +59,7 @@ def examples_of(workspace: Workspace, config: TrainConfig, owner: str) -> list[E
     return examples_for(manifest.items, config.trigger, workspace.files.path)
 
 
-def check(spec: JobSpec, workspace: Workspace, base: SharedBase | None) -> None:
+def check(spec: JobSpec, workspace: Workspace, base: SharedBase | None, downloads: Policy = NOTHING) -> None:
     """Raise one sentence for a payload that could not be done; `base` None when another is about to be loaded."""
     if spec.kind == "generate":
         for request in requests_of(spec.payload):
@@ -82,6 +83,8 @@ def check(spec: JobSpec, workspace: Workspace, base: SharedBase | None) -> None:
     elif spec.kind == "workbench":
         for sha256 in files_of(tool_request(spec.payload)[1]):
             workspace.files.path(sha256)
+    elif spec.kind == "download_adapter":
+        read_source(str(spec.payload.get("source", "")), downloads)
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,8 @@ class Tools:
     adapters: AdapterCache
     embeddings: EmbeddingCache
     latents: FolderCache
+    downloads: Policy = NOTHING
+    """From where files may be fetched."""
 
 
 def open_generate(spec: JobSpec, tools: Tools) -> JobGenerator:

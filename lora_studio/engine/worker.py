@@ -16,10 +16,12 @@ import torch
 
 from lora_studio.engine.adapter_cache import AdapterCache
 from lora_studio.engine.arbiter import Arbiter, Outcome, Running
+from lora_studio.engine.download import open_download_adapter
 from lora_studio.engine.embedding_cache import EmbeddingCache
 from lora_studio.engine.folder_cache import FolderCache
 from lora_studio.engine.imports import open_import_adapter, open_import_embedding
 from lora_studio.engine.jobs import Tools, open_generate, open_train
+from lora_studio.engine.sources import NOTHING, Policy
 from lora_studio.engine.workbench import open_workbench
 from lora_studio.errors import OutOfMemory, StudioError
 from lora_studio.generate import generate
@@ -45,8 +47,12 @@ class Worker:
         loading: the base that is being loaded or waited for, or None; read by other threads.
     """
 
-    def __init__(self, workspace: Workspace, load: LoadBase, tell: Callable[[Event], None]) -> None:
-        """`load` makes a base of a reference; `tell` is called for every event, in this thread."""
+    def __init__(
+        self, workspace: Workspace, load: LoadBase, tell: Callable[[Event], None], downloads: Policy = NOTHING
+    ) -> None:
+        """`load` makes a base of a reference; `tell` is called for every event, in this thread; `downloads` says from
+        where files may be fetched."""
+        self._downloads = downloads
         self._workspace = workspace
         self._load = load
         self._tell = tell
@@ -85,7 +91,7 @@ class Worker:
             base = self._load(ref)
             latents = FolderCache(self._workspace.files.latents)
             adapters, embeddings = AdapterCache(self._workspace, base), EmbeddingCache(self._workspace, base)
-            self._tools = Tools(self._workspace, base, adapters, embeddings, latents)
+            self._tools = Tools(self._workspace, base, adapters, embeddings, latents, self._downloads)
             self._base = base
         finally:
             self.loading = None
@@ -213,6 +219,8 @@ class Worker:
             return open_generate(spec, tools)
         if spec.kind == "import_adapter":
             return open_import_adapter(spec, tools)
+        if spec.kind == "download_adapter":
+            return open_download_adapter(spec, tools)
         if spec.kind == "import_embedding":
             return open_import_embedding(spec, tools)
         kept = self._workspace.jobs.checkpoint(spec.id)

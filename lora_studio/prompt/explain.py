@@ -32,7 +32,7 @@ from lora_studio.prompt.attention import Span
 from lora_studio.prompt.chunks import BACKTRACK, CHUNK, Chunk, Chunks, Embedding, Tokenize, Vocabulary, vocabulary
 from lora_studio.prompt.chunks import cut_chunks as cut
 from lora_studio.prompt.language import ParsedPrompt, Part, parse
-from lora_studio.prompt.names import Named, find_named, find_unknown_embeddings, find_words, near_names
+from lora_studio.prompt.names import Named, find_all, find_named, find_unknown_embeddings, find_words, near_names
 from lora_studio.prompt.notices import PromptWarning, gather, quote, warning
 from lora_studio.prompt.schedules import Counting
 from lora_studio.prompt.source import Place, SourceText
@@ -97,10 +97,16 @@ def explain(text: str, known: Known, how: Reading, *, negative: bool = False) ->
 
 
 def unknown_tag(lora: LoraTag, parsed: ParsedPrompt, adapters: Sequence[Named]) -> PromptWarning | None:
-    """What to say of a `<lora:...>` that names no adapter; None where it names one."""
-    if find_named(lora.name, adapters) is not None:
+    """What to say of a `<lora:...>` that names no adapter, or several; None where it names one."""
+    found, every = find_all(lora.name, adapters)
+    if len(every) == 1:
         return None
     text = next((tag.text for tag in parsed.tags if tag.place == lora.place), lora.name)
+    if every:
+        rest = ", ".join(one.name for one in every if one is not found)
+        if found is None:
+            return warning("adapter_several", lora.place, tag=quote(text), name=quote(lora.name), near=quote(rest))
+        return warning("adapter_also", lora.place, tag=quote(text), name=quote(found.name), near=quote(rest))
     near = ", ".join(near_names(lora.name, adapters))
     if near:
         return warning("adapter_not_found_near", lora.place, tag=quote(text), name=quote(lora.name), near=near)

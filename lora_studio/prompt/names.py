@@ -41,31 +41,68 @@ _ORDINARY = re.compile(r"score_\d.*|negative_space", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Named:
-    """Something that can be named in a prompt: its key, its name, and further names that it goes by."""
+    """Something that can be named in a prompt.
+
+    Attributes:
+        key: what it is known by here.
+        name: its label.
+        aliases: further names that it goes by, tried last.
+        stem: the name of its file, by which A1111's prompts call it; "" where it has none.
+        places: where the file lies (`Lora/style/ink.safetensors`), for names with a folder in them.
+    """
 
     key: str
     name: str
     aliases: tuple[str, ...] = ()
+    stem: str = ""
+    places: tuple[str, ...] = ()
 
 
 def find_named(asked: str, known: Sequence[Named]) -> Named | None:
     """What `asked` means: the first one with exactly that name, else the first that matches more loosely; or None."""
+    return find_all(asked, known)[0]
+
+
+def find_all(asked: str, known: Sequence[Named]) -> tuple[Named | None, tuple[Named, ...]]:
+    """What `asked` means, and everything that has that name as a label or as a file's name.
+
+    A label comes before the names of files; where no label but several files have the name, none is meant.
+    """
+    placed = {one.key: one for one in known if any(_is_place(place, asked) for place in one.places)}
+    if placed:
+        return _only(placed)
     for form in (str, str.casefold, _plain, _safe):
         for wanted in dict.fromkeys((asked, _stem(asked))):
-            for one in known:
-                if form(one.name) == form(wanted):
-                    return one
+            labelled = [one for one in known if form(one.name) == form(wanted)][:1]
+            filed = {one.key: one for one in known if one.stem and form(one.stem) == form(wanted)}
+            if labelled:
+                return labelled[0], tuple(({labelled[0].key: labelled[0]} | filed).values())
+            if filed:
+                return _only(filed)
     for one in known:
         if any(_safe(alias) == _safe(_stem(asked)) for alias in one.aliases):
-            return one
-    return None
+            return one, (one,)
+    return None, ()
+
+
+def _only(found: dict[str, Named]) -> tuple[Named | None, tuple[Named, ...]]:
+    """The one that was found, none where there are several."""
+    every = tuple(found.values())
+    return (every[0] if len(every) == 1 else None), every
+
+
+def _is_place(place: str, asked: str) -> bool:
+    """True for `style/ink` where the file lies at `Lora/style/ink.safetensors`."""
+    wanted = _SUFFIX.sub("", asked.replace("\\", "/")).strip("/").casefold()
+    return "/" in wanted and f"/{_SUFFIX.sub('', place).casefold()}".endswith("/" + wanted)
 
 
 def near_names(asked: str, known: Iterable[Named]) -> list[str]:
     """Up to three names that look like what was asked for, the nearest first."""
     by_form: dict[str, str] = {}
     for one in known:
-        by_form.setdefault(_safe(one.name), one.name)
+        for name in filter(None, (one.name, one.stem)):
+            by_form.setdefault(_safe(name), name)
     close = difflib.get_close_matches(_safe(_stem(asked))[:100], by_form, n=_NEAR, cutoff=0.5)
     return [by_form[form] for form in close]
 

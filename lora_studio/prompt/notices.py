@@ -37,6 +37,8 @@ Said where the names of a text are looked up:
 
     adapter_not_found     {tag, name}           a <lora:...> tag that names no adapter of the library
     adapter_not_found_near {tag, name, near}    the same, with names that are like it
+    adapter_several       {tag, name, near}     several files have that name, and none that label: none is applied
+    adapter_also          {tag, name, near}     a label that is the name of other files too: the labelled one is meant
     tag_overruled         {tag, name, weight}   the mix has that adapter with another weight, which is used
     tag_weight_limit      {tag, allowed}        a weight beyond what a mix may have; held there
     embedding_misfit      {name}                an installed embedding for another kind of base: read as words

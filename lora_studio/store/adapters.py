@@ -1,31 +1,35 @@
 """The library of LoRA files: entries by sha256 and owner, found by name.
 
-A file is one entry for each owner, however often it is added; names are free labels, made different from those that
-its owner sees already. It does not open the files (the adapters' room does).
+A file is one entry for each owner, however often it is added and wherever it lies; names are free labels, made
+different from those that its owner sees already. Entries are deleted softly, so that it can be undone, and purged later
+with their files. Files in folders that are read in place (`store.folders`) are the command line's entries, seen by
+everybody; the store holds no copy of them. It does not open the files (the adapters' room does).
 """
 
 from __future__ import annotations
 
 import builtins
-import json
-import math
 import re
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, delete, exists, func, insert, select, update
 
-from lora_studio.errors import InvalidInput, NotFound
+from lora_studio.errors import NotFound
+from lora_studio.store.adapter_rows import LIGHT, checked, entry_of, values_of
 from lora_studio.store.database import Database
 from lora_studio.store.files import FileStore
-from lora_studio.store.names import free_name, near_names
+from lora_studio.store.names import free_name
+from lora_studio.store.naming import found_by_name
+from lora_studio.store.places import places
 from lora_studio.store.references import References
-from lora_studio.store.tables import adapter
-from lora_studio.store.words import checked_name, storable
+from lora_studio.store.tables import adapter, folder_file, job, job_adapter
+from lora_studio.store.words import checked_name
 from lora_studio.types import LOCAL, AdapterEntry
 
-CHANGEABLE = ("name", "trigger_words", "notes", "cover", "recommended_weight")
-_PREFIX = re.compile(r"[0-9a-f]{8,64}")
+UNDO_SECONDS = 3600.0
+"""Deleted adapters are removed for good when they have been deleted for so long; pages offer to undo for 10 s."""
 
 
 class Adapters:
@@ -37,91 +41,65 @@ class Adapters:
         self._files = files
 
     def add(self, entry: AdapterEntry) -> AdapterEntry:
-        """Enter an adapter whose file is in the store already.
+        """Enter an adapter whose file is in the store already, or lies in a folder that was read.
 
-        The same file of the same owner (or a sample) is the entry that is there; a taken name gets " 2", " 3" ...
+        The same file of the same owner (or a sample, or one of a folder) is the entry that is there, or comes back
+        under the new name where it was deleted; a taken name gets " 2", " 3" ...
 
         Raises:
             InvalidInput: the name is empty or too long.
         """
-        name = checked_name(entry.name, "name of the LoRA")
         with self._database.write() as connection:
-            mine = (adapter.c.owner == entry.owner) | adapter.c.sample.is_(True)
-            query = select(adapter).where(adapter.c.sha256 == entry.sha256, mine).order_by(adapter.c.number)
-            found = connection.execute(query).first()
-            if found is not None:
-                return _entry(found)
-            connection.execute(
-                insert(adapter).values(
-                    sha256=entry.sha256,
-                    owner=entry.owner,
-                    name=_free_name(connection, name, entry.owner),
-                    created=entry.created,
-                    size=entry.size,
-                    base_sha256=entry.base_sha256,
-                    family=entry.family,
-                    rank=entry.rank,
-                    alpha=entry.alpha,
-                    trigger_words=list(entry.trigger_words),
-                    cover=entry.cover,
-                    run=entry.run,
-                    recommended_weight=entry.recommended_weight,
-                    notes=storable(entry.notes, "notes"),
-                    sample=entry.sample,
-                    metadata=json.loads(json.dumps(entry.metadata)),
-                )
-            )
-            row = connection.execute(query).one()
-            self._references.add(connection, "adapter", _holder(row), entry.owner, [entry.sha256, entry.cover])
-            added = _entry(row)
+            found = _same(connection, entry)
+            if found is None:
+                found = self.insert(connection, entry, kept=True)
+            else:
+                uploaded = not found.kept and self._files.has(entry.sha256)
+                values: dict[str, Any] = {"kept": True, "changed": time.time()} if uploaded else {}
+                if found.deleted is not None:
+                    values |= _revived(connection, found, checked_name(entry.name, "name of the LoRA"))
+                _change(connection, found.number, values)
+            if connection.scalar(select(adapter.c.kept).where(adapter.c.number == found.number)):
+                self._references.add(connection, "adapter", _holder(found), found.owner, [entry.sha256])
+            added = _read(connection, found.number)
         self.short_hash(added.sha256)  # once now, so that a search by hash finds it computed
         return added
 
-    def get(self, sha256: str, owner: str | None = None) -> AdapterEntry:
-        """The entry of a file: the owner's or a sample's where `owner` is given, else the oldest. Raises `NotFound`."""
+    def insert(self, connection: Connection, entry: AdapterEntry, kept: bool) -> Row[Any]:
+        """A new row inside the caller's transaction; `kept` says that the store holds the file.
+
+        Raises:
+            InvalidInput: the name is empty or too long.
+        """
+        name = _free_name(connection, checked_name(entry.name, "name of the LoRA"), entry.owner)
+        made = values_of(entry) | {"name": name, "kept": kept, "changed": time.time()}
+        number = connection.execute(insert(adapter).values(**made)).inserted_primary_key
+        assert number is not None
+        row = connection.execute(select(adapter).where(adapter.c.number == number[0])).one()
+        self._references.add(connection, "adapter", _holder(row), entry.owner, [entry.cover])
+        return row
+
+    def get(self, sha256: str, owner: str | None = None, *, deleted: bool = False) -> AdapterEntry:
+        """The entry of a file: the owner's or a sample's where `owner` is given, else the oldest; one that is `deleted`
+        and can come back where that is asked for. Raises `NotFound`."""
         with self._database.read() as connection:
-            return _entry(_rows(connection, sha256, owner)[0])
+            return entry_of(_rows(connection, sha256, owner, deleted)[0], places(connection, sha256))
 
     def find(self, name_or_sha: str, owner: str | None = None) -> AdapterEntry:
-        """By exact name, then the name in any case, then the beginning of the sha256 (8 hex digits or more).
+        """By its label, the name of its file, or the beginning of its sha256 (`store.naming`).
 
         Raises:
             NotFound: there is none; the sentence names up to five near names.
+            InvalidInput: several files have that name, and none that label.
         """
-        entries = self.list(owner)
-        folded = name_or_sha.casefold()
-        for entry in entries:
-            if entry.name == name_or_sha:
-                return entry
-        for entry in entries:
-            if entry.name.casefold() == folded:
-                return entry
-        if _PREFIX.fullmatch(folded):
-            for entry in entries:
-                if entry.sha256.startswith(folded):
-                    return entry
-        near = near_names(name_or_sha, [entry.name for entry in entries])
-        asked = name_or_sha[:200]
-        if near:
-            quoted = ", ".join(repr(name) for name in near)
-            raise NotFound(
-                f"The library has no LoRA {asked!r}; near names are {quoted}; choose one of these or give a file.",
-                code="adapter_missing_near",
-                given=asked,
-                near=near,
-            )
-        raise NotFound(
-            f"The library has no LoRA {asked!r}; give the name of one that is there, or a file.",
-            code="adapter_missing",
-            given=asked,
-        )
+        return found_by_name(name_or_sha, self.shelf(owner))
 
     def short_hash(self, sha256: str) -> str:
         """The 12 hex digits by which A1111 and Civitai know a LoRA file: kohya's hash where the header has one, else
         that of its tensors; of a file that is gone the beginning of `sha256`."""
         with self._database.read() as connection:
-            row = connection.execute(select(adapter.c.metadata).where(adapter.c.sha256 == sha256)).first()
-        written = str((row.metadata or {}).get("sshs_model_hash", "")) if row is not None else ""
+            row = connection.execute(select(adapter.c.hints).where(adapter.c.sha256 == sha256)).first()
+        written = str((row.hints or {}).get("sshs_model_hash", "")) if row is not None else ""
         if re.fullmatch(r"[0-9a-f]{12,64}", written.casefold()):
             return written.casefold()[:12]
         try:
@@ -129,16 +107,37 @@ class Adapters:
         except NotFound:
             return sha256[:12]
 
-    def list(self, owner: str | None = None) -> builtins.list[AdapterEntry]:
-        """The owner's entries, the command line's, the samples (everybody's for None), newest first, samples last."""
-        query = select(adapter).order_by(adapter.c.sample, adapter.c.created.desc(), adapter.c.number.desc())
-        if owner is not None:
-            query = query.where(adapter.c.owner.in_((owner, LOCAL)) | adapter.c.sample.is_(True))
+    def list(self, owner: str | None = None, *, deleted: bool = False) -> builtins.list[AdapterEntry]:
+        """The owner's entries, the command line's, the samples (everybody's for None), newest first, samples last.
+
+        Each file once for an owner, who sees the own entry first. Deleted ones are left out, or listed alone where
+        `deleted` asks for them.
+        """
+        return self._listed(select(adapter), owner, deleted)
+
+    def shelf(self, owner: str | None = None, *, deleted: bool = False) -> builtins.list[AdapterEntry]:
+        """`list` without reports and with a few entries of the metadata alone: quick also for a thousand files."""
+        return self._listed(select(*LIGHT), owner, deleted)
+
+    def stamp(self) -> float:
+        """Grows whenever anything of any entry changes, where files lie included."""
         with self._database.read() as connection:
-            return [_entry(row) for row in connection.execute(query)]
+            return float(connection.scalar(select(func.max(adapter.c.changed))) or 0.0)
+
+    def last_used(self, owner: str) -> dict[str, float]:
+        """When the owner last asked for a picture with each file, in seconds since 1970, by sha256."""
+        newest = (
+            select(job_adapter.c.sha256, func.max(job.c.created))
+            .join(job, job.c.id == job_adapter.c.job_id)
+            .where(job_adapter.c.owner == owner, job_adapter.c.weight != 0)
+            .group_by(job_adapter.c.sha256)
+        )
+        with self._database.read() as connection:
+            return {sha256: float(when) for sha256, when in connection.execute(newest)}
 
     def update(self, sha256: str, *, owner: str | None = None, **changes: Any) -> AdapterEntry:
-        """Change name, trigger_words, notes, cover or recommended_weight; a taken name gets a number as in `add`.
+        """Change name, trigger_words, notes, cover, recommended_weight or stars, as a person does: what side files say
+        later leaves such a field alone. A taken name gets a number as in `add`.
 
         Args:
             owner: whose entry; None changes every entry of the file.
@@ -147,44 +146,141 @@ class Adapters:
             NotFound: there is no such entry.
             InvalidInput: another field, or a value that is not allowed.
         """
-        values = {key: _checked(key, value) for key, value in changes.items()}
+        values = {key: checked(key, value) for key, value in changes.items()}
         with self._database.write() as connection:
             for row in _rows(connection, sha256, owner):
                 own = dict(values)
                 if "name" in own:
                     own["name"] = _free_name(connection, own["name"], row.owner, besides=row.number)
                 if own:
-                    connection.execute(update(adapter).where(adapter.c.number == row.number).values(**own))
+                    edited = sorted({*row.edited, *own})
+                    _change(connection, row.number, own | {"edited": edited, "changed": time.time()})
                 if "cover" in own:
-                    if row.cover and row.cover != own["cover"]:
-                        self._references.drop(connection, "adapter", _holder(row), [row.cover])
-                    self._references.add(connection, "adapter", _holder(row), row.owner, own["cover"])
-            changed = _entry(_rows(connection, sha256, owner)[0])
+                    self._cover(connection, row, own["cover"])
+            changed = entry_of(_rows(connection, sha256, owner)[0], places(connection, sha256))
         self._references.settle()
         return changed
 
+    def describe(self, connection: Connection, row: Row[Any], values: dict[str, Any]) -> None:
+        """Write what files say into a row inside the caller's transaction, but for what a person changed; call
+        `References.settle` after it."""
+        fresh = {key: value for key, value in values.items() if key not in row.edited}
+        _change(connection, row.number, fresh | {"changed": time.time()})
+        if "cover" in fresh:
+            self._cover(connection, row, fresh["cover"])
+
+    def complete(self, sha256: str, owner: str, values: dict[str, Any]) -> AdapterEntry:
+        """Write what files say into the owner's entry, but for what a person changed. Raises `NotFound`."""
+        with self._database.write() as connection:
+            row = _rows(connection, sha256, owner)[0]
+            self.describe(connection, row, values)
+            made = _read(connection, row.number)
+        self._references.settle()
+        return made
+
+    def report(self, sha256: str, report: dict[str, Any]) -> None:
+        """Keep what the door found out about a file, in all its entries; for a file that has none nothing happens."""
+        with self._database.write() as connection:
+            mine = adapter.c.sha256 == sha256
+            connection.execute(update(adapter).where(mine).values(report=report, changed=time.time()))
+
     def delete(self, sha256: str, owner: str | None = None) -> None:
-        """Remove the entry and its file for good, whatever cells still mention it; a file another owner has stays.
+        """Take an entry out of sight; `restore` brings it back, `purge` removes it with its file.
 
         Args:
-            owner: whose entry; None removes every entry of the file.
+            owner: whose entry; None deletes every entry of the file.
 
         Raises:
             NotFound: there is no such entry.
         """
         with self._database.write() as connection:
-            rows = _rows(connection, sha256, owner)
-            for row in rows:
+            for row in _rows(connection, sha256, owner):
+                _change(connection, row.number, {"deleted": time.time(), "changed": time.time()})
+
+    def restore(self, sha256: str, owner: str | None = None) -> AdapterEntry:
+        """Bring a deleted entry back; its name gets a number where another one took it meanwhile. Raises `NotFound`."""
+        with self._database.write() as connection:
+            for row in _rows(connection, sha256, owner, deleted=True):
+                _change(connection, row.number, _revived(connection, row, row.name))
+            return entry_of(_rows(connection, sha256, owner)[0], places(connection, sha256))
+
+    def purge(self, older_than: float) -> None:
+        """Remove for good what was deleted before `older_than` (seconds since 1970), with the files in the store,
+        whatever cells still mention them; a file that another owner has stays.
+
+        What lies in a folder stays hidden: without its row the next look into the folder would show it again.
+        """
+        with self._database.write() as connection:
+            for row in connection.execute(select(adapter).where(adapter.c.deleted < older_than)).all():
                 self._references.drop(connection, "adapter", _holder(row))
-                connection.execute(delete(adapter).where(adapter.c.number == row.number))
-            if connection.execute(select(adapter.c.number).where(adapter.c.sha256 == sha256)).first() is None:
-                self._references.forget(connection, sha256, rows[0].owner)
+                if connection.scalar(select(exists().where(folder_file.c.sha256 == row.sha256))):
+                    _change(connection, row.number, {"kept": False, "cover": None})
+                else:
+                    connection.execute(delete(adapter).where(adapter.c.number == row.number))
+                others = (adapter.c.sha256 == row.sha256) & adapter.c.kept.is_(True)
+                if not connection.scalar(select(exists().where(others))):
+                    self._references.forget(connection, row.sha256, row.owner)
         self._references.settle()
 
+    def _cover(self, connection: Connection, row: Row[Any], cover: str | None) -> None:
+        """Refer to another cover and no longer to the one before."""
+        if row.cover and row.cover != cover:
+            self._references.drop(connection, "adapter", _holder(row), [row.cover])
+        self._references.add(connection, "adapter", _holder(row), row.owner, cover)
 
-def _rows(connection: Connection, sha256: str, owner: str | None) -> Sequence[Row[Any]]:
+    def _listed(self, query: Select[Any], owner: str | None, deleted: bool) -> builtins.list[AdapterEntry]:
+        query = query.where(adapter.c.deleted.is_not(None) if deleted else adapter.c.deleted.is_(None))
+        query = query.order_by(adapter.c.sample, adapter.c.created.desc(), adapter.c.number.desc())
+        if owner is not None:
+            query = query.where(adapter.c.owner.in_((owner, LOCAL)) | adapter.c.sample.is_(True))
+        with self._database.read() as connection:
+            lies = places(connection)
+            entries = [entry_of(row, lies) for row in connection.execute(query).all()]
+        return entries if owner is None else _once(entries, owner)
+
+
+def _once(entries: Iterable[AdapterEntry], owner: str) -> list[AdapterEntry]:
+    """Each file once; the owner's own entry is the one that stays."""
+    listed = list(entries)
+    own = {entry.sha256 for entry in listed if entry.owner == owner}
+    seen: set[str] = set()
+    kept = []
+    for entry in listed:
+        if entry.sha256 in seen or (entry.sha256 in own and entry.owner != owner):
+            continue
+        seen.add(entry.sha256)
+        kept.append(entry)
+    return kept
+
+
+def _same(connection: Connection, entry: AdapterEntry) -> Row[Any] | None:
+    """The row that a file of this owner is already: the own one, a sample's, or one that lies in a folder."""
+    shared = adapter.c.sample.is_(True) | ((adapter.c.owner == LOCAL) & adapter.c.kept.is_(False))
+    mine = (adapter.c.owner == entry.owner) | shared
+    query = select(adapter).where(adapter.c.sha256 == entry.sha256, mine)
+    return connection.execute(query.order_by(adapter.c.owner != entry.owner, adapter.c.number)).first()
+
+
+def _read(connection: Connection, number: int) -> AdapterEntry:
+    row = connection.execute(select(adapter).where(adapter.c.number == number)).one()
+    return entry_of(row, places(connection, row.sha256))
+
+
+def _change(connection: Connection, number: int, values: dict[str, Any]) -> None:
+    if values:
+        connection.execute(update(adapter).where(adapter.c.number == number).values(**values))
+
+
+def _revived(connection: Connection, row: Row[Any], name: str) -> dict[str, Any]:
+    """What a deleted row becomes."""
+    free = _free_name(connection, name, row.owner, besides=row.number)
+    return {"deleted": None, "name": free, "changed": time.time()}
+
+
+def _rows(connection: Connection, sha256: str, owner: str | None, deleted: bool = False) -> Sequence[Row[Any]]:
     """The entries of a file, oldest first, never none. Raises `NotFound`."""
     query = select(adapter).where(adapter.c.sha256 == sha256).order_by(adapter.c.number)
+    query = query.where(adapter.c.deleted.is_not(None) if deleted else adapter.c.deleted.is_(None))
     if owner is not None:
         query = query.where((adapter.c.owner == owner) | adapter.c.sample.is_(True))
     rows = connection.execute(query).all()
@@ -200,61 +296,11 @@ def _rows(connection: Connection, sha256: str, owner: str | None) -> Sequence[Ro
 
 def _free_name(connection: Connection, name: str, owner: str, besides: int | None = None) -> str:
     """`name`, or `name 2` ... where the owner sees that name already (in any case)."""
-    seen: ColumnElement[bool] = (adapter.c.owner == owner) | adapter.c.sample.is_(True)
+    seen: ColumnElement[bool] = ((adapter.c.owner == owner) | adapter.c.sample.is_(True)) & adapter.c.deleted.is_(None)
     if besides is not None:
         seen &= adapter.c.number != besides
     return free_name(name, connection.scalars(select(adapter.c.name).where(seen)))
 
 
-def _checked(key: str, value: Any) -> Any:
-    """A changed value as it is stored. Raises `InvalidInput`."""
-    if key == "name":
-        return checked_name(value, "name of the LoRA")
-    if key == "notes":
-        return storable(value, "notes")
-    if key == "trigger_words":
-        return [storable(word, "trigger word") for word in value]
-    if key == "cover":
-        return value
-    if key == "recommended_weight":
-        number = value if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
-        if not -10 <= number <= 10:
-            raise InvalidInput(
-                f"recommended_weight was given as {value!r}; it must be a number from -10 to 10; change it.",
-                code="field_number",
-                field="recommended_weight",
-                given=str(value),
-                allowed="-10 to 10",
-            )
-        return float(number)
-    raise InvalidInput(
-        f"A LoRA's {key!r} cannot be changed; what can be is {', '.join(CHANGEABLE)}.",
-        code="unknown_field",
-        given=key,
-        allowed=", ".join(CHANGEABLE),
-    )
-
-
 def _holder(row: Row[Any]) -> str:
     return str(row.number)
-
-
-def _entry(row: Row[Any]) -> AdapterEntry:
-    return AdapterEntry(
-        sha256=row.sha256,
-        name=row.name,
-        owner=row.owner,
-        created=row.created,
-        size=row.size,
-        base_sha256=row.base_sha256,
-        family=row.family,
-        rank=row.rank,
-        alpha=row.alpha,
-        trigger_words=tuple(row.trigger_words),
-        cover=row.cover,
-        run=row.run,
-        recommended_weight=row.recommended_weight,
-        notes=row.notes,
-        sample=row.sample,
-        metadata=row.metadata,
-    )

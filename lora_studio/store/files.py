@@ -12,7 +12,7 @@ import hashlib
 import io
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -27,12 +27,14 @@ _CHUNK = 1 << 20
 _HASH_SUFFIX = ".tensors"
 _COMMON = (".png", ".safetensors", ".webp", ".json", "")
 THUMBNAIL_SIZES = (16, 1024)
+MAX_PIXELS = 80_000_000
 
 
 class FileStore:
     """Bytes by their hash."""
 
     def __init__(self, root: Path, presence: Presence) -> None:
+        self._elsewhere: Callable[[str], Path] | None = None
         self._files = root / "files"
         self._thumbs = root / "thumbs"
         self.latents = root / "latents"
@@ -40,6 +42,10 @@ class FileStore:
         self._presence = presence
         make_folder(self._files)
         make_folder(self._thumbs)
+
+    def look_elsewhere(self, locate: Callable[[str], Path]) -> None:
+        """From now on ask `locate` where a file lies that is not here; it raises `NotFound`."""
+        self._elsewhere = locate
 
     def put_bytes(self, data: bytes, suffix: str = "") -> str:
         """Keep `data` and return its sha256; what is there already is left untouched.
@@ -77,8 +83,12 @@ class FileStore:
         return digest.hexdigest()
 
     def path(self, sha256: str) -> Path:
-        """Where the file lies; it must never be written to. Raises `NotFound`, for anything but 64 hex digits too."""
-        found = self._find(sha256) if _SHA256.fullmatch(sha256) else None
+        """Where the file lies, here or in a folder that is read in place; it must never be written to. Raises
+        `NotFound`, for anything but 64 hex digits too."""
+        valid = _SHA256.fullmatch(sha256) is not None
+        found = self._find(sha256) if valid else None
+        if found is None and valid and self._elsewhere is not None:
+            return self._elsewhere(sha256)
         if found is None:
             raise NotFound(
                 f"The file {sha256[:80]!r} is not in the workspace; it may have been deleted.",
@@ -107,17 +117,24 @@ class FileStore:
         Raises:
             NotFound: the file is not there, or `sha256` is none.
         """
-        path = self.path(sha256)
-        kept = self.latents / sha256[:2] / f"{sha256}{_HASH_SUFFIX}"
-        with contextlib.suppress(OSError, UnicodeDecodeError):
-            known = kept.read_text(encoding="ascii")
-            if _SHA256.fullmatch(known):
-                return known
-        found = _tensors_hash(path)
+        if _SHA256.fullmatch(sha256):
+            with contextlib.suppress(OSError, UnicodeDecodeError):
+                known = self._tensors_file(sha256).read_text(encoding="ascii")
+                if _SHA256.fullmatch(known):
+                    return known
+        found = _tensors_hash(self.path(sha256))
+        self.keep_tensors_hash(sha256, found)
+        return found
+
+    def keep_tensors_hash(self, sha256: str, found: str) -> None:
+        """Remember the answer of `tensors_hash` for a file that was hashed anyway."""
+        kept = self._tensors_file(sha256)
         with contextlib.suppress(StorageError):  # a full disk costs time, not the answer
             make_folder(kept.parent)
             write_atomically(kept, (found.encode(),), self._presence.name)
-        return found
+
+    def _tensors_file(self, sha256: str) -> Path:
+        return self.latents / sha256[:2] / f"{sha256}{_HASH_SUFFIX}"
 
     def delete(self, sha256: str) -> None:
         """Remove a file and all that was made of it for good; one that is not there is no error."""
@@ -146,7 +163,7 @@ class FileStore:
         source = self.path(sha256)
         target = self._thumbs / sha256[:2] / f"{sha256}-{size}.webp"
         if not target.is_file():
-            data = _shrink(source, size)
+            data = shrink(source, size)
             make_folder(target.parent)
             write_atomically(target, (data,), self._presence.name)
         return target
@@ -224,10 +241,16 @@ def _checked(chunks: Iterator[bytes], sha256: str, target: Path) -> Iterator[byt
         )
 
 
-def _shrink(source: Path, size: int) -> bytes:
-    """The picture as WebP bytes, at most `size` on its longer side."""
+def shrink(source: Path, size: int) -> bytes:
+    """The picture as WebP bytes, at most `size` pixels on its longer side.
+
+    Raises:
+        InvalidInput: it is no picture that can be shown, or has more than `MAX_PIXELS`.
+    """
     try:
         with Image.open(source, formats=("PNG", "JPEG", "WEBP", "BMP")) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ValueError("too many pixels")
             upright = ImageOps.exif_transpose(image)
             small = upright.convert("RGBA" if upright.has_transparency_data else "RGB")
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

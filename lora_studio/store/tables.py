@@ -109,10 +109,33 @@ adapter = Table(
     Column("recommended_weight", Float, nullable=False),
     Column("notes", Text, nullable=False),
     Column("sample", Boolean, nullable=False),
-    Column("metadata", JSON, nullable=False),
+    Column("stem", String, nullable=False),
+    Column("stars", Integer, nullable=False),
+    Column("kept", Boolean, nullable=False),  # the file is in the store; else it lies in a folder alone
+    Column("deleted", Float),
+    Column("changed", Float, nullable=False, index=True),
+    Column("edited", JSON, nullable=False),  # fields that a person changed: what side files say leaves them alone
+    Column("side", JSON, nullable=False),
+    Column("hints", JSON, nullable=False),  # the few entries of the metadata that lists need
+    Column("report", JSON, nullable=False),
+    Column("metadata", JSON, nullable=False),  # the last, being large: SQLite reads rows from their beginning
     UniqueConstraint("sha256", "owner"),
     Index("ix_adapter_owner_name", "owner", "name"),
     sqlite_autoincrement=True,
+)
+
+folder_file = Table(
+    "folder_file",
+    metadata,
+    Column("path", String, primary_key=True),
+    Column("owner", String, nullable=False),
+    Column("folder", String, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("modified", Integer, nullable=False),  # nanoseconds since 1970
+    Column("sha256", String, nullable=False, index=True),  # "" for a file that is no LoRA
+    Column("side", String, nullable=False),  # names, sizes and times of the files beside it
+    Column("problem", String, nullable=False),
+    Column("gone", Float),
 )
 
 embedding = Table(

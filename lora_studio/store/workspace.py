@@ -16,17 +16,21 @@ from __future__ import annotations
 import contextlib
 import time
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
 from sqlalchemy import insert, select
 
+from lora_studio.store.adapters import UNDO_SECONDS as ADAPTER_SECONDS
 from lora_studio.store.adapters import Adapters
 from lora_studio.store.database import Database
 from lora_studio.store.datasets import Datasets
 from lora_studio.store.disk import make_folder
 from lora_studio.store.embeddings import UNDO_SECONDS, Embeddings
 from lora_studio.store.files import FileStore
+from lora_studio.store.folder_state import Rooms
+from lora_studio.store.folders import Folders
 from lora_studio.store.jobs import Jobs
 from lora_studio.store.notebooks import Notebooks
 from lora_studio.store.presence import Presence
@@ -39,7 +43,9 @@ from lora_studio.store.wildcards import Wildcards
 class Workspace:
     """The facade; safe to use from several threads, and from several processes on one machine."""
 
-    def __init__(self, root: Path, database: Database, files: FileStore, presence: Presence) -> None:
+    def __init__(
+        self, root: Path, database: Database, files: FileStore, presence: Presence, loras: Sequence[Path] = ()
+    ) -> None:
         """Use `open`."""
         self.root = root
         self.files = files
@@ -48,6 +54,8 @@ class Workspace:
         self._presence = presence
         self.jobs = Jobs(database, self.references, presence)
         self.adapters = Adapters(database, self.references, files)
+        self.folders = Folders(Rooms(database, self.references, self.adapters, files), loras)
+        files.look_elsewhere(self.folders.locate)
         self.embeddings = Embeddings(database, self.references)
         self.datasets = Datasets(database, self.references, files)
         self.styles = Styles(database)
@@ -55,8 +63,11 @@ class Workspace:
         self.notebooks = Notebooks(database, self.references, self.jobs)
 
     @classmethod
-    def open(cls, root: Path) -> Workspace:
+    def open(cls, root: Path, loras: Sequence[Path] = ()) -> Workspace:
         """Open the folder `root`, made where it is missing.
+
+        Args:
+            loras: folders of LoRA files that are read in place (`store.folders`).
 
         Raises:
             StorageError: it cannot be written, the disk is full, or its database is damaged or too new.
@@ -72,9 +83,10 @@ class Workspace:
             database.migrate()
             presence.sweep()
             files.sweep()
-            made = cls(root, database, files, presence)
+            made = cls(root, database, files, presence, loras)
             made.references.settle()
             made.embeddings.purge(time.time() - UNDO_SECONDS)
+            made.adapters.purge(time.time() - ADAPTER_SECONDS)
             made._sign()
             opened.pop_all()
         return made

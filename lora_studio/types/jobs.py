@@ -8,13 +8,16 @@ from typing import Any, Literal
 from lora_studio.errors import InvalidInput
 from lora_studio.types.fields import check, spec
 
-JobKind = Literal["generate", "train", "load_base", "import_adapter", "import_embedding", "workbench"]
+JobKind = Literal[
+    "generate", "train", "load_base", "import_adapter", "import_embedding", "workbench", "download_adapter"
+]
 """generate: payload is a `GenerateRequest` (+ optional "notebook", "cell").
 train: payload is {"config": TrainConfig} or {"resume": run's job id}.
 load_base: payload is a `BaseChoice` as JSON, {"base": embedded | folder | file | hub id} at least.
 import_adapter: payload is {"file": sha256 in the store, "name": what to call it}; it may be an embedding too.
 import_embedding: payload is the same.
-workbench: see `lora_studio.types.workbench`; it needs no base unless its files do."""
+workbench: see `lora_studio.types.workbench`; it needs no base unless its files do.
+download_adapter: payload is {"source": what to fetch (`lora_studio.engine.sources`)}; it ends as import_adapter."""
 
 JobState = Literal["queued", "running", "stopping", "done", "failed", "cancelled", "interrupted"]
 """queued: waits for its first turn. running: has had one. stopping: cancelled, its present turn runs out.
@@ -45,7 +48,8 @@ EventType = Literal[
 """What an event tells, with its data:
 queued {"ahead"}; started {};
 step {"step", "steps", "loss", "learning_rate", "seconds_left", "seconds"} of a training;
-progress {"phase": encode|sample|decode|export|load|workbench, "step", "steps", "seconds_left", "picture", "pictures"};
+progress {"phase": encode|sample|decode|export|load|workbench|download, "step", "steps", "seconds_left", "picture",
+"pictures"};
 glimpse {"image": data URI of a small picture, "step"}: never stored, only the newest matters;
 preview {"step", "prompt", "seed", "sha256"} a stored picture of a training, `picture` {"index", "seed", "sha256"} of a
 generation; checkpoint {"step", "sha256"}; resumed {"step"}; warning {"code", "message", "values"};

@@ -44,6 +44,25 @@ class AdapterEntry:
     sample: bool = False
     """True for the ones that come with the app."""
     metadata: dict[str, str] = field(default_factory=dict)
+    """The file's own; in lists only those entries by which files are found."""
+    stem: str = ""
+    """Name of the file as it came, without its ending: A1111's prompts call a LoRA by it."""
+    stars: int = 0
+    """0 to 5, a person's."""
+    side: dict[str, Any] = field(default_factory=dict)
+    """What the files beside it say (`lora_studio.store.side_files`): title, negative, warnings."""
+    report: dict[str, Any] = field(default_factory=dict)
+    """What is known of the file, by its header or, where it was read for a base, by the door; left out in lists."""
+    deleted: float | None = None
+    """When it was deleted; it can be brought back for an hour, one that lies in a folder as long as it lies there."""
+    places: tuple[str, ...] = ()
+    """Where it lies in folders that are read in place, each below the folder's own name; never a path to open."""
+    missing: bool = False
+    """True for one that lay in a folder and is not there now."""
+
+    def fits(self, family: str) -> bool:
+        """False where it was made for another family of models than `family`; unknown ones fit."""
+        return not family or not self.family or self.family == family
 
 
 @dataclass(frozen=True)

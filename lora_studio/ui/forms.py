@@ -42,6 +42,11 @@ def _read(hint: Any, value: Any) -> Any:
     return value
 
 
+def number_of(value: Any) -> Any:
+    """A field's text as a number where it is one, whole where it is written so; else as it is."""
+    return _read(int | float, value)
+
+
 def plan(cls: type) -> list[dict[str, Any]]:
     """What a page needs to draw a form for `cls`: one entry per field that says something of itself."""
     hints = typing.get_type_hints(cls)

@@ -134,12 +134,12 @@ class Ask:
             )
         return found
 
-    def adapter(self, sha256: str | None = None) -> AdapterEntry:
-        """A LoRA that the caller sees. Raises `NotFound`."""
+    def adapter(self, sha256: str | None = None, deleted: bool = False) -> AdapterEntry:
+        """A LoRA that the caller sees, or one that is `deleted` and can come back. Raises `NotFound`."""
         wanted = self.text("sha256") if sha256 is None else sha256
-        for entry in self.library():
-            if entry.sha256 == wanted:
-                return entry
+        for owner in (self.owner, SHELL):
+            with contextlib.suppress(NotFound):
+                return self.studio.workspace.adapters.get(wanted, owner, deleted=deleted)
         raise NotFound(
             f"The library has no LoRA file {wanted[:80]!r}; it may have been deleted.",
             code="adapter_file_missing",
@@ -162,10 +162,9 @@ class Ask:
         )
 
     def library(self) -> list[AdapterEntry]:
-        """The LoRAs that the caller sees: own ones and the command line's, newest first, then the samples."""
-        adapters = self.studio.workspace.adapters
-        found = {entry.sha256: entry for entry in (*adapters.list(self.owner), *adapters.list(SHELL))}
-        return sorted(found.values(), key=lambda entry: (entry.sample, -entry.created))
+        """The LoRAs that the caller sees, without their reports and most of their metadata: own ones, the command
+        line's and those in folders, newest first, then the samples."""
+        return self.studio.workspace.adapters.shelf(self.owner)
 
 
 Action = Callable[[Ask], Any]

@@ -6,19 +6,73 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from lora_studio.errors import NotFound
+from lora_studio.headers.adapter import TITLES
 from lora_studio.store import Workspace
 from lora_studio.types import AdapterEntry, BaseInfo, Cell, DatasetManifest, EmbeddingEntry, Event, Job, to_json
+
+MAX_TEXT = 4000
+MAX_ENTRIES = 300
+"""Characters of an entry of a file's metadata, and entries, that a page is sent."""
 
 MAX_POINTS = 400
 """A chart gets at most about this many points per call; the newest is always among them."""
 
 
-def adapter_view(entry: AdapterEntry, base: BaseInfo | None) -> dict[str, Any]:
-    """A LoRA of the library; `fits` is False when it was trained on another base than the loaded one."""
-    view: dict[str, Any] = to_json(entry)
-    del view["metadata"], view["owner"]
-    view["fits"] = base is None or not entry.base_sha256 or entry.base_sha256 == base.sha256
-    return view
+def adapter_view(entry: AdapterEntry, base: BaseInfo | None, used: float | None = None) -> dict[str, Any]:
+    """A LoRA of the library as cards and lists show it.
+
+    `misfit` says why it is none for the loaded base: "family" (it cannot be used), "base" (it was trained on another
+    one: its effect may be weak or wrong), "" where it fits. Written by hand: a thousand are made for one answer.
+
+    Args:
+        used: when the caller last made a picture with it, in seconds since 1970.
+    """
+    return {
+        "sha256": entry.sha256,
+        "name": entry.name,
+        "created": entry.created,
+        "size": entry.size,
+        "base_sha256": entry.base_sha256,
+        "family": entry.family,
+        "made_for": TITLES.get(entry.family, entry.family),
+        "rank": entry.rank,
+        "alpha": entry.alpha,
+        "trigger_words": list(entry.trigger_words),
+        "cover": entry.cover,
+        "run": entry.run,
+        "recommended_weight": entry.recommended_weight,
+        "notes": entry.notes,
+        "sample": entry.sample,
+        "stem": entry.stem,
+        "stars": entry.stars,
+        "title": entry.side.get("title", ""),
+        "negative": entry.side.get("negative", ""),
+        "warnings": entry.side.get("warnings", []),
+        "places": list(entry.places),
+        "missing": entry.missing,
+        "used": used,
+        "misfit": _misfit(entry, base),
+        "fits": _misfit(entry, base) == "",
+    }
+
+
+def _misfit(entry: AdapterEntry, base: BaseInfo | None) -> str:
+    if base is None:
+        return ""
+    if not entry.fits(base.family):
+        return "family"
+    return "base" if entry.base_sha256 and entry.base_sha256 != base.sha256 else ""
+
+
+def adapter_detail(entry: AdapterEntry, base: BaseInfo | None) -> dict[str, Any]:
+    """One LoRA with everything that is known: what the door found out, licence, and the file's metadata as texts."""
+    metadata = {key: text[:MAX_TEXT] for key, text in sorted(entry.metadata.items())[:MAX_ENTRIES]}
+    return adapter_view(entry, base) | {
+        "report": entry.report,
+        "checked": bool(base) and entry.report.get("base") == (base.sha256 if base else None),
+        "licence": entry.report.get("licence") or entry.metadata.get("modelspec.license", ""),
+        "metadata": metadata,
+    }
 
 
 def embedding_view(entry: EmbeddingEntry, base: BaseInfo | None) -> dict[str, Any]:
@@ -83,7 +137,7 @@ def cell_view(cell: Cell, job: Job | None, library: dict[str, AdapterEntry], bas
         "missing": [
             str(adapter.get("name", ""))
             for adapter in request.get("adapters", [])
-            if adapter.get("sha256") not in library
+            if adapter.get("sha256") not in library or library[adapter["sha256"]].missing
         ],
         "base_changed": bool(base and made_for and made_for != base.sha256),
     }

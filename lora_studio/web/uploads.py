@@ -3,6 +3,7 @@
     /studio/upload/picture?set=ID&name=NAME     a picture, a caption (.txt) or a zip into a set
     /studio/upload/adapter?job=ID&name=NAME     a LoRA file, handed over to the engine as the job ID
     /studio/upload/embedding?job=ID&name=NAME   a textual-inversion embedding, likewise
+    /studio/upload/side?sha256=SHA&name=NAME    a file that lay beside a LoRA: A1111's .json, .civitai.info, a picture
     /studio/upload/recall?name=NAME             a picture whose texts are read; it is not kept
 
 One file per request means that an outage costs one file, which is sent again, and not the whole heap.
@@ -23,9 +24,10 @@ from starlette.routing import Route
 from lora_studio.dataset.texts import MAX_FILE
 from lora_studio.errors import InvalidInput, StudioError
 from lora_studio.store.disk import told
+from lora_studio.store.side_files import MAX_PICTURE
 from lora_studio.types.library import adapter_name, embedding_name
 from lora_studio.ui.actions.embeddings import import_embedding
-from lora_studio.ui.actions.library import import_adapter
+from lora_studio.ui.actions.library import import_adapter, take_side
 from lora_studio.ui.actions.recall import recall_picture
 from lora_studio.ui.studio import Ask, Studio
 from lora_studio.ui.views import dataset_view
@@ -46,6 +48,7 @@ def upload_routes(studio: Studio) -> list[Route]:
         Route("/studio/upload/picture", _door(studio, _take_picture, MAX_PICTURES), methods=["POST"]),
         Route("/studio/upload/adapter", _door(studio, _take_adapter, MAX_ADAPTER), methods=["POST"]),
         Route("/studio/upload/embedding", _door(studio, _take_embedding, MAX_EMBEDDING), methods=["POST"]),
+        Route("/studio/upload/side", _door(studio, take_side, MAX_PICTURE), methods=["POST"]),
         Route("/studio/upload/recall", _door(studio, recall_picture, MAX_FILE), methods=["POST"]),
     ]
 

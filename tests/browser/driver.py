@@ -36,9 +36,11 @@ START_SECONDS = 180.0
 class Server:
     """The app in a process of its own on a free port, with a workspace that outlives it."""
 
-    def __init__(self, workspace: Path, kind: str = "fake") -> None:
+    def __init__(self, workspace: Path, kind: str = "fake", *more: str) -> None:
         self.workspace = workspace
         self.kind = kind
+        self.more = more
+        """Further options of `tests.support.server`."""
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = int(probe.getsockname()[1])
@@ -48,7 +50,7 @@ class Server:
     def start(self) -> None:
         """Start it and wait until the page answers."""
         command = [sys.executable, "-m", "tests.support.server", "--workspace", str(self.workspace)]
-        command += ["--port", str(self.port), "--kind", self.kind]
+        command += ["--port", str(self.port), "--kind", self.kind, *self.more]
         environment = os.environ | {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "passive"}
         log = (self.workspace.parent / f"{self.workspace.name}.log").open("a", encoding="utf-8")
         with log:

@@ -70,6 +70,21 @@ def test_a_tag_becomes_an_adapter_and_stays_in_the_text(workspace: Workspace, na
     assert complete(done, workspace, "ann") == (done, ()), "completing twice changes nothing"
 
 
+def test_several_files_of_one_name(workspace: Workspace) -> None:
+    """A1111 loads whichever it read last; here none acts where no label decides, and both cases are said."""
+    for number, name in enumerate(("Kitty", "Tiger")):
+        sha256 = workspace.files.put_bytes(name.encode(), ".safetensors")
+        workspace.adapters.add(AdapterEntry(sha256, name, "ann", time.time() + number, 8, stem="cat"))
+    done, warnings = complete(request("x <lora:cat:1>"), workspace, "ann")
+    assert (done.adapters, codes(warnings)) == ((), ["adapter_several"])
+    assert warnings[0].values["near"] == "Tiger, Kitty"
+    workspace.adapters.update(sha_of(workspace, "Tiger"), name="cat")
+    done, warnings = complete(request("x <lora:cat:1>"), workspace, "ann")
+    assert [one.name for one in done.adapters] == ["cat"]
+    assert [(one.code, one.values["near"]) for one in warnings] == [("adapter_also", "Kitty")]
+    assert complete(request("x <lora:Kitty:1>"), workspace, "ann")[1] == ()
+
+
 def test_two_weights_and_several_tags_of_one(workspace: Workspace) -> None:
     done, _ = complete(request("x <lora:Cat ears:0.25:0.75>"), workspace, "ann")
     assert [(a.weight, a.text_encoder_weight) for a in done.adapters] == [(0.75, 0.25)]

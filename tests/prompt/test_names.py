@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lora_studio.prompt.names import Named, find_named, find_unknown_embeddings, near_names
+from lora_studio.prompt.names import Named, find_all, find_named, find_unknown_embeddings, near_names
 from lora_studio.prompt.source import Place, SourceText
 
 LIBRARY = (Named("1", "Cat ears"), Named("2", "cat ears"), Named("3", "Miko: Tsuki, v2", ("miko_tsuki_old",)))
@@ -33,9 +33,42 @@ def test_a_tag_finds_its_adapter(asked: str, key: str | None) -> None:
     assert (found.key if found else None) == key
 
 
+FILES = (
+    Named("1", "Kitty", (), "cat", ("Lora/animals/cat.safetensors",)),
+    Named("2", "Tiger", (), "cat", ("Lora/big/cat.safetensors", "More/cat.safetensors")),
+    Named("3", "ink", (), "wash_v2", ("Lora/ink/wash_v2.safetensors",)),
+    Named("4", "Ink drawing", (), "ink"),
+)
+
+
+@pytest.mark.parametrize(
+    ("asked", "key", "every"),
+    [
+        ("Kitty", "1", "1"),
+        ("wash_v2", "3", "3"),
+        ("WASH_V2", "3", "3"),
+        ("wash v2.safetensors", "3", "3"),
+        ("cat", None, "12"),
+        ("Cat", None, "12"),
+        ("animals/cat", "1", "1"),
+        ("Animals\\cat.safetensors", "1", "1"),
+        ("more/cat", "2", "2"),
+        ("elsewhere/cat", None, "12"),
+        ("ink", "3", "34"),
+        ("nothing", None, ""),
+    ],
+)
+def test_files_go_by_their_own_names_too(asked: str, key: str | None, every: str) -> None:
+    """A1111's prompts name the file; a label comes first, and among several files nothing is guessed."""
+    found, named = find_all(asked, FILES)
+    assert (found.key if found else None) == key
+    assert "".join(one.key for one in named) == every
+
+
 def test_near_names_are_those_of_the_library() -> None:
     assert near_names("cat_eras", LIBRARY)[0] == "Cat ears"
     assert near_names("zzz", LIBRARY) == []
+    assert near_names("wash_v3", FILES) == ["wash_v2"], "of the files too"
 
 
 NAMES = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -61,6 +62,8 @@ def test_two_people_may_have_the_same_file(workspace: Workspace, entry: Make) ->
     assert workspace.files.has(sha256), "the other one's file stays"
     assert workspace.adapters.list("ann") == []
     workspace.adapters.delete(sha256, owner="bob")
+    assert workspace.files.has(sha256), "it can be brought back"
+    workspace.adapters.purge(time.time() + 1)
     assert not workspace.files.has(sha256)
 
 
@@ -179,6 +182,7 @@ def test_deleting_takes_the_file_even_where_cells_mention_it(workspace: Workspac
     book = workspace.notebooks.default("ann")
     cell = workspace.notebooks.add(book.id, "picture", {"adapters": [{"sha256": sha256, "name": "x", "weight": 1}]})
     workspace.adapters.delete(sha256)
+    workspace.adapters.purge(time.time() + 1)
     assert not workspace.files.has(sha256)
     assert not workspace.files.has(cover)
     assert workspace.notebooks.cell(cell.id) == cell, "the cell stays and can say that its LoRA is gone"

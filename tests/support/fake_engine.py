@@ -23,6 +23,7 @@ from tokenizers import Tokenizer
 
 from lora_studio.engine.completion import completed
 from lora_studio.engine.explain import explain_texts
+from lora_studio.engine.sources import NOTHING, Policy, read_source
 from lora_studio.errors import AdapterRefused, BaseUnavailable, InvalidInput, NotFound, StudioError
 from lora_studio.prompt.chunks import Token, Tokenize
 from lora_studio.store import Workspace
@@ -93,7 +94,8 @@ def reader_of(path: Path) -> Tokenize:
 class FakeEngine:
     """See the module's docstring and `Engine`."""
 
-    def __init__(self, workspace: Workspace, assets: Path, base: str = "embedded") -> None:
+    def __init__(self, workspace: Workspace, assets: Path, base: str = "embedded", downloads: Policy = NOTHING) -> None:
+        self._downloads = downloads
         self.workspace = workspace
         self._words = assets / "base" / "words.json"
         self._tokenize = reader_of(assets / "base" / "tokenizer" / "tokenizer.json")
@@ -257,6 +259,7 @@ class FakeEngine:
                 "load_base": self._load,
                 "import_adapter": self._import,
                 "import_embedding": self._import_embedding,
+                "download_adapter": self._download,
             }
             self._running[spec.id] = make[spec.kind](spec)
             if spec.kind == "load_base":
@@ -302,6 +305,8 @@ class FakeEngine:
                         low=low,
                         high=low + 8,
                     )
+        if spec.kind == "download_adapter":
+            read_source(str(spec.payload["source"]), self._downloads)
         if spec.kind == "load_base" and not spec.payload["base"]:
             raise InvalidInput("The base was given as ''; give embedded.", code="base_empty", given="")
 
@@ -418,6 +423,16 @@ class FakeEngine:
         entry = adapter_entry(self.workspace, data, name, spec.owner)
         made_for = str(meta.get("lora_studio_base_sha256", ""))
         entry = self.workspace.adapters.add(AdapterEntry(**(vars(entry) | {"base_sha256": made_for})))
+        return {"adapter": entry.sha256, "name": entry.name, "warnings": []}
+
+    def _download(self, spec: JobSpec) -> Turns:
+        """As if the network had a file for every source."""
+        source = str(spec.payload["source"])
+        for step in range(1, 21):
+            self._tell(spec.id, "progress", {"phase": "download", "step": step * 0.5, "steps": 10.0, "seconds_left": 9})
+            yield "step"
+        data = safetensors({"fetched": source})
+        entry = self.workspace.adapters.add(adapter_entry(self.workspace, data, source.split("/")[-1], spec.owner))
         return {"adapter": entry.sha256, "name": entry.name, "warnings": []}
 
     def _import_embedding(self, spec: JobSpec) -> Turns:

@@ -7,6 +7,8 @@ import signal
 import sys
 from pathlib import Path
 
+from lora_studio.engine.sources import policy_of
+from lora_studio.engine.watch import Watcher
 from lora_studio.settings import load_settings
 from lora_studio.store import Workspace
 from lora_studio.store.samples import install_samples
@@ -19,9 +21,19 @@ def main() -> None:
     parser.add_argument("--workspace", type=Path, required=True)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--kind", choices=("fake", "real"), default="fake")
+    parser.add_argument("--loras", type=Path, action="append", help="a folder of LoRAs to read in place")
+    parser.add_argument("--fetch", action="store_true", help="let pages fetch LoRAs (the pretended engine's own)")
     given = parser.parse_args()
-    settings = load_settings(workspace=given.workspace, port=given.port, open_browser=False, offline=True)
-    workspace = Workspace.open(settings.workspace)
+    settings = load_settings(
+        workspace=given.workspace,
+        port=given.port,
+        open_browser=False,
+        offline=not given.fetch,
+        lora_folders=tuple(given.loras or ()),
+        download_hub=given.fetch,
+        download_hosts=("civitai.com",) if given.fetch else (),
+    )
+    workspace = Workspace.open(settings.workspace, settings.lora_folders)
     if given.kind == "real":
         from lora_studio.engine.inline import build_engine
 
@@ -29,12 +41,13 @@ def main() -> None:
         engine = build_engine(settings, workspace)
     else:
         add_samples(workspace)
-        engine = FakeEngine(workspace, settings.assets)
+        engine = FakeEngine(workspace, settings.assets, downloads=policy_of(settings))
     from lora_studio.web import serve
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
-        serve(settings, workspace, engine)
+        with Watcher(workspace.folders, pause=0.5):
+            serve(settings, workspace, engine)
     finally:
         engine.close()
         workspace.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -335,6 +336,8 @@ def test_deleting_a_run_and_what_belongs_to_it(studio: Studio, call: Call) -> No
     call("delete_run", run=job, pictures=True, adapter=True)
     assert call("runs")["runs"] == []
     assert call("sets")["sets"] == []
+    assert sha256 not in [entry["sha256"] for entry in call("library")["adapters"]]
+    studio.workspace.adapters.purge(time.time() + 1)
     assert not studio.workspace.files.has(sha256)
 
 

@@ -16,10 +16,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load
 from torch import Tensor
 
-from lora_studio.adapters import header
 from lora_studio.adapters.embedding import kind_of
 from lora_studio.adapters.unpacking import Unpacking, UnpackingError
 from lora_studio.errors import AdapterRefused
+from lora_studio.headers import header
 
 MAX_FILE = 16 * 2**30
 """Bytes; full differences of SDXL in float32 are about 10 GB."""

@@ -21,8 +21,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from lora_studio.adapters import header
 from lora_studio.errors import InvalidInput
+from lora_studio.headers import header
 
 COMPONENTS = ("unet", "transformer", "text_encoder", "text_encoder_2")
 _UNET = "model.diffusion_model."

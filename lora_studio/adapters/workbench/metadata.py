@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lora_studio.adapters import header
 from lora_studio.errors import InvalidInput
+from lora_studio.headers import header
 
 PRIVATE = (
     "ss_dataset_dirs",

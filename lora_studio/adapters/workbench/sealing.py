@@ -18,9 +18,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from lora_studio import __version__
-from lora_studio.adapters import header
 from lora_studio.adapters.canonical import LayerChange
 from lora_studio.adapters.workbench.metadata import HASHES, Edit, plan, rewritten
+from lora_studio.headers import header
 
 _STALE = (*HASHES, "lora_adapter_metadata", "ss_network_args", "modelspec.merged_from", "lora_studio_made_by")
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lora_studio.adapters import header
 from lora_studio.errors import BaseUnavailable
+from lora_studio.headers import header
 
 _DIMENSIONS = 8
 """Video models have tensors of five; they are told by their name, not called damaged."""

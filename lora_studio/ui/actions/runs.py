@@ -61,7 +61,7 @@ def delete_run(ask: Ask) -> dict[str, Any]:
     workspace.jobs.delete(run.id)
     if ask.flag("adapter") and run.result:
         entry = ask.adapter(str(run.result.get("adapter", "")))
-        workspace.adapters.delete(entry.sha256, entry.owner)
+        workspace.adapters.delete(entry.sha256, entry.owner)  # it can be brought back from the library for an hour
     own = {manifest.id for manifest in workspace.datasets.list(ask.owner)}
     used = str(run.payload.get("config", {}).get("dataset", ""))
     if ask.flag("pictures") and used in own:

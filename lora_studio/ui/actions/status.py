@@ -64,6 +64,8 @@ def poll(ask: Ask) -> dict[str, Any]:
         if job.owner == ask.owner:
             since.setdefault(job.id, 0)
     base = info.base
+    workspace = ask.studio.workspace
+    folders = workspace.folders.state
     told = {job_id: _news(ask, job_id, seen, active) for job_id, seen in since.items()}
     return {
         "base": {"sha256": base.sha256, "title": base.title, "ref": base.ref} if base else None,
@@ -71,6 +73,7 @@ def poll(ask: Ask) -> dict[str, Any]:
         "device": to_json(info.device),
         "running": [_told(job, ask) for job in info.running],
         "waiting": len(info.queued),
+        "library": {"stamp": workspace.adapters.stamp(), "done": folders.done, "todo": folders.todo},
         "jobs": {job_id: news for job_id, news in told.items() if news is not None},
     }
 

@@ -7,6 +7,7 @@ const KEY = "studio.draft.1";
 const EMPTY = {
   tab: "generate", prompt: "", negative: "", stack: [], styles: [], form: {}, seedLocked: false,
   explain: { prompt: false, negative: false }, recalled: null,
+  library: { sort: "newest", family: "" },
   train: { step: "pictures", set: null, run: null, form: {}, recipe: "balanced" },
 };
 

@@ -1,60 +1,97 @@
-// The library: every LoRA as a card, and below them the embeddings.
+// The library: every LoRA as a card, searched, filtered and sorted; below them the embeddings.
 import { button, h, icon, reconcile, set } from "./dom.js";
-import { emit, on } from "./bus.js";
+import { on } from "./bus.js";
+import { draft, keep } from "./draft.js";
 import { isModel, isPickle, takeEmbeddings } from "./embedding_files.js";
 import { embeddings } from "./embeddings.js";
-import { loadLibrary, matches, shelf } from "./library_data.js";
-import { askText, confirm } from "./dialog.js";
-import { call, world } from "./server.js";
-import { add, cover, take } from "./stack.js";
-import { goTo } from "./keys.js";
+import { drawCard } from "./library_card.js";
+import { loadLibrary, matches, shelf, sorted, sorts } from "./library_data.js";
+import { fetcher } from "./library_fetch.js";
+import { folders } from "./library_folders.js";
+import { askText } from "./dialog.js";
+import { call } from "./server.js";
+import { isSide, take } from "./lora_files.js";
 import { isPicture } from "./pictures.js";
-import { attempt, tell } from "./toast.js";
-import { bytes, many, t, when } from "./text.js";
+import { attempt } from "./toast.js";
+import { number, t } from "./text.js";
+
+const STEP = 48; // cards that are drawn at once; more when the end comes into view
 
 export function library(panel) {
   const title = h("h2", {});
+  const count = h("span.hint", { role: "status" });
   const search = h("input.field", { type: "search" });
-  const file = h("input", { type: "file", accept: ".safetensors", multiple: true, hidden: true });
+  const family = h("select.field", {});
+  const order = h("select.field", {});
+  const file = h("input", { type: "file", accept: ".safetensors,.json,.info,.png,.jpg,.jpeg,.webp", multiple: true, hidden: true });
   const adder = button("quiet", { sign: "upload", text: "", onclick: () => file.click() });
-  const cards = h("div.cards", {});
+  const cards = h("div.cards.loras", {});
   const empty = h("p.hint.nothing", {});
+  const end = h("div.end", { "aria-hidden": "true" });
+  const places = folders();
+  const fetching = fetcher();
   panel.append(h("section.library", {},
-    h("header", {}, title, h("label.search", {}, icon("search"), search), adder, file), cards, empty));
+    h("header", {}, title, count, h("label.search", {}, icon("search"), search), family, order, adder, file),
+    places.element, cards, empty, end, fetching.element));
   file.addEventListener("change", () => { take([...file.files], false); file.value = ""; });
   const others = embeddings(() => search.value);
   panel.append(others.section);
-  panel.addEventListener("drop", (event) => {
-    // A picture is an embedding's file only where embeddings are; elsewhere it is left to whoever reads pictures.
-    const inside = others.section.contains(event.target);
-    const files = [...event.dataTransfer.files].filter((dropped) => inside || !isPicture(dropped));
-    if (!files.length) return;
-    event.preventDefault();
-    sort(files, (dropped) => isPickle(dropped) || isPicture(dropped));
-  });
-  panel.addEventListener("dragover", (event) => event.preventDefault());
-  // Elsewhere on the page files of models are taken too, where nothing nearer wanted them.
-  document.addEventListener("drop", (event) => {
-    const files = [...(event.dataTransfer ? event.dataTransfer.files : [])].filter(isModel);
-    if (event.defaultPrevented || !files.length) return;
-    event.preventDefault();
-    sort(files, isPickle);
-  });
+  acceptDrops(panel, others.section);
 
+  let limit = STEP;
+  const chosen = () => shelf.adapters.filter((entry) => matches(entry, search.value) && isOf(entry, draft.library.family));
   const draw = () => {
+    const found = sorted(chosen(), draft.library.sort);
+    set(count, { text: found.length < shelf.adapters.length ? t("library.shown", { n: number(found.length), all: number(shelf.adapters.length) }) : "" });
+    set(empty, { hidden: found.length > 0 || !shelf.loaded, text: t(shelf.adapters.length ? "stack.none_found" : "library.empty") });
+    reconcile(cards, found.slice(0, limit), { key: (entry) => entry.sha256, make: () => h("article.card", {}), update: drawCard });
+    end.hidden = found.length <= limit;
+  };
+  const drawWords = () => {
     set(title, { text: t("library.title") });
     set(search, { placeholder: t("library.search"), "aria-label": t("library.search") });
     set(adder.lastElementChild, { text: t("library.add") });
     set(file, { "aria-label": t("stack.file") });
-    const found = shelf.adapters.filter((entry) => matches(entry, search.value));
-    set(empty, { hidden: found.length > 0 || !shelf.loaded, text: t(shelf.adapters.length ? "stack.none_found" : "library.empty") });
-    reconcile(cards, found, { key: (entry) => entry.sha256, make: () => h("article.card", {}), update: drawCard });
+    drawChoices(family, order);
   };
-  search.addEventListener("input", () => { draw(); others.draw(); });
-  on("library", draw);
-  on("hello", () => { for (const card of cards.children) card.drawn = ""; draw(); });
-  on("language", () => { for (const card of cards.children) card.drawn = ""; draw(); });
-  draw();
+  const afresh = () => { for (const card of cards.children) card.drawn = ""; drawWords(); draw(); };
+  const again = () => { limit = STEP; draw(); };
+  const nearing = new IntersectionObserver((seen) => {
+    if (!seen.some((one) => one.isIntersecting)) return;
+    limit += STEP;
+    draw();
+    nearing.unobserve(end); // observed anew it tells once more where it still is in view
+    nearing.observe(end);
+  }, { rootMargin: "800px" });
+  nearing.observe(end);
+  search.addEventListener("input", () => { again(); others.draw(); });
+  family.addEventListener("change", () => { keep({ library: { ...draft.library, family: family.value } }); again(); });
+  order.addEventListener("change", () => { keep({ library: { ...draft.library, sort: order.value } }); again(); });
+  on("library", () => { drawChoices(family, order); draw(); });
+  for (const name of ["hello", "language"]) on(name, afresh);
+  afresh();
+}
+
+// A picture is an embedding's file only where embeddings are, and a LoRA's where it lay beside one; else it is left to
+// whoever reads pictures.
+function acceptDrops(panel, section) {
+  panel.addEventListener("drop", (event) => {
+    const inside = section.contains(event.target);
+    const dropped = [...event.dataTransfer.files];
+    const files = dropped.filter((one) => inside || !isPicture(one) || isSide(one, dropped));
+    if (!files.length) return;
+    event.preventDefault();
+    sort(files, (one) => isPickle(one) || (isPicture(one) && !isSide(one, dropped)));
+  });
+  panel.addEventListener("dragover", (event) => event.preventDefault());
+  // Elsewhere on the page files of models are taken too, where nothing nearer wanted them.
+  document.addEventListener("drop", (event) => {
+    const dropped = [...(event.dataTransfer ? event.dataTransfer.files : [])];
+    const files = dropped.filter((one) => isModel(one) || isSide(one, dropped));
+    if (event.defaultPrevented || !files.length) return;
+    event.preventDefault();
+    sort(files, isPickle);
+  });
 }
 
 // Hands files to whoever reads their kind; a .safetensors goes to the LoRAs' door, which knows embeddings too.
@@ -63,33 +100,25 @@ function sort(files, isEmbedding) {
   take(files.filter((file) => !isEmbedding(file)), false);
 }
 
-function drawCard(card, entry) {
-  const key = JSON.stringify(entry);
-  if (card.drawn === key) return;
-  card.drawn = key;
-  set(card, { "aria-label": entry.name });
-  const facts = [
-    entry.rank ? t("library.rank", { n: entry.rank }) : null, bytes(entry.size), entry.sample ? t("library.sample") : when(entry.created),
-  ].filter(Boolean).join(" · ");
-  card.replaceChildren(
-    h("div.picture", {}, cover(entry)),
-    h("div.facts", {},
-      h("h3", {}, entry.name),
-      entry.trigger_words.length ? h("p.words", {}, entry.trigger_words.join(", ")) : h("p.words.hint", {}, t("library.no_words")),
-      h("p.hint", {}, facts),
-      entry.base_sha256 ? h("p.hint", {}, t("library.base", { base: baseName(entry) })) : null,
-      entry.fits ? null : h("p.remark.info", {}, icon("layers"), h("span", {}, t("stack.other_base")))),
-    h("div.verbs", {},
-      button("primary.small", { text: t("library.use"), onclick: () => { add(entry); goTo("generate"); } }),
-      h("a.ghost.square.button", { href: `/studio/adapter/${entry.sha256}.safetensors`, download: "", "aria-label": t("library.download", { name: entry.name }), title: t("library.download", { name: entry.name }) }, icon("download")),
-      button("ghost.square", { sign: "edit", label: t("library.rename", { name: entry.name }), onclick: () => rename(entry) }),
-      button("ghost.square", { sign: "trash", label: t("library.delete", { name: entry.name }), onclick: () => remove(entry) })));
+const isOf = (entry, family) => !family || (family === "fits" ? entry.misfit !== "family" : (entry.family || "unknown") === family);
+
+function drawChoices(family, order) {
+  const known = new Map(shelf.adapters.map((entry) => [entry.family || "unknown", entry.made_for || t("library.family.unknown")]));
+  if (draft.library.family && draft.library.family !== "fits" && !known.has(draft.library.family) && shelf.loaded) draft.library.family = "";
+  const families = [["", t("library.family.all")], ["fits", t("library.family.fits")], ...[...known].sort((a, b) => a[1].localeCompare(b[1]))];
+  options(family, families, draft.library.family);
+  options(order, sorts.map((name) => [name, t(`library.sort.${name}`)]), draft.library.sort);
+  set(family, { "aria-label": t("library.family") });
+  set(order, { "aria-label": t("library.sort") });
 }
 
-// The name of the base that it was made for where that one is loaded, else the beginning of its hash.
-function baseName(entry) {
-  const base = (world.hello || {}).base;
-  return base && base.sha256 === entry.base_sha256 ? base.title : entry.base_sha256.slice(0, 10);
+function options(select, choices, value) {
+  const key = JSON.stringify(choices);
+  if (select.drawn !== key) {
+    select.drawn = key;
+    select.replaceChildren(...choices.map(([name, text]) => h("option", { value: name }, text)));
+  }
+  select.value = value;
 }
 
 export async function rename(entry) {
@@ -98,17 +127,4 @@ export async function rename(entry) {
   const answer = await attempt(() => call("rename_adapter", { sha256: entry.sha256, name }));
   if (answer) await loadLibrary();
   return answer ? answer.adapter : null;
-}
-
-async function remove(entry) {
-  const uses = await attempt(() => call("adapter_uses", { sha256: entry.sha256 }));
-  if (!uses) return;
-  const text = uses.cells ? many("library.used", uses.cells) : t("library.unused");
-  if (!(await confirm(t("library.delete", { name: entry.name }), text, t("delete_for_good")))) return;
-  await attempt(async () => {
-    await call("delete_adapter", { sha256: entry.sha256 });
-    tell(t("library.deleted", { name: entry.name }));
-    await loadLibrary();
-    emit("stack");
-  });
 }

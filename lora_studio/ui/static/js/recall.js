@@ -10,7 +10,8 @@ import { goTo } from "./keys.js";
 import { isPicture } from "./pictures.js";
 import { write } from "./prompt.js";
 import { put, relock } from "./settings.js";
-import { add, replaceStack, take } from "./stack.js";
+import { take } from "./lora_files.js";
+import { add, replaceStack } from "./stack.js";
 import { attempt, complain, tell } from "./toast.js";
 import { has, isTextField, number, t } from "./text.js";
 

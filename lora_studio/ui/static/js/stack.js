@@ -1,18 +1,18 @@
 // The LoRA stack: a mixer. Each row has a toggle, a slider, a number, solo and remove.
-import { button, h, icon, reconcile, set, uid } from "./dom.js";
+import { button, h, icon, reconcile, set } from "./dom.js";
 import { emit, on } from "./bus.js";
 import { draft, keep } from "./draft.js";
-import { find, loadLibrary, matches, shelf } from "./library_data.js";
+import { find, hindrance, matches, shelf, sorted } from "./library_data.js";
 import { open } from "./dialog.js";
-import { isPickle, takeEmbeddings } from "./embedding_files.js";
+import { isSide, take } from "./lora_files.js";
 import { isPicture, thumbUrl } from "./pictures.js";
-import { upload, watch, world } from "./server.js";
-import { attempt, complain, tell } from "./toast.js";
-import { has, number, sentence, t } from "./text.js";
+import { world } from "./server.js";
+import { number, sentence, t } from "./text.js";
 
 const MIN = 0;
 const MAX = 1.5;
 const STRONG = 1.5;
+const MOST_PICKS = 60;
 
 // The LoRAs that act: those in solo if there are any, else those that are switched on. Weights as typed.
 export function active() {
@@ -120,7 +120,8 @@ function updateRow(element, row) {
   set(solo, { "aria-pressed": String(row.solo), "aria-label": t("stack.solo", { name }), title: t("stack.solo", { name }) });
   set(gone, { "aria-label": t("stack.remove", { name }), title: t("stack.remove", { name }) });
   const te = row.te ?? null;
-  const words = shelf.loaded && !entry ? t("stack.gone") : entry && !entry.fits ? t("stack.other_base") : Math.abs(value) > STRONG ? t("stack.strong") : te !== null ? t("stack.te", { weight: number(te, 2) }) : "";
+  const reason = entry ? hindrance(entry) : null;
+  const words = shelf.loaded && !entry ? t("stack.gone") : reason ? t(reason.key, reason.values) : entry && !entry.fits ? t("stack.other_base") : Math.abs(value) > STRONG ? t("stack.strong") : te !== null ? t("stack.te", { weight: number(te, 2) }) : "";
   set(warn, { hidden: !words, text: words });
 }
 
@@ -132,24 +133,31 @@ function picker(fromFile) {
     h("label.search", {}, icon("search"), search), list,
     h("footer", {}, h("p.hint", {}, t("stack.drop_hint")), button("quiet", { sign: "upload", text: t("stack.from_file"), onclick: () => { dialog.close(); fromFile(); } })),
   ];
-  const draw = () => {
-    const found = shelf.adapters.filter((entry) => matches(entry, search.value));
-    list.replaceChildren(...found.map((entry) => h("div", { role: "listitem" }, h("button.pick", {
-      type: "button", onclick: () => { add(entry); dialog.close(); },
+  const pickOf = (entry) => {
+    const reason = hindrance(entry);
+    return h("div", { role: "listitem" }, h(`button.pick${reason ? ".unfit" : ""}`, {
+      type: "button", disabled: Boolean(reason), onclick: () => { add(entry); dialog.close(); },
     }, cover(entry), h("span.name", {}, entry.name), h("small", {}, entry.trigger_words.join(", ")),
-    entry.fits ? null : h("small.warn", {}, t("stack.other_base"))))));
+    reason ? h("small.warn", {}, t(reason.key, reason.values)) : entry.fits ? null : h("small.warn", {}, t("stack.other_base"))));
+  };
+  const draw = () => {
+    // Those that cannot be used here come last, and only so many are drawn as anybody scrolls through.
+    const found = sorted(shelf.adapters.filter((entry) => matches(entry, search.value)), draft.library.sort);
+    const usable = [...found.filter((entry) => !hindrance(entry)), ...found.filter(hindrance)];
+    list.replaceChildren(...usable.slice(0, MOST_PICKS).map(pickOf));
+    if (usable.length > MOST_PICKS) list.append(h("p.hint", {}, t("stack.more", { n: number(usable.length - MOST_PICKS) })));
     if (!found.length) list.append(h("p.hint", {}, t(shelf.adapters.length ? "stack.none_found" : "library.empty")));
   };
   search.addEventListener("input", draw);
-  search.addEventListener("keydown", (event) => { if (event.key === "Enter") { const first = list.querySelector("button"); if (first) first.click(); } });
+  search.addEventListener("keydown", (event) => { if (event.key === "Enter") { const first = list.querySelector("button:enabled"); if (first) first.click(); } });
   const dialog = open(t("stack.add_title"), content);
   draw();
   search.focus();
 }
 
-export function cover(entry) {
+export function cover(entry, size = 128) {
   return entry.cover
-    ? h("img.cover", { src: thumbUrl(entry.cover, 128), alt: "", loading: "lazy" })
+    ? h("img.cover", { src: thumbUrl(entry.cover, size), alt: "", loading: "lazy", decoding: "async" })
     : h("span.cover.blank", { "aria-hidden": "true" }, icon("layers"));
 }
 
@@ -164,41 +172,12 @@ function acceptDrops(box) {
     if (!holds(event)) return;
     depth = 0;
     box.classList.remove("over");
-    const files = [...event.dataTransfer.files].filter((file) => !isPicture(file)); // the page takes pictures
+    const dropped = [...event.dataTransfer.files];
+    const files = dropped.filter((file) => !isPicture(file) || isSide(file, dropped)); // the page takes pictures
     if (!files.length) return;
     event.preventDefault();
     take(files);
   });
 }
-
-const expected = new Set();
-
-// Sends files to the library, and on into the stack; the ids of the jobs that read them.
-export async function take(files, intoStack = true) {
-  const jobs = [];
-  takeEmbeddings(files.filter(isPickle));
-  for (const file of files.filter((one) => !isPickle(one))) {
-    const job = uid();
-    jobs.push(job);
-    if (intoStack) expected.add(job);
-    tell(t("stack.reading", { name: file.name }));
-    try {
-      await upload("adapter", file, { job });
-      watch(job);
-    } catch (error) { expected.delete(job); complain(error); }
-  }
-  return jobs;
-}
-
-on("ended", async (job) => {
-  if (job.kind !== "import_adapter" || (job.result || {}).embedding) return;
-  if (job.state === "failed") { complain(job.error); return; }
-  if (job.state !== "done") return;
-  await attempt(loadLibrary);
-  const entry = find(job.result.adapter);
-  for (const warning of job.result.warnings || []) if (has(`error.${warning.code}`)) tell(sentence(warning));
-  if (entry && expected.delete(job.id)) { add(entry); tell(t("stack.added", { name: entry.name })); }
-  else if (entry) tell(t("library.added", { name: entry.name }));
-});
 
 export const baseName = () => ((world.info || {}).base || {}).title || "";

@@ -1,0 +1,55 @@
+"""Looking into the folders of LoRA files again and again, in a thread of its own, off every request's way.
+
+A look costs a listing of the folders; what is new is read and hashed once. The pause between two looks is twenty times
+what the last one took, at least `PAUSE`, so that a slow network drive is not kept busy. Changes are found by looking
+and not by the system's notices, which do not come from network drives.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from types import TracebackType
+
+from lora_studio.store.folders import Folders
+
+LOG = logging.getLogger("lora_studio")
+PAUSE = 5.0
+"""Seconds between two looks at least."""
+_SHARE = 20.0
+
+
+class Watcher:
+    """Scans `folders` from `with` on until its end; where there are none, once, so that old ones are forgotten."""
+
+    def __init__(self, folders: Folders, pause: float = PAUSE) -> None:
+        self._folders = folders
+        self._pause = pause
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="lora-studio-folders", daemon=True)
+
+    def __enter__(self) -> Watcher:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop; a file that is being hashed is given up."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            began = time.monotonic()
+            try:
+                for _ in self._folders.scan():
+                    if self._stop.is_set():
+                        return
+            except Exception as error:
+                # The thread outlives whatever one look meets (a full disk, most likely) and tries again.
+                LOG.error("the folders of LoRAs could not be read: %s", error)
+            if not self._folders.roots:
+                return
+            self._stop.wait(max(self._pause, _SHARE * (time.monotonic() - began)))

@@ -1,0 +1,301 @@
+"""What a LoRA file is by its header alone: kind of file, family, rank, and what it says of itself.
+
+It looks at names, shapes and metadata; whether the numbers are usable and fit a base is the door's business
+(`lora_studio.adapters.door`). Where the metadata names no family, widths do: the input of a cross-attention's `to_k` is
+768 wide in SD 1.x, 1024 in SD 2.x, 2048 in SDXL.
+
+Sources: kohya-ss/sd-scripts (library/sai_model_spec.py, train_network.py: `modelspec.*`, `ss_*`); Stability AI's Model
+Metadata Specification; invoke-ai/InvokeAI (model probe: families by widths); LyCORIS (names of LoHa, LoKr, OFT, IA3).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Kind = Literal["lora", "embedding", "other"]
+
+TITLES = {
+    "sd1": "SD 1.x",
+    "sd2": "SD 2.x",
+    "sd3": "SD 3",
+    "sdxl": "SDXL",
+    "flux": "FLUX.1",
+    "flux2": "FLUX.2",
+    "lora-studio-base": "LoRA Studio's own base",
+}
+"""Families as people know them."""
+
+HINTS = ("ss_output_name", "modelspec.title", "modelspec.license", "sshs_model_hash", "sshs_legacy_hash")
+"""Entries of the metadata by which files are found; all others are read only where one file is looked at."""
+
+MOST_WORDS = 40
+LONGEST_WORD = 200
+
+_FAMILIES = (
+    (re.compile(r"lora-studio-base"), "lora-studio-base"),
+    (re.compile(r"stable-diffusion-xl|sdxl"), "sdxl"),
+    (re.compile(r"stable-diffusion-v?3|^sd_?v?3"), "sd3"),
+    (re.compile(r"stable-diffusion-v?2|^sd_?v?2"), "sd2"),
+    (re.compile(r"stable-diffusion-v?1|^sd_?v?1"), "sd1"),
+    (re.compile(r"^flux[-_.]?2"), "flux2"),
+    (re.compile(r"^flux"), "flux"),
+)
+_CUSTOM = re.compile(r"stable-diffusion-custom-(\d+)")
+_OTHER_FAMILIES = ("chroma", "zimage", "z-image", "qwen", "hunyuan", "wan", "anima", "lumina", "auraflow", "pixart")
+_WIDTHS = {768: "sd1", 1024: "sd2", 2048: "sdxl"}
+
+_PART = re.compile(
+    r"^(?P<module>.+?)\.(?P<part>lora_down\.weight|lora_up\.weight|lora_mid\.weight|lora_[AB](\.\w+)?\.weight"
+    r"|lora_[AB]|lora\.(down|up)\.weight|lora_linear_layer\.(down|up)\.weight|hada_\w+|lokr_\w+|oft_\w+|[ab][12]\.weight"
+    r"|diff|diff_b|w_norm|b_norm|on_input|dora_scale|lora_magnitude_vector(\.\w+)?(\.weight)?|alpha)$"
+    r"|^(?P<old>.+)_lora\.(?P<side>down|up)\.weight$"
+)
+_DOWN = re.compile(
+    r"lora_down\.weight|lora_A(\.\w+)?(\.weight)?|lora(_linear_layer)?\.down\.weight|hada_w1_b|lokr_w[12]_b"
+)
+_KINDS = (("hada_", "LoHa"), ("lokr_", "LoKr"), ("oft_", "OFT"), ("on_input", "IA3"), ("a1.weight", "GLoRA"))
+_CONTEXT = re.compile(r"attn2[._](to_k|to_v|processor[._]to_k|processor[._]to_v)$")
+_DEEP = re.compile(r"transformer_blocks[._]([2-9]|1\d)[._]")
+_GENERIC = re.compile(
+    r"\d?(girl|boy|other)s?|solo|male focus|looking at viewer|simple background|(white|grey|black) background"
+    r"|masterpiece|best quality|highres|upper body|full body|portrait|standing|smile|open mouth|closed mouth"
+)
+
+
+@dataclass(frozen=True)
+class AdapterHeader:
+    """What the header of a file says.
+
+    Attributes:
+        kind: a LoRA (of any make), an embedding, or something else (a checkpoint, an autoencoder).
+        format: how it is written: kohya, diffusers, peft, LoHa, LoKr, full, ...; "" where `kind` is no LoRA.
+        family: key of `TITLES`, a name of its own for others, "" where nothing says it.
+        rank: the rank that all layers have, None where they differ or have none.
+        ranks: smallest and largest rank, None where there is none.
+        layers: modules that it changes.
+        text_encoder: True where some of them are a text encoder's.
+        dora: True where magnitudes are learnt too.
+        metadata: its `__metadata__`.
+    """
+
+    kind: Kind
+    format: str = ""
+    family: str = ""
+    rank: int | None = None
+    ranks: tuple[int, int] | None = None
+    layers: int = 0
+    text_encoder: bool = False
+    dora: bool = False
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Trigger words by the metadata (`words_of`)."""
+        return words_of(self.metadata)
+
+    @property
+    def hints(self) -> dict[str, str]:
+        """Those entries of the metadata by which files are found, cut at 200 characters."""
+        return hints_of(self.metadata)
+
+    def as_report(self) -> dict[str, Any]:
+        """The facts as JSON, with the keys that the door's report has too."""
+        low, high = self.ranks or (None, None)
+        return {
+            "format": self.format + (" + DoRA" if self.dora else ""),
+            "family": self.family,
+            "rank": self.rank if low == high else {"min": low, "max": high},
+            "layers_in_file": self.layers,
+            "text_encoder": self.text_encoder,
+            "licence": self.metadata.get("modelspec.license", ""),
+        }
+
+
+def examine(header: Mapping[str, Any]) -> AdapterHeader:
+    """Say what a file is.
+
+    Args:
+        header: as `lora_studio.headers.header.read` gives it, `__metadata__` included.
+    """
+    metadata = dict(header.get("__metadata__", {}))
+    shapes = {name: tuple(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
+    parts = _parts(shapes)
+    changing = {module for module, kinds in parts.items() if kinds - {"alpha"}}
+    if not changing:
+        return AdapterHeader("embedding" if _is_embedding(shapes) else "other", metadata=metadata)
+    ranks = sorted({size for name, size in _ranks(shapes)})
+    return AdapterHeader(
+        kind="lora",
+        format=_format(parts, shapes),
+        family=family_of(metadata) or _family_by_shapes(parts, shapes),
+        rank=ranks[0] if len(ranks) == 1 else None,
+        ranks=(ranks[0], ranks[-1]) if ranks else None,
+        layers=len(changing),
+        text_encoder=any(_is_text(module) for module in changing),
+        dora=any("dora_scale" in kinds or any("magnitude" in kind for kind in kinds) for kinds in parts.values()),
+        metadata=metadata,
+    )
+
+
+def family_of(metadata: Mapping[str, str]) -> str:
+    """The family that metadata name, "" where they do not."""
+    for key in ("modelspec.architecture", "ss_base_model_version"):
+        named = metadata.get(key, "").casefold().partition("/")[0].strip()
+        custom = _CUSTOM.search(named)
+        if custom:
+            return f"sd-width-{custom[1]}"
+        for pattern, family in _FAMILIES:
+            if pattern.search(named):
+                return family
+        for other in _OTHER_FAMILIES:
+            if named.startswith(other):
+                return other
+    return "sd2" if metadata.get("ss_v2", "").casefold() == "true" else ""
+
+
+def family_named(text: str) -> str:
+    """The family that people mean by "SD 1.5", "SDXL 1.0", "Pony", "Flux.1 D" ..., "" where that is not known.
+
+    Pony, Illustrious and NoobAI are SDXL's children: their files fit SDXL.
+    """
+    plain = re.sub(r"[\s._-]+", "", text.casefold())
+    for start, family in (
+        ("sdxl", "sdxl"),
+        ("pony", "sdxl"),
+        ("illustrious", "sdxl"),
+        ("noobai", "sdxl"),
+        ("sd1", "sd1"),
+        ("sd2", "sd2"),
+        ("sd3", "sd3"),
+        ("flux2", "flux2"),
+        ("flux", "flux"),
+    ):
+        if plain.startswith(start):
+            return family
+    return ""
+
+
+def hints_of(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Those entries of the metadata by which files are found (`HINTS`), cut at 200 characters."""
+    return {key: metadata[key][:200] for key in HINTS if metadata.get(key)}
+
+
+def words_of(metadata: Mapping[str, str]) -> tuple[str, ...]:
+    """Trigger words: what the file says they are, else tags that (nearly) all pictures of its training had.
+
+    Such tags are guessed from kohya's `ss_tag_frequency`: at most three that at least nine of ten pictures had, words
+    that every picture of people has left out.
+    """
+    written = metadata.get("modelspec.trigger_phrase", "")
+    return split_words([written]) if written.strip() else _frequent(metadata)
+
+
+def split_words(texts: Iterable[str]) -> tuple[str, ...]:
+    """Texts cut at commas that stand in no brackets; each word once, at most 40 of at most 200 characters."""
+    found: dict[str, None] = {}
+    for text in texts:
+        depth, start = 0, 0
+        for place, sign in enumerate(text + ","):
+            depth += (sign in "([{<") - (sign in ")]}>")
+            if sign == "," and (depth <= 0 or place == len(text)):
+                found[" ".join(text[start:place].split())] = None
+                depth, start = 0, place + 1
+    return tuple(word for word in found if word and len(word) <= LONGEST_WORD)[:MOST_WORDS]
+
+
+def _frequent(metadata: Mapping[str, str]) -> tuple[str, ...]:
+    """Tags that nearly all pictures had, the most frequent first."""
+    counts: dict[str, int] = {}
+    for tags in _table(metadata.get("ss_tag_frequency", "")).values():
+        for tag, count in tags.items() if isinstance(tags, dict) else ():
+            if isinstance(count, int) and not isinstance(count, bool):
+                name = " ".join(str(tag).split())
+                counts[name] = counts.get(name, 0) + count
+    folders = _table(metadata.get("ss_dataset_dirs", "")).values()
+    known = [entry.get("img_count") for entry in folders if isinstance(entry, dict)]
+    pictures = sum(count for count in known if isinstance(count, int)) or max(counts.values(), default=0)
+    often = [tag for tag, count in sorted(counts.items(), key=lambda item: -item[1]) if count * 10 >= pictures * 9]
+    return tuple(tag for tag in often if tag and len(tag) <= LONGEST_WORD and not _GENERIC.fullmatch(tag))[:3]
+
+
+def _table(text: str) -> dict[str, Any]:
+    """A JSON object, {} for what is none."""
+    try:
+        found = json.loads(text) if text else {}
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _parts(shapes: Iterable[str]) -> dict[str, set[str]]:
+    """Names of the parts that each module has."""
+    found: dict[str, set[str]] = {}
+    for name in shapes:
+        match = _PART.match(name)
+        if match is not None:
+            module = match["module"] or match["old"]
+            found.setdefault(module, set()).add(match["part"] or f"{match['side']}.weight")
+    return found
+
+
+def _ranks(shapes: Mapping[str, tuple[int, ...]]) -> Iterable[tuple[str, int]]:
+    for name, shape in shapes.items():
+        match = _PART.match(name)
+        down = match is not None and (match["side"] == "down" or bool(match["part"] and _DOWN.fullmatch(match["part"])))
+        if down and shape and isinstance(shape[0], int):
+            yield name, shape[0]
+
+
+def _format(parts: Mapping[str, set[str]], shapes: Iterable[str]) -> str:
+    """How the file is written."""
+    every = set().union(*parts.values())
+    for beginning, kind in _KINDS:
+        if any(part.startswith(beginning) for part in every):
+            return kind
+    names = list(shapes)
+    if any(name.startswith("base_model.model.") for name in names):
+        return "peft"
+    if any("lora_down" in part or "lora_up" in part for part in every):
+        return "kohya"
+    if any(part.startswith(("lora_A", "lora_B")) for part in every):
+        return "diffusers"
+    return "full difference" if every & {"diff", "diff_b", "w_norm", "b_norm"} else "diffusers, old"
+
+
+def _family_by_shapes(parts: Mapping[str, set[str]], shapes: Mapping[str, tuple[int, ...]]) -> str:
+    """The family by names and widths, "" where they do not say it."""
+    modules = list(parts)
+    if any("double_blocks" in module or "single_transformer_blocks" in module for module in modules):
+        return "flux"
+    if any("joint_blocks" in module for module in modules):
+        return "sd3"
+    if any(module.startswith(("lora_te2_", "text_encoder_2.")) for module in modules):
+        return "sdxl"
+    texts = set()
+    for name, shape in shapes.items():
+        match = _PART.match(name)
+        if match is None or len(shape) < 2 or not (match["side"] == "down" or _DOWN.fullmatch(match["part"] or "")):
+            continue
+        module = match["module"] or match["old"]
+        if _CONTEXT.search(module) and shape[1] in _WIDTHS:
+            return _WIDTHS[shape[1]]
+        if _is_text(module) and re.search(r"self_attn[._](q|k|v)_proj$", module):
+            texts.add(shape[1])
+    if any(_DEEP.search(module) and not _is_text(module) for module in modules):
+        return "sdxl"
+    return {frozenset({768}): "sd1", frozenset({1024}): "sd2"}.get(frozenset(texts), "")
+
+
+def _is_text(module: str) -> bool:
+    """True for a module of a text encoder."""
+    return module.startswith(("lora_te", "text_encoder", "te1_", "te2_")) or "text_model" in module
+
+
+def _is_embedding(shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    """True for the layouts of textual-inversion embeddings (`lora_studio.adapters.embedding`)."""
+    named = {"emb_params", "clip_l", "clip_g", "text_encoders_0", "text_encoders_1"} & set(shapes)
+    return bool(named) or (len(shapes) == 1 and len(next(iter(shapes.values()))) in (1, 2))

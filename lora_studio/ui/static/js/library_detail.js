@@ -1,0 +1,170 @@
+// Everything about one LoRA: what a person says of it (to be changed), what is known of the file, what the file says.
+import { button, h, icon, set, uid } from "./dom.js";
+import { on } from "./bus.js";
+import { book } from "./cells.js";
+import { open } from "./dialog.js";
+import { hindrance, loadLibrary } from "./library_data.js";
+import { thumbUrl } from "./pictures.js";
+import { call, watch } from "./server.js";
+import { attempt, complain, tell } from "./toast.js";
+import { bytes, many, number, percent, sentence, t, when } from "./text.js";
+
+export async function detail(entry) {
+  const answer = await attempt(() => call("adapter", { sha256: entry.sha256 }));
+  if (!answer) return;
+  const body = h("div.detail", {});
+  let known = answer.adapter;
+  const draw = () => body.replaceChildren(person(known, (changes) => save(changes)), file(known, check), saying(known));
+  const save = async (changes) => {
+    const wrong = body.querySelector(".wrong");
+    set(wrong, { hidden: true, text: "" });
+    try {
+      const { adapter } = await call("edit_adapter", { sha256: known.sha256, changes });
+      known = { ...known, ...adapter };
+      tell(t("detail.saved", { name: known.name }));
+      set(dialog.querySelector("h2"), { text: known.name });
+      if ("cover" in changes || "stars" in changes) draw();
+      await loadLibrary();
+    } catch (error) {
+      if (!error.code) throw error;
+      set(wrong, { hidden: false, text: sentence(error) });
+    }
+  };
+  const check = async (verb) => {
+    const job = uid();
+    set(verb, { disabled: true });
+    set(verb.lastElementChild, { text: t("detail.checking") });
+    try { await call("examine_adapter", { sha256: known.sha256, job }); } catch (error) { complain(error); draw(); return; }
+    watch(job);
+    const off = on("ended", async (ended) => {
+      if (ended.id !== job) return;
+      off();
+      const now = await attempt(() => call("adapter", { sha256: known.sha256 }));
+      if (now && body.isConnected) { known = now.adapter; draw(); }
+    });
+  };
+  draw();
+  const dialog = open(known.name, body, { wide: true });
+}
+
+// ------------------------------------------------------------ what a person says of it
+function person(entry, save) {
+  const fields = {
+    name: h("input.field", { type: "text", value: entry.name, maxLength: 200 }),
+    trigger_words: h("input.field", { type: "text", value: entry.trigger_words.join(", ") }),
+    recommended_weight: h("input.field", { type: "text", inputMode: "decimal", value: String(entry.recommended_weight) }),
+    notes: h("textarea.field", { rows: 4, value: entry.notes }),
+  };
+  const submit = (event) => {
+    event.preventDefault();
+    const before = { name: entry.name, trigger_words: entry.trigger_words.join(", "), recommended_weight: String(entry.recommended_weight), notes: entry.notes };
+    const changes = Object.fromEntries(Object.entries(fields).map(([name, field]) => [name, field.value]).filter(([name, value]) => value !== before[name]));
+    save(changes);
+  };
+  const labelled = (key, field, hint) => h("label.stacked", {}, h("span", {}, t(key)), field, hint ? h("span.hint", {}, t(hint)) : null);
+  return h("div.person", {},
+    h("div.look", {},
+      entry.cover ? h("img.cover", { src: thumbUrl(entry.cover, 512), alt: "" }) : h("span.cover.blank", { "aria-hidden": "true" }, icon("layers")),
+      button("quiet.small", { sign: "picture", text: t("detail.cover"), onclick: () => chooseCover(entry, (cover) => save({ cover })) })),
+    h("form", { onsubmit: submit },
+      starField(entry, (stars) => save({ stars })),
+      labelled("detail.name", fields.name),
+      labelled("detail.words", fields.trigger_words, "detail.words_hint"),
+      labelled("detail.weight", fields.recommended_weight, "detail.weight_hint"),
+      labelled("detail.notes", fields.notes),
+      h("p.wrong", { role: "alert", hidden: true }),
+      h("footer", {}, h("button.primary", { type: "submit" }, t("detail.save")))));
+}
+
+// Stars as radio buttons: arrows choose, 0 is none.
+function starField(entry, choose) {
+  const name = `stars-${entry.sha256}`;
+  const choice = (n) => h("label.star", { title: n ? t("library.stars", { n }) : t("detail.no_stars") },
+    h("input", { type: "radio", name, value: n, checked: entry.stars === n, "aria-label": n ? t("library.stars", { n }) : t("detail.no_stars"), onchange: () => choose(n) }),
+    h("span", { class: n <= entry.stars && n ? "lit" : "", "aria-hidden": "true" }, n ? "★" : "–"));
+  return h("fieldset.starfield", {}, h("legend", {}, t("detail.stars")), [0, 1, 2, 3, 4, 5].map(choice));
+}
+
+// Pictures of the notebook, those first that were made with it.
+function chooseCover(entry, choose) {
+  const uses = (cell) => (cell.request.adapters || []).some(({ sha256 }) => sha256 === entry.sha256);
+  const cells = [...book.cells.filter(uses), ...book.cells.filter((cell) => !uses(cell))];
+  const images = cells.flatMap((cell) => cell.images.map((image) => ({ ...image, what: cell.request.prompt }))).slice(0, 60);
+  const pick = (cover) => { dialog.close(); choose(cover); };
+  const dialog = open(t("detail.cover_title", { name: entry.name }), [
+    images.length ? h("div.choices.pictures", {}, images.map((image) => h("button.frame", {
+      type: "button", "aria-label": t("detail.cover_choose", { what: image.what }), onclick: () => pick(image.sha256),
+    }, h("img", { src: thumbUrl(image.sha256, 256), alt: "", loading: "lazy" })))) : h("p.hint", {}, t("detail.cover_none")),
+    entry.cover ? h("footer", {}, button("quiet", { text: t("detail.cover_remove"), onclick: () => pick(null) })) : null,
+  ], { wide: true });
+}
+
+// ------------------------------------------------------------ what is known of the file
+function file(entry, check) {
+  const reason = hindrance(entry);
+  const warnings = [...entry.warnings, ...((entry.report || {}).warnings || [])];
+  const verb = button("quiet.small", { sign: "check", text: t("detail.check"), disabled: entry.missing, onclick: (event) => check(event.currentTarget) });
+  return h("section.file", {},
+    h("h3", {}, t("detail.file")),
+    reason ? h("p.remark.info", {}, icon("warn"), h("span", {}, t(reason.key, reason.values))) : null,
+    warnings.map((warning) => h("p.remark.info", {}, icon("warn"), h("span", {}, sentence(warning)))),
+    h("dl", {}, rows(entry).filter(([, value]) => value !== null && value !== "").flatMap(([key, value]) => [h("dt", {}, t(key)), h("dd", {}, value)])),
+    h("div.check", {}, h("p.hint", {}, t(entry.checked ? "detail.checked" : "detail.unchecked")), entry.checked ? null : verb));
+}
+
+function rows(entry) {
+  const report = entry.report || {};
+  const layers = report.layers || {};
+  const matched = report.layers_matched ?? layers.matched;
+  const inFile = report.layers_in_file ?? layers.in_file;
+  const ignored = Array.isArray(report.ignored) ? report.ignored.length : 0;
+  const made = (entry.report || {}).text_encoder;
+  return [
+    ["detail.title", entry.title],
+    ["detail.format", report.format || ""],
+    ["detail.family", entry.made_for],
+    ["detail.rank", span(report.rank ?? entry.rank)],
+    ["detail.alpha", span(report.alpha ?? entry.alpha)],
+    ["detail.layers", matched !== undefined && matched !== null
+      ? t("detail.layers_matched", { matched: number(matched), file: number(inFile ?? matched), base: number(report.layers_in_base ?? layers.in_base ?? 0) })
+      : inFile ? number(inFile) : null],
+    ["detail.ignored", ignored ? many("detail.ignored_layers", ignored) : null],
+    ["detail.text_encoder", typeof made === "boolean" ? t(made ? "detail.yes" : "detail.no") : null],
+    ["detail.strength", strength(report)],
+    ["detail.negative", entry.negative],
+    ["detail.licence", entry.licence],
+    ["detail.size", bytes(entry.size)],
+    ["detail.stem", entry.stem],
+    ["detail.place", entry.places.length ? h("span", {}, entry.places.map((place) => h("span.place", {}, place))) : null],
+    ["detail.used", entry.used ? when(entry.used) : null],
+    ["detail.hash", h("code", {}, entry.sha256)],
+  ];
+}
+
+// A number, or from the smallest to the largest.
+function span(value) {
+  if (value === null || value === undefined) return null;
+  if (typeof value === "number") return number(value, 2);
+  const { min, max } = value;
+  return min === null || min === undefined ? null : min === max ? number(min, 2) : t("detail.range", { min: number(min, 2), max: number(max, 2) });
+}
+
+// The size of the change against the base's weights: overall as a number, by block as bars.
+function strength(report) {
+  const overall = typeof report.strength === "number" ? report.strength : (report.strength || {}).overall;
+  const blocks = report.strength_by_block || report.blocks || (report.strength || {}).blocks || {};
+  const listed = Object.entries(blocks).filter(([, value]) => typeof value === "number");
+  if (typeof overall !== "number" && !listed.length) return null;
+  const most = Math.max(...listed.map(([, value]) => value), 1e-9);
+  return h("div.strength", { title: t("detail.strength_hint") },
+    typeof overall === "number" ? h("span", {}, percent(overall)) : null,
+    listed.map(([name, value]) => h("span.block", {}, h("span", {}, name), h("span.bar", { "aria-hidden": "true" }, h("span.fill", { style: `width: ${(100 * value) / most}%` })), h("span", {}, percent(value)))));
+}
+
+// ------------------------------------------------------------ what the file says, as plain text
+function saying(entry) {
+  const told = Object.entries(entry.metadata);
+  return h("details.saying", {}, h("summary", {}, t("detail.metadata")),
+    told.length ? h("dl", {}, told.flatMap(([name, text]) => [h("dt", {}, name), h("dd", {}, text)])) : h("p.hint", {}, t("detail.metadata_none")));
+}
+
