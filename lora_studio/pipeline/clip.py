@@ -41,6 +41,7 @@ class _Row:
         hidden: places that attention must not see.
         clip_skip: layer to read, from the end.
         mix: key and weight of each adapter that changes the text encoder.
+        learning: gradients flow to its vectors.
     """
 
     ids: tuple[int, ...]
@@ -48,6 +49,7 @@ class _Row:
     hidden: tuple[int, ...]
     clip_skip: int
     mix: tuple[tuple[str, float], ...]
+    learning: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,8 +111,8 @@ class ClipEncoder:
             embeddings |= {embedding.sha256: embedding for embedding in text.embeddings.values()}
         rows = list(dict.fromkeys(row for plan in plans for row in plan.rows()))
         done: dict[_Row, tuple[Tensor, Tensor]] = {}
-        for skip in dict.fromkeys(row.clip_skip for row in rows):
-            alike = [row for row in rows if row.clip_skip == skip]
+        for kind in dict.fromkeys((row.clip_skip, row.learning) for row in rows):
+            alike = [row for row in rows if (row.clip_skip, row.learning) == kind]
             for start in range(0, len(alike), _ROWS_AT_ONCE):
                 part = alike[start : start + _ROWS_AT_ONCE]
                 done |= zip(part, self._call(part, [mixes[row.mix] for row in part], embeddings), strict=True)
@@ -137,12 +139,12 @@ class ClipEncoder:
         ids = (self._begin, *(token.id for token in chunk.tokens), self._end, *[self._pad] * spare)
         vectors = tuple((at + 1, text.embeddings[embedding.name].sha256) for at, embedding in chunk.embeddings)
         weights = (1.0, *(token.weight for token in chunk.tokens), *[1.0] * (spare + 1))
-        return _Part(_Row(ids, vectors, (), text.clip_skip, mix), weights)
+        return _Part(_Row(ids, vectors, (), text.clip_skip, mix, text.learning), weights)
 
     def _call(
         self, rows: Sequence[_Row], mixes: Sequence[Mix], embeddings: Mapping[str, TextEmbedding]
     ) -> list[tuple[Tensor, Tensor]]:
-        """One call of the encoder for rows of one clip skip: (77, width) and the pooled (width,) of each, float32."""
+        """One call of the encoder for rows of one kind: (77, width) and the pooled (width,) of each, float32."""
         device, skip = self._model.device, rows[0].clip_skip
         arguments: dict[str, Any] = {"input_ids": torch.tensor([row.ids for row in rows], device=device)}
         if any(row.hidden for row in rows):
@@ -153,7 +155,8 @@ class ClipEncoder:
         if skip > 1:
             arguments["output_hidden_states"] = True
         placed = [[(at, embeddings[sha256].vectors[self.key]) for at, sha256 in row.vectors] for row in rows]
-        with self._precision.inference(), self._slots.active(mixes), self._vectors.placed(placed):
+        context = self._precision.training() if rows[0].learning else self._precision.inference()
+        with context, self._slots.active(mixes), self._vectors.placed(placed):
             out = self._model(**arguments)
             hidden = out[0] if skip == 1 else self._model.final_layer_norm(out.hidden_states[-skip])
         return list(zip(hidden.float(), out.pooler_output.float(), strict=True))

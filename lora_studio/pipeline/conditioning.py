@@ -30,6 +30,7 @@ class WantedText:
         mix: adapters with the weights at which they act on the text encoder.
         clip_skip: layer of the text encoder to read, from its end; 1 is the last.
         emphasis: one of `types.EMPHASES`.
+        learning: gradients flow from the condition to the vectors of the embeddings (never to the text encoder).
     """
 
     chunks: tuple[Chunk, ...]
@@ -37,6 +38,7 @@ class WantedText:
     mix: Mix = ()
     clip_skip: int = 1
     emphasis: str = "original"
+    learning: bool = False
 
 
 @dataclass(frozen=True, eq=False)
