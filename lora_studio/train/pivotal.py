@@ -33,7 +33,7 @@ from lora_studio.dataset.examples import Example
 from lora_studio.errors import DatasetError, TrainingDiverged
 from lora_studio.pipeline.base import SharedBase
 from lora_studio.pipeline.calls import Report
-from lora_studio.pipeline.conditioning import WantedText
+from lora_studio.pipeline.conditioning import TextCondition, WantedText
 from lora_studio.prompt.attention import Span
 from lora_studio.prompt.chunks import Chunk, Embedding, cut_chunks, vocabulary
 from lora_studio.prompt.source import SourceText
@@ -62,7 +62,7 @@ class Word:
         self._config = config
         self._known = vocabulary(base.tokenize, [Embedding(config.embedding, config.embedding_vectors)])
         self._chunks: dict[str, Chunk] = {}
-        self._settled: dict[str, Tensor] = {}
+        self._settled: dict[str, TextCondition] = {}
         self._spread = {key: float(table.detach().float().std()) for key, table in tables.items()}
         ids = tuple(token.id for token in base.tokenize(config.embedding_words))
         self.vectors = {key: nn.Parameter(_first(table, ids, config, key)) for key, table in tables.items()}
@@ -113,7 +113,10 @@ class Word:
             if not self._settled:
                 self._settled = yield from self._read([text for text in texts if self.stands_in(text)], learning=False)
             read = self._settled
-        rows = [read.get(text, row) for text, row in zip(batch.texts, batch.embeddings, strict=True)]
+        rows = [
+            read[text].embeddings if text in read else row
+            for text, row in zip(batch.texts, batch.embeddings, strict=True)
+        ]
         device = self._base.precision.device
         return replace(batch, embeddings=torch.stack([row.to(device) for row in rows]))
 
@@ -168,12 +171,12 @@ class Word:
                     part: value if part == "step" else value.to(vectors.device) for part, value in parts.items()
                 }
 
-    def _read(self, texts: Sequence[str], *, learning: bool) -> Generator[Any, Any, dict[str, Tensor]]:
-        """Captions to (77, width), by the code that reads prompts."""
+    def _read(self, texts: Sequence[str], *, learning: bool) -> Generator[Any, Any, dict[str, TextCondition]]:
+        """Captions to conditions of one chunk, by the code that reads prompts."""
         embedding = TextEmbedding(self.name, "learning", self.vectors) if learning else self.embedding()
         wanted = [WantedText((self._chunk(text),), {self.name: embedding}, learning=learning) for text in texts]
         conditions = yield from self._base.family.encode(wanted)
-        return {text: condition.embeddings for text, condition in zip(texts, conditions, strict=True)}
+        return dict(zip(texts, conditions, strict=True))
 
     def _chunk(self, text: str) -> Chunk:
         """The first 75 tokens of a caption; no language is read in it, and what stands behind them is left out."""

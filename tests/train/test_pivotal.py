@@ -407,7 +407,7 @@ def test_diffusers_reads_the_words_file(
         try:
             next(turns)
         except StopIteration as end:
-            ours = end.value[f"{NAME} cat"]
+            ours = end.value[f"{NAME} cat"].embeddings
             break
     assert torch.allclose(ours, theirs, atol=1e-5)
 
