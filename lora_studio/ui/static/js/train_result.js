@@ -62,7 +62,7 @@ function card(job, result, entry) {
       entry ? h("div.verbs", {},
         button("primary", { sign: "right", text: t("result.try"), onclick: () => tryIt(entry) }),
         h("a.quiet.button", { href: `/studio/adapter/${entry.sha256}.safetensors`, download: "" }, icon("download"), h("span", {}, t("result.download"))),
-        result.embedding ? h("a.quiet.button", { href: `/studio/embedding/${result.embedding.sha256}`, download: "" }, icon("download"), h("span", {}, t("result.download_embedding"))) : null,
+        result.embedding && shelf.embeddings.some(({ sha256 }) => sha256 === result.embedding.sha256) ? h("a.quiet.button", { href: `/studio/embedding/${result.embedding.sha256}`, download: "" }, icon("download"), h("span", {}, t("result.download_embedding"))) : null,
         button("quiet", { sign: "edit", text: t("rename"), onclick: () => rename(entry) }))
         : h("p.hint", {}, t("result.gone")),
       h("div.verbs.low", {},
