@@ -55,7 +55,7 @@ def runs(ask: Ask) -> dict[str, Any]:
 
 
 def delete_run(ask: Ask) -> dict[str, Any]:
-    """Remove a run for good; with `pictures` its set too, with `adapter` the LoRA and with `word` the word it learnt."""
+    """Remove a run for good; with `pictures` its set too, with `adapter` the LoRA, with `word` the word it learnt."""
     run = ask.job("run")
     workspace = ask.studio.workspace
     workspace.jobs.delete(run.id)
