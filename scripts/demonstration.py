@@ -2,7 +2,8 @@
 
 Prompt, negative prompt and the names of its embeddings are those of the prompt language's tests. The three adapters
 come from the library's samples; stand-ins of 16, 75 and 6 vectors take the place of the three embeddings, made of the
-base's own words for bad pictures. Writes `docs/demonstration.md` and `docs/demonstration.webp`, remarks included.
+base's own words for bad hands and faces. Writes `docs/demonstration.webp` and, in two languages,
+`docs/demonstration.md` and `docs/demonstration.zh.md`, with every remark that the reading makes.
 
     python -m scripts.demonstration
 """
@@ -28,14 +29,49 @@ from scripts.samples import SETS, run
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXTS = ROOT / "tests" / "prompt" / "cases.json"
-BAD = "worst quality, low quality, lowres, blurry, jpeg artifacts, washed out, noise"
+BAD = "bad hands, extra fingers, extra digits, bad face"
+"""Words of the demonstration's own negative prompt. "washed out" or "blurry", 97 vectors of them, push this base to
+pictures of pure colours and hard edges (dev/LOG.md)."""
+GUIDANCE = 2.0
+"""Half of the base's own: dozens of words of weight 1.4 guide more than the few that it is meant for."""
 MIXES = ((0.0, 0.0, 0.0), (1.0, 0.0, 0.0), (0.4, 0.8, 0.0), (0.8, 0.8, 0.0), (0.8, 0.8, 0.8), (0.0, 0.0, 1.0))
 SEEDS = (9, 11)
 SIDE, MARGIN, HEAD = 256, 8, 64
+WORDS = {
+    "en": {
+        "title": "The demonstration",
+        "made": "[中文](demonstration.zh.md). Made by `python -m scripts.demonstration`; nothing was chosen by hand.",
+        "picture": "Six mixes of three LoRAs under one prompt, two seeds",
+        "about": "One prompt, one seed a row: from column to column only the weights of the three LoRAs move.\n"
+        "The first column, where all are 0, is the base alone. Guidance is 2.",
+        "prompt": "Prompt",
+        "negative": "Things to avoid",
+        "chunks": "It is read in {n} chunks ({counts} tokens). Remarks:",
+        "none": "- none",
+        "embeddings": "Embeddings",
+        "stand_ins": "Found by their names in the things to avoid, each with its number of vectors: {found}.\n"
+        "They are stand-ins, made of this base's own words for bad hands and faces: the real ones are for other bases.",
+    },
+    "zh": {
+        "title": "演示",
+        "made": "[English](demonstration.md)。由 `python -m scripts.demonstration` 生成；没有任何一张是手工挑选的。",
+        "picture": "同一提示词下三个 LoRA 的六种权重组合，两个种子",
+        "about": "同一提示词，每行一个种子：各列之间只有三个 LoRA 的权重在变。"
+        "第一列权重全为 0，就是底模本身。引导强度为 2。",
+        "prompt": "提示词",
+        "negative": "要避免的内容",
+        "chunks": "读作 {n} 段（{counts} 个词元）。提示：",
+        "none": "- 无",
+        "embeddings": "嵌入",
+        "stand_ins": "在“要避免的内容”里按名称找到，括号里是向量数：{found}。\n"
+        "它们是替身，由这个底模自己形容画坏的手和脸的词语做成：真正的嵌入是为别的底模做的。",
+    },
+}
+"""What the pages say around what was read."""
 
 
 def stand_in(base: Path, vectors: int) -> bytes:
-    """An embedding in A1111's safetensors form: the base's own vectors of the words for bad pictures, in turn."""
+    """An embedding in A1111's safetensors form: the base's own vectors of words for bad hands and faces."""
     import torch
     from safetensors.torch import load_file, save
     from transformers import CLIPTokenizer
@@ -68,7 +104,7 @@ def draw(engine: Engine, workspace: Workspace, texts: dict[str, Any]) -> Image.I
             width=d.width,
             height=d.height,
             num_inference_steps=d.num_inference_steps,
-            guidance_scale=d.guidance_scale,
+            guidance_scale=GUIDANCE,
             sampler=d.sampler,
             seed=seed,
             adapters=tuple(
@@ -95,29 +131,27 @@ def draw(engine: Engine, workspace: Workspace, texts: dict[str, Any]) -> Image.I
     return sheet
 
 
-def page(texts: dict[str, Any], told: dict[str, Any], title: str) -> str:
-    """The text of `docs/demonstration.md`."""
-
-    def block(text: str) -> str:
-        return f"```\n{text}\n```\n"
-
-    lines = ["# The demonstration\n", "Made by `python -m scripts.demonstration`; nothing was chosen by hand.\n"]
-    lines += [f"![{title}](demonstration.webp)\n", "One prompt, one seed a row; only the weights of the LoRAs move.\n"]
-    for name, key in (("Prompt", "prompt"), ("Things to avoid", "negative")):
-        reading = told[key]
-        chunks = [chunk for part in reading["parts"] for text in part["texts"] for chunk in text["chunks"]]
-        counts = ", ".join(f"{chunk['count']}/{chunk['size']}" for chunk in chunks)
-        lines += [f"## {name}\n", block(texts["prompt" if key == "prompt" else "negative_prompt"])]
-        lines += [f"It is read in {len(chunks)} chunks ({counts} tokens). Remarks:\n"]
-        lines += [f"- {sentence(warn['code'], warn['values'])}" for warn in reading["warnings"]] or ["- none"]
-        lines += [""]
-    found = ", ".join(f"`{use['name']}` ({texts['embeddings'][use['name']]})" for use in told["embeddings"])
-    lines += [
-        "## Embeddings\n",
-        f"Found by their names, each with its number of vectors: {found}. They are stand-ins, made",
+def page(texts: dict[str, Any], told: dict[str, Any], lang: str) -> str:
+    """The text of the page in one language."""
+    say = WORDS[lang]
+    named = {use["name"] for use in told["embeddings"]}
+    lines = [
+        f"# {say['title']}\n",
+        f"{say['made']}\n",
+        f"![{say['picture']}](demonstration.webp)\n",
+        f"{say['about']}\n",
     ]
-    lines += ["of this base's own words for bad pictures: the real ones are for other bases.\n"]
-    return "\n".join(lines)
+    for heading, key, field in (("prompt", "prompt", "prompt"), ("negative", "negative", "negative_prompt")):
+        chunks = [c for part in told[key]["parts"] for text in part["texts"] for c in text["chunks"]]
+        counts = ", ".join(f"{chunk['count']}/{chunk['size']}" for chunk in chunks)
+        lines += [f"## {say[heading]}\n", f"```\n{texts[field]}\n```\n"]
+        lines += [say["chunks"].format(n=len(chunks), counts=counts) + "\n"]
+        lines += [f"- {sentence(warn['code'], warn['values'], lang)}" for warn in told[key]["warnings"]] or [
+            say["none"]
+        ]
+        lines += [""]
+    found = ", ".join(f"`{name}` ({count})" for name, count in texts["embeddings"].items() if name in named)
+    return "\n".join([*lines, f"## {say['embeddings']}\n", say["stand_ins"].format(found=found), ""])
 
 
 def main() -> None:
@@ -136,9 +170,9 @@ def main() -> None:
         engine.close()
     docs = ROOT / "docs"
     sheet.save(docs / "demonstration.webp", quality=90)
-    title = "Six mixes of three LoRAs under one prompt, two seeds"
-    (docs / "demonstration.md").write_text(page(texts, told, title), encoding="utf-8")
-    print(f"wrote {docs / 'demonstration.md'}")
+    for lang, name in (("en", "demonstration.md"), ("zh", "demonstration.zh.md")):
+        (docs / name).write_text(page(texts, told, lang), encoding="utf-8")
+    print(f"wrote demonstration.webp, .md and .zh.md in {docs}")
 
 
 if __name__ == "__main__":

@@ -55,6 +55,10 @@ TRAIN_ANSWER = """With `--json` the answer is one object; `final_loss` is the me
 {"file": "/abs/F.safetensors", "sha256": "...", "steps": 500, "seconds": 61.5, "final_loss": 0.12,
  "trainable_parameters": 1134592, "base_parameters": 12143139}
 ```
+
+With `--embedding NAME` the word's own file is written beside the LoRA as `NAME.safetensors`, and the answer has
+`"embedding": {"file": "/abs/NAME.safetensors", "sha256": "...", "name": "NAME", "vectors": 2}` too. The same vectors
+lie inside the LoRA's file under `bundle_emb.NAME.string_to_param.*`.
 """
 
 GENERATE_ANSWER = """With `--json` the answer is one object, pictures in their order:
@@ -78,11 +82,12 @@ With `--json`:
  "lora": [{"name": "x", "te": 0.8, "unet": 0.8, "dyn": null}], "and": [["a (cat:1.2)", 1.0]],
  "schedule": [[20, "a (cat:1.2)"]], "attention": [["a ", 1.0], ["cat", 1.2]], "token_count": 2,
  "chunks": [{"tokens_used": 2, "text": "a cat", "weights": [1.0, 1.2], "embeddings": []}],
- "tokenizer": "CLIP-L's", "warnings": []}
+ "warnings": []}
 ```
 
 Where AND parts the text, `schedule`, `attention` and `chunks` are those of its first part; `token_count` is the largest
-of all texts, as A1111 counts. `--stage` prints the keys of that stage alone.
+of all texts, as A1111 counts. Whose tokens were counted is said on standard error. `--stage` prints the keys of that
+stage alone.
 """
 
 INFOTEXT_ANSWER = """With `--json` the answer is one object; `fields` are the pairs as A1111's reader names them:

@@ -121,6 +121,25 @@ class TrainOptions:
     lr: Annotated[float | None, number("--lr", "X", spec_of(TrainConfig, "learning_rate"), float)] = None
     trigger: Annotated[str | None, text("--trigger", "T", spec_of(TrainConfig, "trigger").doc)] = None
     seed: Annotated[int | None, number("--seed", "S", spec_of(TrainConfig, "seed"))] = None
+    embedding: Annotated[str | None, text("--embedding", "NAME", spec_of(TrainConfig, "embedding").doc)] = None
+    embedding_vectors: Annotated[
+        int | None, number("--embedding-vectors", "N", spec_of(TrainConfig, "embedding_vectors"))
+    ] = None
+    embedding_words: Annotated[
+        str | None, text("--embedding-words", "WORDS", spec_of(TrainConfig, "embedding_words").doc)
+    ] = None
+    embedding_lr: Annotated[
+        float | None, number("--embedding-lr", "X", spec_of(TrainConfig, "embedding_rate"), float)
+    ] = None
+    embedding_share: Annotated[
+        float | None, number("--embedding-share", "F", spec_of(TrainConfig, "embedding_share"), float)
+    ] = None
+    embedding_decay: Annotated[
+        float | None, number("--embedding-decay", "D", spec_of(TrainConfig, "embedding_decay"), float)
+    ] = None
+    embedding_pull: Annotated[
+        float | None, number("--embedding-pull", "P", spec_of(TrainConfig, "embedding_pull"), float)
+    ] = None
     base: Annotated[str | None, setting("base", "B")] = None
     out: Annotated[Path | None, OUT_FILE] = None
     resume: Annotated[str | None, CONTINUE] = None

@@ -9,8 +9,8 @@ Each key has the form in which A1111's own functions answer:
     token_count, chunks     as A1111's counter counts: the longest of all texts; the chunks of the first one
 
 Where AND parts the text, `schedule`, `attention` and `chunks` are those of its first part, and of its first step.
-`tokenizer` says whose tokens were counted. `--stage` runs one stage alone on the text as it was given. It does not know
-adapters or embeddings: these are named.
+Whose tokens were counted is said on standard error. `--stage` runs one stage alone on the text as it was given. It does
+not know adapters or embeddings: these are named.
 """
 
 from __future__ import annotations
@@ -88,7 +88,6 @@ class Reader:
             "attention": _pairs(first.segments[0].spans),
             "token_count": max(chunks.token_count for chunks in counted.values()),
             "chunks": self._chunks(counted[first.segments[0].spans]),
-            "tokenizer": self._counter().name,
         }, warnings
 
     def stage(self, text: str, stage: str) -> Answer:

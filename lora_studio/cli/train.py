@@ -38,18 +38,23 @@ def run(options: TrainOptions, build: EngineFactory) -> None:
     teller = Teller()
     with opened(settings) as workspace:
         if asked is not None and folder is not None:
-            asked["dataset"] = intake(workspace, folder, asked["trigger"] or "", teller)
+            check_word(workspace, str(asked["embedding"] or ""), out)
+            asked["dataset"] = intake(workspace, folder, asked["trigger"] or asked["embedding"] or "", teller)
             job = spec("train", {})
         else:
-            job = spec("train", {"resume": find_run(workspace, str(options.resume))})
+            run_id = find_run(workspace, str(options.resume))
+            check_word(workspace, word_of(workspace, run_id), out, entered=True)
+            job = spec("train", {"resume": run_id})
         result = _train(job, asked, build, (settings, workspace, teller))
-        _export(workspace, result, out, None if asked is None else asked["name"], teller)
+        written = _export(workspace, result, out, None if asked is None else asked["name"], teller)
     answer = {"file": str(out), "sha256": result["adapter"]} | {key: result[key] for key in REPORTED}
     if options.json:
-        print(json.dumps(answer))
+        print(json.dumps(answer | ({} if written is None else {"embedding": written})))
     else:
         told = f"{result['steps']} steps in {duration(result['seconds'])}, loss {result['final_loss']:.4f}"
         print(f"{out}\n{result['name']}: {told}")
+        if written is not None:
+            print(f"{written['file']}\n{written['name']}: {written['vectors']} vectors, read where a prompt names it")
 
 
 def asked_for(options: TrainOptions) -> dict[str, Any]:
@@ -72,9 +77,66 @@ def asked_for(options: TrainOptions) -> dict[str, Any]:
         "learning_rate": options.lr,
         "trigger": options.trigger,
         "seed": options.seed,
+        "embedding": options.embedding,
+        "embedding_vectors": options.embedding_vectors,
+        "embedding_words": options.embedding_words,
+        "embedding_rate": options.embedding_lr,
+        "embedding_share": options.embedding_share,
+        "embedding_decay": options.embedding_decay,
+        "embedding_pull": options.embedding_pull,
     }
+    _word_first(options)
     recipe(**asked)
     return asked
+
+
+def _word_first(options: TrainOptions) -> None:
+    """Refuse settings of a new word where there is none."""
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        if field.name.startswith("embedding_") and value is not None and not options.embedding:
+            flag = f"--{field.name.replace('_', '-')}"
+            raise InvalidInput(
+                f"{flag} was given as {str(value)!r} without --embedding; name the new word, or leave it out.",
+                code="embedding_unnamed",
+                field=flag,
+                given=str(value),
+            )
+
+
+def word_path(out: Path, name: str) -> Path:
+    """Where the file of a learnt word is written: beside the LoRA, called as the word, as A1111 wants it."""
+    return out.with_name(f"{name}.safetensors")
+
+
+def word_of(workspace: Workspace, run_id: str) -> str:
+    """The word that a run learns, "" where it learns none."""
+    config = workspace.jobs.get(run_id).payload.get("config", {})
+    return str(config.get("embedding", ""))
+
+
+def check_word(workspace: Workspace, name: str, out: Path, *, entered: bool = False) -> None:
+    """Refuse a new word whose name or file is taken, before anything is done.
+
+    Args:
+        entered: True for a run that goes on: its name was looked up when it began.
+
+    Raises:
+        InvalidInput: the library has an embedding of that name, or its file would replace another.
+    """
+    if not name:
+        return
+    if not entered:
+        workspace.embeddings.check_free(name, OWNER)
+    path = word_path(out, name)
+    if path == out or path.exists():
+        why = "is the LoRA's own" if path == out else "is there already"
+        raise InvalidInput(
+            f"The file of the new word would be {str(path)!r}, which {why}; give another --out or another --embedding.",
+            code="embedding_file_taken",
+            field="--out",
+            given=str(path),
+        )
 
 
 def _folder(folder: Path | None) -> Path:
@@ -96,7 +158,7 @@ def _nothing_else(options: TrainOptions) -> None:
     for field in dataclasses.fields(options):
         value = getattr(options, field.name)
         if field.name not in free and value != field.default:
-            shown = "DIR" if field.name == "folder" else f"--{field.name}"
+            shown = "DIR" if field.name == "folder" else f"--{field.name.replace('_', '-')}"
             raise InvalidInput(
                 f"{shown} was given as {str(value)!r} beside --continue, but a run goes on with the settings it began "
                 "with; leave it out.",
@@ -189,13 +251,21 @@ def _train(
         teller.done()
 
 
-def _export(workspace: Workspace, result: dict[str, Any], out: Path, asked: str | None, teller: Teller) -> None:
-    """Copy the adapter to `out`; where that fails it is still in the library, and the sentence says so."""
-    name = result["name"]
+def _export(
+    workspace: Workspace, result: dict[str, Any], out: Path, asked: str | None, teller: Teller
+) -> dict[str, Any] | None:
+    """Copy the adapter to `out`, and the word learnt with it beside; what is to be told of the word, None without one.
+
+    Raises:
+        StorageError: a file cannot be written; both are still in the library, and the sentence says so.
+    """
+    name, word = result["name"], result.get("embedding")
     if asked is not None and name != asked:
         teller.say(f"note: the library has a LoRA called {asked!r} already; this one is called {name!r}")
     try:
         copy_atomically(workspace.files.path(result["adapter"]), out)
+        if word is not None:
+            copy_atomically(workspace.files.path(word["sha256"]), word_path(out, word["name"]))
     except StorageError as problem:
         raise StorageError(
             f"{problem.message.rstrip('.')}; the LoRA itself is safe in the library as {name!r}.",
@@ -203,3 +273,4 @@ def _export(workspace: Workspace, result: dict[str, Any], out: Path, asked: str 
             name=name,
             **problem.values,
         ) from None
+    return None if word is None else {"file": str(word_path(out, word["name"]))} | word

@@ -70,8 +70,12 @@ def tags(caption: str) -> list[str]:
 
 def has_trigger(caption: str, trigger: str) -> bool:
     """True when the trigger stands in the caption as whole words, in any case."""
-    pattern = r"(?<!\w)" + re.escape(trigger.strip().casefold()) + r"(?!\w)"
-    return re.search(pattern, caption.casefold()) is not None
+    return re.search(_whole(trigger.casefold()), caption.casefold()) is not None
+
+
+def _whole(words: str) -> str:
+    """The regular expression that finds `words` where no letter or digit touches them."""
+    return r"(?<!\w)" + re.escape(words.strip()) + r"(?!\w)"
 
 
 def captions_for(items: Sequence[DatasetItem], trigger: str) -> list[str]:
@@ -102,6 +106,11 @@ def _with_trigger(caption: str, word: str) -> str:
     if not word or (caption and has_trigger(caption, word)):
         return caption
     return f"{word}, {caption}" if caption else word
+
+
+def renamed(caption: str, trigger: str, name: str) -> str:
+    """The caption with `name` where `trigger` stands as whole words, in any case; the same where it stands nowhere."""
+    return re.sub(_whole(trigger), lambda _: name, caption, flags=re.IGNORECASE)
 
 
 def common_words(captions: Sequence[str], ignored: Sequence[str] = GENERIC) -> str:

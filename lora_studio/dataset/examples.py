@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lora_studio.dataset.captions import captions_for
+from lora_studio.dataset.captions import captions_for, renamed
 from lora_studio.errors import DatasetError
 from lora_studio.types import DatasetItem
 
@@ -20,8 +20,13 @@ class Example:
     caption: str
 
 
-def examples_for(items: Sequence[DatasetItem], trigger: str, path_of: Callable[[str], Path]) -> list[Example]:
+def examples_for(
+    items: Sequence[DatasetItem], trigger: str, path_of: Callable[[str], Path], embedding: str = ""
+) -> list[Example]:
     """The examples of a set, in its order; `path_of` finds a stored file by its sha256.
+
+    The name of an `embedding` that is to be learnt stands in the trigger's place, or is the trigger where there is
+    none.
 
     Raises:
         DatasetError: there are no pictures, or one has neither caption nor trigger.
@@ -31,5 +36,7 @@ def examples_for(items: Sequence[DatasetItem], trigger: str, path_of: Callable[[
         raise DatasetError(
             "0 pictures can be trained on; at least 1 is needed; add pictures.", code="dataset_empty", given="0"
         )
-    captions = captions_for(items, trigger)
+    captions = captions_for(items, trigger.strip() or embedding)
+    if embedding and trigger.strip():
+        captions = [renamed(caption, trigger, embedding) for caption in captions]
     return [Example(path_of(item.sha256), item.sha256, text) for item, text in zip(items, captions, strict=True)]

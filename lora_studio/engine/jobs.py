@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from lora_studio.adapters import CanonicalAdapter, admit
+from lora_studio.adapters import CanonicalAdapter, admit, embedding
+from lora_studio.adapters.embedding import TextEmbedding
 from lora_studio.dataset.captions import common_words
 from lora_studio.dataset.examples import Example, examples_for
 from lora_studio.engine.adapter_cache import AdapterCache
@@ -28,7 +29,8 @@ from lora_studio.generate.job import check_fits
 from lora_studio.pipeline import JobGenerator, Report, SharedBase
 from lora_studio.store import Workspace
 from lora_studio.train import Controls, train
-from lora_studio.types import AdapterEntry, JobSpec, TrainConfig, from_json
+from lora_studio.train.bundle import WordFile
+from lora_studio.types import AdapterEntry, EmbeddingEntry, JobSpec, TrainConfig, from_json
 from lora_studio.types.workbench import files_of, tool_request
 
 
@@ -56,7 +58,7 @@ def examples_of(workspace: Workspace, config: TrainConfig, owner: str) -> list[E
             code="dataset_not_yours",
             given=config.dataset,
         )
-    return examples_for(manifest.items, config.trigger, workspace.files.path)
+    return examples_for(manifest.items, config.trigger, workspace.files.path, config.embedding)
 
 
 def check(spec: JobSpec, workspace: Workspace, base: SharedBase | None, downloads: Policy = NOTHING) -> None:
@@ -65,15 +67,18 @@ def check(spec: JobSpec, workspace: Workspace, base: SharedBase | None, download
         for request in requests_of(spec.payload):
             for adapter in request.adapters:
                 workspace.files.path(adapter.sha256)
-            for embedding in request.embeddings:
-                workspace.embeddings.get(embedding.sha256)
+            for use in request.embeddings:
+                workspace.embeddings.get(use.sha256)
             if base is not None:
                 check_fits(base, request)
     elif spec.kind == "train":
         if "resume" in spec.payload:
             workspace.jobs.get(str(spec.payload["resume"]))
         else:
-            examples_of(workspace, config_of(spec.payload), spec.owner)
+            config = config_of(spec.payload)
+            if config.embedding:
+                workspace.embeddings.check_free(config.embedding, spec.owner)
+            examples_of(workspace, config, spec.owner)
     elif spec.kind == "load_base" and not str(spec.payload.get("base", "")).strip():
         raise InvalidInput(
             "The base was given as ''; give 'embedded', a folder, or a Hugging Face id.", code="base_empty", given=""
@@ -134,6 +139,7 @@ def open_train(
         checkpoint=checkpoint,
         ask=ask,
         admit=lambda data: _admit_bytes(data, tools.base),
+        admit_word=lambda data: _admit_word(data, tools.base, config.embedding),
     )
     result = yield from train(tools.base, examples, config, controls)
     cover = None if result.cover is None else workspace.files.put_bytes(result.cover, ".png")
@@ -149,13 +155,14 @@ def open_train(
             family=tools.base.info.family,
             rank=config.rank,
             alpha=float(config.rank if config.alpha is None else config.alpha),
-            trigger_words=trigger_words(config.trigger, [example.caption for example in examples]),
+            trigger_words=trigger_words(config.word, [example.caption for example in examples]),
             cover=cover,
             run=spec.id,
             metadata=result.metadata,
         )
     )
-    return {
+    word = {} if result.word is None else {"embedding": (yield from _enter_word(result.word, spec, workspace))}
+    return word | {
         "adapter": sha256,
         "name": entry.name,
         "steps": result.steps,
@@ -164,6 +171,31 @@ def open_train(
         "trainable_parameters": result.trainable_parameters,
         "base_parameters": result.base_parameters,
     }
+
+
+def _enter_word(word: WordFile, spec: JobSpec, workspace: Workspace) -> Generator[Report, None, dict[str, Any]]:
+    """Put a learnt word into the library of embeddings; what the training's result says of it."""
+    sha256 = workspace.files.put_bytes(word.data, ".safetensors")
+    entry = workspace.embeddings.add(
+        EmbeddingEntry(
+            sha256=sha256,
+            name=word.name,
+            owner=spec.owner,
+            created=time.time(),
+            size=len(word.data),
+            vectors=word.vectors,
+            widths=word.widths,
+            metadata=word.metadata,
+        )
+    )
+    if entry.name != word.name:
+        message = (
+            f"An embedding {word.name!r} came into the library meanwhile: the one that was learnt is called "
+            f"{entry.name!r} there."
+        )
+        values = {"given": word.name, "name": entry.name}
+        yield Report("warning", {"code": "embedding_renamed", "message": message, "values": values})
+    return {"sha256": sha256, "name": entry.name, "vectors": entry.vectors}
 
 
 def trigger_words(trigger: str, captions: Sequence[str]) -> tuple[str, ...]:
@@ -178,3 +210,11 @@ def _admit_bytes(data: bytes, base: SharedBase) -> CanonicalAdapter:
         path = Path(folder) / "adapter.safetensors"
         path.write_bytes(data)
         return admit(path, hashlib.sha256(data).hexdigest(), base.layers, base.info.sha256)[0]
+
+
+def _admit_word(data: bytes, base: SharedBase, name: str) -> TextEmbedding:
+    """The same for the file of a learnt word."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"{name}.safetensors"
+        path.write_bytes(data)
+        return embedding.admit(path, hashlib.sha256(data).hexdigest(), base.text_widths, name)[0]

@@ -63,7 +63,7 @@ def generate(
         base: the shared base.
         requests: complete requests; each picture i of one uses its seed + i.
         resolve: reads the adapters that the requests name.
-        live: an adapter in training, mixed into every picture at its weight.
+        live: an adapter in training, mixed into every picture at its weight, and the embeddings learnt with it.
         glimpses: report a small look at every step.
         embedding: reads the textual-inversion embeddings that the requests name.
         known_as: the 12 hex digits by which other programs know the adapter file of a sha256, for the pictures' texts;
@@ -79,7 +79,7 @@ def generate(
         check_fits(base, request)
     mixes = [_mixes(request, resolve, live) for request in requests]
     asked = [(request, text_mix) for request, (_, text_mix) in zip(requests, mixes, strict=True)]
-    texts = yield from encode_texts(base, asked, embedding)
+    texts = yield from encode_texts(base, asked, _reader(embedding, live))
     wanted = [
         _Wanted(request, index, mix, said)
         for request, (mix, _), said in zip(requests, mixes, texts, strict=True)
@@ -101,6 +101,12 @@ def generate(
                 "picture", {"index": len(pictures) - 1, "seed": picture.seed, "sha256": Blob(picture.png, ".png")}
             )
     return pictures
+
+
+def _reader(embedding: ReadEmbedding, live: LiveAdapter | None) -> ReadEmbedding:
+    """`embedding`, and before it those that are being learnt."""
+    learnt = {one.sha256: one for one in live.embeddings} if live is not None else {}
+    return lambda sha256: learnt[sha256] if sha256 in learnt else embedding(sha256)
 
 
 def check_fits(base: SharedBase, request: GenerateRequest) -> None:

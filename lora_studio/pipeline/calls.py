@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from lora_studio.adapters.canonical import CanonicalAdapter
+from lora_studio.adapters.embedding import TextEmbedding
 from lora_studio.types import EventType, GenerateRequest
 
 Mix = tuple[tuple[CanonicalAdapter, float], ...]
@@ -66,10 +67,11 @@ class Report:
 
 @dataclass(frozen=True, eq=False)
 class LiveAdapter:
-    """An adapter in training and the weight to preview it at."""
+    """An adapter in training, the weight to preview it at, and the embeddings that are learnt with it."""
 
     adapter: CanonicalAdapter
     weight: float = 1.0
+    embeddings: tuple[TextEmbedding, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -45,6 +45,7 @@ class _Row:
         hidden: places that attention must not see.
         clip_skip: layer to read, from the end.
         mix: key and weight of each adapter that changes the text encoder.
+        learning: gradients flow to its vectors.
     """
 
     ids: tuple[int, ...]
@@ -52,6 +53,7 @@ class _Row:
     hidden: tuple[int, ...]
     clip_skip: int
     mix: tuple[tuple[str, float], ...]
+    learning: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,8 +137,8 @@ class ClipEncoder:
             embeddings |= {embedding.sha256: embedding for embedding in text.embeddings.values()}
         rows = list(dict.fromkeys(row for plan in plans for row in plan.rows()))
         done: dict[_Row, tuple[Tensor, Tensor]] = {}
-        for skip in dict.fromkeys(row.clip_skip for row in rows):
-            alike = [row for row in rows if row.clip_skip == skip]
+        for kind in dict.fromkeys((row.clip_skip, row.learning) for row in rows):
+            alike = [row for row in rows if (row.clip_skip, row.learning) == kind]
             for start in range(0, len(alike), _ROWS_AT_ONCE):
                 part = alike[start : start + _ROWS_AT_ONCE]
                 done |= zip(part, self._call(part, [mixes[row.mix] for row in part], embeddings), strict=True)
@@ -163,7 +165,7 @@ class ClipEncoder:
         ids = (self._begin, *(token.id for token in chunk.tokens), self._end, *[self._pad] * spare)
         vectors = tuple((at + 1, text.embeddings[embedding.name].sha256) for at, embedding in chunk.embeddings)
         weights = (1.0, *(token.weight for token in chunk.tokens), *[1.0] * (spare + 1))
-        return _Part(_Row(ids, vectors, (), max(text.clip_skip, self._reading.last), mix), weights)
+        return _Part(_Row(ids, vectors, (), max(text.clip_skip, self._reading.last), mix, text.learning), weights)
 
     def encode_ids(self, ids: Tensor, mixes: Sequence[Mix]) -> tuple[Tensor, Tensor]:
         """Embeddings (rows, length, width) and pooled vectors (rows, pooled width), float32, of tokens as they stand.
@@ -178,7 +180,7 @@ class ClipEncoder:
     def _call(
         self, rows: Sequence[_Row], mixes: Sequence[Mix], embeddings: Mapping[str, TextEmbedding]
     ) -> list[tuple[Tensor, Tensor]]:
-        """One call of the encoder for rows of one clip skip: (77, width) and the pooled (width,) of each, float32."""
+        """One call of the encoder for rows of one kind: (77, width) and the pooled (width,) of each, float32."""
         device, skip = self._model.device, rows[0].clip_skip
         arguments: dict[str, Any] = {"input_ids": torch.tensor([row.ids for row in rows], device=device)}
         if any(row.hidden for row in rows):
@@ -187,7 +189,8 @@ class ClipEncoder:
                 mask[number, list(row.hidden)] = 0
             arguments["attention_mask"] = mask
         placed = [[(at, embeddings[sha256].vectors[self.key]) for at, sha256 in row.vectors] for row in rows]
-        with self._precision.inference(), self._slots.active(mixes), self._vectors.placed(placed):
+        context = self._precision.training() if rows[0].learning else self._precision.inference()
+        with context, self._slots.active(mixes), self._vectors.placed(placed):
             hidden, pooled = self._read(skip, arguments)
         return list(zip(hidden, pooled, strict=True))
 

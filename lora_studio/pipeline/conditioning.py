@@ -31,6 +31,7 @@ class WantedText:
         clip_skip: layer of the text encoder to read, from its end; 1 is the last.
         emphasis: one of `types.EMPHASES`.
         negative: True for a text of the negative side: some families know no words there as zeros.
+        learning: gradients flow from the condition to the vectors of the embeddings (never to the text encoder).
     """
 
     chunks: tuple[Chunk, ...]
@@ -39,6 +40,7 @@ class WantedText:
     clip_skip: int = 1
     emphasis: str = "original"
     negative: bool = False
+    learning: bool = False
 
     @property
     def is_empty(self) -> bool:

@@ -93,9 +93,10 @@ class Scheduled:
 
 @dataclass(slots=True)
 class _Group:
-    """Slices of the text, groups and nodes in a row."""
+    """Slices of the text, groups and nodes in a row; `at` is the separator before them, -1 where there is none."""
 
     items: list[tuple[int, int] | _Group | _Node] = field(default_factory=list)
+    at: int = -1
 
 
 @dataclass(slots=True)
@@ -110,13 +111,27 @@ class _Node:
 
 @dataclass(slots=True)
 class _Frame:
-    """An open bracket: its separators and what stands between them, and whether all brackets inside are understood."""
+    """An open bracket: what stands between its separators, and whether all brackets inside are understood.
+
+    `made` is None until something stands in it: thousands of brackets that never close cost one object each.
+    """
 
     bracket: str
     start: int
-    separators: list[int] = field(default_factory=list)
-    parts: list[_Group] = field(default_factory=lambda: [_Group()])
+    made: list[_Group] | None = None
     understood: bool = True
+
+    @property
+    def parts(self) -> list[_Group]:
+        """What stands between its separators, at least one group."""
+        if self.made is None:
+            self.made = [_Group()]
+        return self.made
+
+    @property
+    def separators(self) -> list[int]:
+        """Where its colons and bars stand."""
+        return [part.at for part in self.parts[1:]]
 
 
 class _Reader:
@@ -143,8 +158,7 @@ class _Reader:
                     self._abandon()
                     self.stack[-1].parts[-1].items.append((start, start + 1))
             elif token in (":", "|"):
-                frame.separators.append(start)
-                frame.parts.append(_Group())
+                frame.parts.append(_Group(at=start))
             else:
                 if token == "\\":
                     self._offend(start)
@@ -194,24 +208,30 @@ class _Reader:
 
     def _abandon(self) -> None:
         """All open brackets are characters: their partners will never be found."""
-        while len(self.stack) > 1:
-            frame = self.stack.pop()
-            self._plain(frame, None)
-            self.stack[-1].parts[-1].items.append(frame.parts[0])
+        around = self.stack[0].parts[-1].items
+        for frame in self.stack[1:]:
+            self._spell(frame, around)
+        del self.stack[1:]
 
     def _plain(self, frame: _Frame, end: int | None) -> None:
         """Make the frame one group in which its brackets and separators are characters."""
-        group = _Group([(frame.start, frame.start + 1)] if frame.bracket else [])
-        for number, part in enumerate(frame.parts):
-            if number:
-                at = frame.separators[number - 1]
-                group.items.append((at, at + 1))
-                if self.words.text[at] == "|":
-                    self._offend(at)
-            group.items.append(part)
+        group = _Group()
+        self._spell(frame, group.items)
         if end is not None:
             group.items.append((end, end + 1))
-        frame.parts = [group]
+        frame.made = [group]
+
+    def _spell(self, frame: _Frame, items: list[tuple[int, int] | _Group | _Node]) -> None:
+        """Put the frame behind `items`, its opening bracket and its separators as characters."""
+        if frame.bracket:
+            items.append((frame.start, frame.start + 1))
+        for part in frame.made or ():
+            if part.at >= 0:
+                items.append((part.at, part.at + 1))
+                if self.words.text[part.at] == "|":
+                    self._offend(part.at)
+            if part.items:
+                items.append(part)
 
     def _offend(self, at: int) -> None:
         """A character that the language has no place for."""

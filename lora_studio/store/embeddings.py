@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
-from lora_studio.errors import NotFound
+from lora_studio.errors import InvalidInput, NotFound
 from lora_studio.store.database import Database
 from lora_studio.store.names import free_name, near_names
 from lora_studio.store.references import References
@@ -101,6 +101,20 @@ class Embeddings:
             code="embedding_missing",
             given=asked,
         )
+
+    def check_free(self, name: str, owner: str) -> None:
+        """Raise `InvalidInput` where `owner` sees an embedding of that name, in any case: prompts would go on reading
+        that one."""
+        for entry in self.list(owner):
+            if entry.name.casefold() == name.casefold():
+                raise InvalidInput(
+                    f"The new word was given as {name!r}, and the library has an embedding {entry.name!r} already, "
+                    "which prompts would go on reading; write another word, or rename or delete that embedding.",
+                    code="embedding_name_taken",
+                    field="embedding",
+                    given=name,
+                    taken=entry.name,
+                )
 
     def list(self, owner: str | None = None) -> builtins.list[EmbeddingEntry]:
         """The owner's entries and the command line's (everybody's for None), newest first; no deleted ones."""

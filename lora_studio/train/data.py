@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -34,8 +34,8 @@ _VARIANTS_IN_ALL = 512
 _VARIANTS_EACH = 16
 _TEXTS_AT_ONCE = 32
 
-Text = tuple[TextCondition, bool]
-"""A caption as the base reads it, on the CPU, and False where it was left out."""
+Text = tuple[TextCondition, str]
+"""A caption as the base reads it, on the CPU, and the caption itself, "" where it was left out."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +48,7 @@ class Batch:
         captioned: (B,) bool, False where the caption was left out.
         pooled: (B, pooled width) or None, for families that want it.
         framing: (B, 4), of what picture each is a part; see `ModelCall`.
+        texts: the captions themselves, B of them.
     """
 
     latents: Tensor
@@ -55,6 +56,7 @@ class Batch:
     captioned: Tensor
     pooled: Tensor | None
     framing: Tensor
+    texts: tuple[str, ...] = ()
 
     def call(self, noisy: Tensor, timesteps: Tensor, rows: Tensor | None = None) -> ModelCall:
         """The call of the UNet for `noisy` latents (B, C, h, w) at `timesteps` (B,); `rows` (B,) bool picks some."""
@@ -100,10 +102,16 @@ class TrainingData:
         return Batch(
             latents,
             torch.stack([condition.embeddings for condition, _ in texts]),
-            torch.tensor([captioned for _, captioned in texts]),
+            torch.tensor([text != "" for _, text in texts]),
             pooled_batch([condition for condition, _ in texts]),
             self._framing[items],
+            tuple(text for _, text in texts),
         )
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Every caption that may come, each once, in alphabetical order."""
+        return tuple(sorted({text for own in self._texts for _, text in own}))
 
 
 def _framing(size: tuple[int, int], bucket: Bucket) -> tuple[int, int, int, int]:
@@ -118,9 +126,17 @@ def _framing(size: tuple[int, int], bucket: Bucket) -> tuple[int, int, int, int]
 
 
 def prepare(
-    base: SharedBase, examples: Sequence[Example], config: TrainConfig, cache: Cache
+    base: SharedBase,
+    examples: Sequence[Example],
+    config: TrainConfig,
+    cache: Cache,
+    later: Callable[[str], bool] = lambda text: False,
 ) -> Generator[Any, Any, TrainingData]:
     """Encode everything, one model call per turn.
+
+    Args:
+        later: True for captions that are encoded anew at each step (they hold a word that learns); here the empty
+            caption's embeddings stand for them.
 
     Raises:
         DatasetError: a picture cannot be used, named with the reason.
@@ -135,7 +151,7 @@ def prepare(
     for number, (example, bucket) in enumerate(zip(examples, buckets, strict=True)):
         yield Report("progress", {"phase": "encode", "step": number, "steps": len(examples)})
         latents.append((yield from _latents(base, example, bucket, config.flip, cache)))
-    texts = yield from _texts(base, examples, config)
+    texts = yield from _texts(base, examples, config, later)
     return TrainingData(config, latents, texts, buckets, sizes)
 
 
@@ -159,7 +175,9 @@ def _latents(
     return latents
 
 
-def _texts(base: SharedBase, examples: Sequence[Example], config: TrainConfig) -> Generator[Any, Any, list[list[Text]]]:
+def _texts(
+    base: SharedBase, examples: Sequence[Example], config: TrainConfig, later: Callable[[str], bool]
+) -> Generator[Any, Any, list[list[Text]]]:
     """Every variant of every caption."""
     each = max(1, min(_VARIANTS_EACH, _VARIANTS_IN_ALL // len(examples)))
     if config.caption_dropout == 0 and config.caption_shuffle == 0:
@@ -168,14 +186,17 @@ def _texts(base: SharedBase, examples: Sequence[Example], config: TrainConfig) -
         [_variant(example.caption, config, index, number, each) for number in range(each)]
         for index, example in enumerate(examples)
     ]
-    distinct = sorted({text for own in variants for text in own})
+    every = sorted({text for own in variants for text in own})
+    distinct = [text for text in every if not later(text)]
+    if len(distinct) < len(every) and "" not in distinct:
+        distinct = ["", *distinct]
     encoded: dict[str, TextCondition] = {}
     for start in range(0, len(distinct), _TEXTS_AT_ONCE):
         part = distinct[start : start + _TEXTS_AT_ONCE]
         conditions = base.family.encode_text(part, [()] * len(part))
         encoded |= {text: _on_cpu(condition) for text, condition in zip(part, conditions, strict=True)}
         yield Turn()
-    return [[(encoded[text], text != "") for text in own] for own in variants]
+    return [[(encoded[text if text in encoded else ""], text) for text in own] for own in variants]
 
 
 def _on_cpu(condition: TextCondition) -> TextCondition:
@@ -190,5 +211,5 @@ def _variant(caption: str, config: TrainConfig, index: int, number: int, each: i
     if place < config.caption_dropout:
         return ""
     if place < config.caption_dropout + config.caption_shuffle:
-        return variant(caption, rng, shuffle=1.0, keep_tokens=1 if config.trigger else 0)
+        return variant(caption, rng, shuffle=1.0, keep_tokens=1 if config.word else 0)
     return caption

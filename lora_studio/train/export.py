@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -24,6 +24,7 @@ from lora_studio.errors import TrainingDiverged
 from lora_studio.pipeline.base import SharedBase
 from lora_studio.pipeline.calls import ModelCall
 from lora_studio.pipeline.conditioning import pooled_batch
+from lora_studio.train.bundle import without_bundle
 from lora_studio.train.noise import seed_of
 from lora_studio.types import TrainConfig
 
@@ -39,9 +40,19 @@ class RunFacts:
     final_loss: float
 
 
-def to_file(base: SharedBase, adapter: CanonicalAdapter, config: TrainConfig, metadata: dict[str, str]) -> bytes:
-    """The adapter as a safetensors file in kohya's layout, its layers named as for this kind of base."""
-    tensors = to_kohya(adapter, alpha=config.alpha, dtype=FILE_DTYPE, names=base.family.kohya_name)
+def to_file(
+    base: SharedBase,
+    adapter: CanonicalAdapter,
+    config: TrainConfig,
+    metadata: dict[str, str],
+    more: Mapping[str, Tensor] | None = None,
+) -> bytes:
+    """The adapter as a safetensors file in kohya's layout, its layers named as for this kind of base.
+
+    Args:
+        more: tensors that stand in the file and are no part of the adapter.
+    """
+    tensors = to_kohya(adapter, alpha=config.alpha, dtype=FILE_DTYPE, names=base.family.kohya_name) | dict(more or {})
     data: bytes = save(tensors, metadata=metadata)
     return data
 
@@ -93,16 +104,20 @@ def metadata_of(base: SharedBase, config: TrainConfig, examples: Sequence[Exampl
         "lora_studio_base_sha256": base.info.sha256,
         "lora_studio_final_loss": f"{facts.final_loss:.6f}",
     }
-    if config.trigger:
-        found["modelspec.trigger_phrase"] = config.trigger
+    if config.word:
+        found["modelspec.trigger_phrase"] = config.word
     if config.publish_captions:
         tags = Counter(tag.strip() for example in examples for tag in example.caption.split(",") if tag.strip())
         found["ss_tag_frequency"] = json.dumps({config.name: dict(tags.most_common())}, ensure_ascii=False)
     return found
 
 
-def check_change(adapter: CanonicalAdapter) -> None:
-    """Raise `TrainingDiverged` when the adapter holds something that is no number, or does nothing."""
+def check_change(adapter: CanonicalAdapter, *, alone: bool = True) -> None:
+    """Raise `TrainingDiverged` when the adapter holds something that is no number, or does nothing.
+
+    Args:
+        alone: False where something else was learnt beside it, so that it may do nothing.
+    """
     for key, change in adapter.layers.items():
         if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors_of(change)):
             raise TrainingDiverged(
@@ -110,7 +125,7 @@ def check_change(adapter: CanonicalAdapter) -> None:
                 code="adapter_not_finite",
                 given=key,
             )
-    if adapter.norm() == 0:
+    if alone and adapter.norm() == 0:
         raise TrainingDiverged(
             "The adapter changes nothing (its differences are 0); train longer or with a higher learning rate.",
             code="adapter_does_nothing",
@@ -123,7 +138,7 @@ def check_readers(base: SharedBase, data: bytes, adapter: CanonicalAdapter) -> f
     Returns:
         The largest difference of a prediction, relative to the prediction's own largest value.
     """
-    state, alphas = base.family.lora_state_dict(load(data))
+    state, alphas = base.family.lora_state_dict(without_bundle(load(data)))
     tree = base.training_tree().eval()
     # peft draws first weights before it loads the file's: other jobs' draws must not notice.
     with torch.random.fork_rng(devices=[]):

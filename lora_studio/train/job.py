@@ -6,6 +6,7 @@ is given a checkpoint goes on from it and ends with the very weights of a run th
 
 from __future__ import annotations
 
+import hashlib
 import io
 import math
 import time
@@ -20,17 +21,20 @@ from PIL import Image
 from torch import Tensor
 
 from lora_studio.adapters.canonical import CanonicalAdapter
+from lora_studio.adapters.embedding import TextEmbedding
 from lora_studio.dataset.examples import Example
 from lora_studio.errors import DatasetError, InvalidInput, TrainingDiverged
 from lora_studio.pipeline.base import SharedBase
 from lora_studio.pipeline.calls import Blob, LiveAdapter, NeedPreview, Report, Turn
 from lora_studio.prompt.language import escape
+from lora_studio.train.bundle import WordFile, bundle, carries, word_file, word_metadata
 from lora_studio.train.data import Batch, TrainingData, prepare
 from lora_studio.train.export import FILE_DTYPE, RunFacts, check_change, check_readers, metadata_of, to_file
 from lora_studio.train.noise import Draw, NoiseSchedule, adapter_weight, learning_rate
+from lora_studio.train.pivotal import Word, open_word
 from lora_studio.train.state import Cache, Checkpoint
 from lora_studio.train.student import Student
-from lora_studio.types import GenerateRequest, TrainConfig
+from lora_studio.types import EmbeddingUse, GenerateRequest, TrainConfig
 
 READERS_TOLERANCE = 1e-2
 """diffusers' and peft's own products round otherwise than ours where a device computes in 16 bits."""
@@ -50,6 +54,8 @@ class TrainingResult:
     final_loss: float
     trainable_parameters: int
     base_parameters: int
+    word: WordFile | None = None
+    """The word that was learnt with the LoRA, as a file of its own."""
 
 
 class Paused(Exception):
@@ -66,12 +72,14 @@ class Controls:
         ask: asked before each step. `finish` ends the run early and keeps what it has learnt; `pause` saves a
             checkpoint and raises `Paused`.
         admit: reads a finished file back by our own reader (raises when it is refused).
+        admit_word: the same for the file of a learnt word.
     """
 
     cache: Cache
     checkpoint: bytes | None = None
     ask: Callable[[], Literal["go", "finish", "pause"]] = lambda: "go"
     admit: Callable[[bytes], CanonicalAdapter] | None = None
+    admit_word: Callable[[bytes], TextEmbedding] | None = None
 
 
 def train(
@@ -102,24 +110,35 @@ def train(
             loaded=base.info.sha256[:10],
             title=base.info.title,
         )
-    data = yield from prepare(base, examples, config, controls.cache)
-    run = _Run(base, examples, config, data)
+    word = yield from open_word(base, examples, config)
+    later = (lambda text: False) if word is None else word.stands_in
+    data = yield from prepare(base, examples, config, controls.cache, later)
+    run = _Run(base, examples, config, data, word)
     if controls.checkpoint is not None:
         run.restore(Checkpoint.from_bytes(controls.checkpoint))
         yield Report("resumed", {"step": run.step})
     yield from run.steps(controls.ask)
-    return (yield from run.result(controls.admit))
+    return (yield from run.result(controls))
 
 
 class _Run:
     """A run in progress."""
 
-    def __init__(self, base: SharedBase, examples: Sequence[Example], config: TrainConfig, data: TrainingData) -> None:
+    def __init__(
+        self,
+        base: SharedBase,
+        examples: Sequence[Example],
+        config: TrainConfig,
+        data: TrainingData,
+        word: Word | None = None,
+    ) -> None:
         self._base = base
         self._examples = examples
         self._config = config
         self._data = data
         self._student = Student(base, config)
+        self._word = word
+        self._word_sha256 = ""
         self._schedule = NoiseSchedule(base.scheduler_config)
         self._losses: list[float] = []
         self._started = time.time()
@@ -131,6 +150,8 @@ class _Run:
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint."""
         self._student.load_state_dict(checkpoint.tensors)
+        if self._word is not None:
+            self._word.load_state_dict(checkpoint.tensors)
         self._losses = list(checkpoint.losses)
         self._before = checkpoint.seconds
         self.step = checkpoint.step
@@ -156,20 +177,22 @@ class _Run:
             if config.preview_every and self.step % config.preview_every == 0 and not last:
                 yield from self._preview()
 
-    def result(self, admit: Callable[[bytes], CanonicalAdapter] | None) -> Generator[Any, Any, TrainingResult]:
+    def result(self, controls: Controls) -> Generator[Any, Any, TrainingResult]:
         """Round, show, write, and prove the file."""
         yield self._checkpoint_report()
         yield Report("progress", {"phase": "export", "step": 0, "steps": 3})
         self._student.round_to(FILE_DTYPE)
         live = self._live()
-        check_change(live)
+        check_change(live.adapter, alone=self._word is None or not self._word.changed)
         tail = self._losses[-max(1, math.ceil(len(self._losses) / 10)) :]
         facts = RunFacts(self.step, self._started, sum(tail) / len(tail))
         metadata = metadata_of(self._base, self._config, self._examples, facts)
-        file = to_file(self._base, live, self._config, metadata)
+        word = self._export_word(metadata)
+        more = {key: rows for one in self._live().embeddings for key, rows in bundle(one).items()}
+        file = to_file(self._base, live.adapter, self._config, metadata, more)
         yield Report("progress", {"phase": "export", "step": 1, "steps": 3})
-        yield from self._prove(file, live)
-        cover = yield from self._last_preview(file, live, admit)
+        yield from self._prove(file, live.adapter)
+        cover = yield from self._last_preview(file, word, controls)
         return TrainingResult(
             file=file,
             metadata=metadata,
@@ -177,14 +200,29 @@ class _Run:
             steps=self.step,
             seconds=self._before + time.monotonic() - self._clock,
             final_loss=facts.final_loss,
-            trainable_parameters=self._student.parameter_count,
+            trainable_parameters=self._student.parameter_count
+            + (0 if self._word is None else self._word.parameter_count),
             base_parameters=self._base.info.parameters,
+            word=word,
         )
+
+    def _export_word(self, metadata: dict[str, str]) -> WordFile | None:
+        """The learnt word as a file, if there is one; `metadata` of the LoRA gains what it says of it."""
+        if self._word is None:
+            return None
+        self._word.check()
+        steps = min(self.step, self._word.steps)
+        word = word_file(self._word.embedding(), self._base, steps)
+        self._word_sha256 = hashlib.sha256(word.data).hexdigest()
+        metadata |= word_metadata(self._config, self._word_sha256, steps, self._word.rate)
+        return word
 
     def _one_step(self) -> Generator[Any, Any, tuple[float, float]]:
         """One optimizer step; returns the loss and the rate it was made with."""
         config, began = self._config, time.monotonic()
         batch = self._data.batch(self.step)
+        if self._word is not None:
+            batch = yield from self._word.begin(batch, self.step, self._data.texts)
         draw = self._schedule.draw(config.seed, self.step, tuple(batch.latents.shape))
         noisy = self._schedule.noisy(batch.latents, draw)
         target, weights = yield from self._wanted(batch, draw, noisy)
@@ -201,6 +239,8 @@ class _Run:
             )
         rate = learning_rate(self.step, config.steps, config.learning_rate, config.warmup_steps, config.lr_scheduler)
         loss = self._student.step(losses, rate)
+        if self._word is not None:
+            self._word.step(self.step)
         self._losses.append(loss)
         self.step += 1
         self._pace.append(began)
@@ -239,16 +279,20 @@ class _Run:
 
     def _checkpoint_report(self) -> Report:
         seconds = self._before + time.monotonic() - self._clock
-        data = Checkpoint(self.step, tuple(self._losses), seconds, self._student.state_dict()).to_bytes()
+        state = self._student.state_dict() | ({} if self._word is None else self._word.state_dict())
+        data = Checkpoint(self.step, tuple(self._losses), seconds, state).to_bytes()
         return Report("checkpoint", {"step": self.step, "sha256": Blob(data, ".safetensors")})
 
-    def _live(self) -> CanonicalAdapter:
-        return self._student.adapter(f"live:{id(self)}:{self.step}")
+    def _live(self) -> LiveAdapter:
+        """What has been learnt so far."""
+        words = () if self._word is None else (self._word.embedding(self._word_sha256),)
+        return LiveAdapter(self._student.adapter(f"live:{id(self)}:{self.step}"), embeddings=words)
 
-    def _requests(self) -> tuple[GenerateRequest, ...]:
+    def _requests(self, words: Sequence[TextEmbedding]) -> tuple[GenerateRequest, ...]:
         """What previews show: the prompts that were asked for, else the first captions; always the same seeds.
 
-        A caption is no prompt: its brackets are words to the training, and so they are to the preview.
+        A caption is no prompt: its brackets are words to the training, and so they are to the preview. `words` are
+        those that learn.
         """
         defaults = self._base.info.defaults
         prompts = self._config.preview_prompts or tuple(
@@ -263,14 +307,15 @@ class _Run:
                 guidance_scale=defaults.guidance_scale,
                 sampler=defaults.sampler,
                 seed=self._config.seed % 2**32 + index,
+                embeddings=tuple(EmbeddingUse(word.name, word.sha256) for word in words),
             )
             for index, prompt in enumerate(prompts[:_PREVIEWS])
         )
 
     def _preview(self) -> Generator[Any, Any, list[Any]]:
         """Show what it has learnt so far."""
-        requests = self._requests()
-        pictures = yield NeedPreview(requests, LiveAdapter(self._live()))
+        live = self._live()
+        pictures = yield NeedPreview(self._requests(live.embeddings), live)
         for picture in pictures:
             told = {"step": self.step, "prompt": picture.request.prompt, "seed": picture.seed}
             yield Report("preview", told | {"sha256": Blob(picture.png, ".png")})
@@ -289,17 +334,17 @@ class _Run:
             )
 
     def _last_preview(
-        self, file: bytes, live: CanonicalAdapter, admit: Callable[[bytes], CanonicalAdapter] | None
+        self, file: bytes, word: WordFile | None, controls: Controls
     ) -> Generator[Any, Any, bytes | None]:
-        """The last preview, made from the live weights, and the same picture made from the file."""
+        """The last preview, made from the live weights, and the same picture made from the files."""
         pictures = yield from self._preview()
         if not pictures:
             return None
-        if admit is not None:
-            read_back = replace(admit(file), key=f"file:{id(self)}", live=True)
-            request = self._requests()[:1]
-            again = yield NeedPreview(request, LiveAdapter(read_back))
-            if _largest_difference(again[0].png, pictures[0].png) > 1:
+        if controls.admit is not None:
+            words = self._words_of(word, controls)
+            read_back = replace(controls.admit(file), key=f"file:{id(self)}", live=True)
+            again = yield NeedPreview(self._requests(words)[:1], LiveAdapter(read_back, embeddings=words))
+            if not carries(file, words) or _largest_difference(again[0].png, pictures[0].png) > 1:
                 raise TrainingDiverged(
                     "The file draws another picture than the weights it was written from; continue the run and report "
                     "this as a fault.",
@@ -307,6 +352,12 @@ class _Run:
                 )
         cover: bytes = pictures[0].png
         return cover
+
+    def _words_of(self, word: WordFile | None, controls: Controls) -> tuple[TextEmbedding, ...]:
+        """The learnt word as our own reader finds it in its file."""
+        if word is None:
+            return ()
+        return self._live().embeddings if controls.admit_word is None else (controls.admit_word(word.data),)
 
 
 def _largest_difference(a: bytes, b: bytes) -> int:

@@ -7,6 +7,7 @@ one strength at every rank (the largest source of contradictory advice among tra
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,10 @@ from lora_studio.types.jobs import BaseInfo
 
 LAYER_SETS = ("attention", "attention+feed-forward", "without cross-attention", "all")
 SCHEDULES = ("constant", "cosine")
+MOST_VECTORS = 75
+"""Places of a prompt that are read together; an embedding has to fit in."""
+MOST_LETTERS = 50
+"""Longest name of a learnt word."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,37 @@ class TrainConfig:
     publish_captions: bool = spec(
         False, doc="Write the captions' tags into the file for others to read.", advanced=True
     )
+    embedding: str = spec(
+        "",
+        doc="Name of a new word whose vectors are learnt together with the LoRA (pivotal tuning); it stands in the "
+        "captions in the trigger word's place, and empty learns none.",
+    )
+    embedding_vectors: int = spec(
+        2, doc="How many vectors the new word has: places that it takes in a prompt.", minimum=1, maximum=MOST_VECTORS
+    )
+    embedding_words: str = spec(
+        "", doc="Words whose vectors the new word starts from, like cat ears; empty starts from chance."
+    )
+    embedding_rate: float | None = spec(
+        None,
+        doc="How large a step each update of the new word takes; empty means 3 % of the spread of the base's words.",
+        minimum=0,
+        maximum=10,
+    )
+    embedding_share: float = spec(
+        1.0,
+        doc="Share of the steps in which the new word learns; then it stays, and the LoRA learns on.",
+        minimum=0,
+        maximum=1,
+    )
+    embedding_decay: float = spec(0.0, doc="AdamW's weight decay of the new word.", minimum=0, maximum=1)
+    embedding_pull: float = spec(
+        0.1,
+        doc="How far each step pulls the new word's spread back to that of the base's own words: 0 not at all, 1 all "
+        "the way.",
+        minimum=0,
+        maximum=1,
+    )
     base: str = ""
     """sha256 of the base's weights; empty means whichever is loaded."""
 
@@ -116,11 +152,34 @@ class TrainConfig:
                 given=f"{self.least_weight:g}",
                 allowed=f"{self.most_weight:g}",
             )
+        _check_word(self.embedding)
+
+    @property
+    def word(self) -> str:
+        """The word that stands in every caption: the embedding's name, else the trigger; "" where there is none."""
+        return self.embedding or self.trigger
 
     @property
     def scale(self) -> float:
         """alpha / rank."""
         return (self.rank if self.alpha is None else self.alpha) / self.rank
+
+
+def _check_word(name: str) -> None:
+    """Refuse a name that would not be found in prompts, or not be read out of the file.
+
+    A1111 parts a bundle's keys at full stops; CLIP's tokenizer joins signs that stand together, so that a name which
+    ends in one is not found before a comma.
+    """
+    if name and not (len(name) <= MOST_LETTERS and re.fullmatch(r"[^\W_]+([-_]+[^\W_]+)*", name)):
+        raise InvalidInput(
+            f"The new word was given as {name[:80]!r}; allowed are up to {MOST_LETTERS} letters and digits, with - or "
+            "_ between them; write another one.",
+            code="embedding_name_form",
+            field="embedding",
+            given=name[:80],
+            allowed=str(MOST_LETTERS),
+        )
 
 
 RECIPES: dict[str, dict[str, Any]] = {

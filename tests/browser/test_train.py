@@ -46,6 +46,37 @@ def test_the_whole_way(page: Page, server: Server) -> None:
     expect(page.locator(".cell").first.locator(".mark.lora")).to_contain_text("cat-ears")
 
 
+def test_a_new_word_of_its_own(page: Page, complaints: list[re.Pattern[str]]) -> None:
+    """The fold of the recipe; a name that prompts would not find is told at its field; the word is in the library, its
+    file can be saved, and its name cannot be given twice."""
+    complaints.append(re.compile(r"Failed to load resource.*\b422\b"))
+    open_set(page)
+    page.click(".step .next .primary")
+    page.click(".step .next .primary")
+    page.check("input[name=recipe][value=quick]")
+    page.get_by_text("A new word of its own").click()
+    expect(page.locator("#t-embedding_vectors")).to_have_value("2")
+    page.get_by_text("More settings").click()
+    for name, value in (SHORT | {"embedding": "zxq ears", "embedding_words": "cat ears"}).items():
+        page.fill(f"#t-{name}", value)
+    page.click(".step .next .primary")
+    expect(page.locator(".entry .wrong:visible")).to_contain_text("zxq ears")
+    page.fill("#t-embedding", "zxqears")
+    page.click(".step .next .primary")
+    page.wait_for_selector(".result")
+    expect(page.locator(".result .words")).to_contain_text("zxqears")
+    expect(page.locator(".result dl")).to_contain_text("zxqears, 2 vectors")
+    with page.expect_download() as waiting:
+        page.get_by_role("link", name="Download the word").click()
+    assert waiting.value.suggested_filename == "zxqears.safetensors"
+    page.get_by_role("button", name="Use as recipe").click()
+    expect(page.locator("#t-embedding")).to_have_value("zxqears")
+    page.click(".step .next .primary")
+    expect(page.locator(".entry .wrong:visible")).to_contain_text('has an embedding "zxqears" already')
+    goto(page, "library")
+    expect(page.locator(".embeddings")).to_contain_text("zxqears")
+
+
 def test_stop_and_keep(page: Page, server: Server) -> None:
     server.control(step_seconds=0.1)
     open_set(page)

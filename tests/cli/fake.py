@@ -143,6 +143,11 @@ class FakeEngine:
             "trainable_parameters": 10,
             "base_parameters": 1000,
         }
+        if config.embedding:
+            word = self.workspace.files.put_bytes(f"embedding {config.embedding}".encode(), ".safetensors")
+            asked = EmbeddingEntry(word, config.embedding, job.owner, 1.0, 9, config.embedding_vectors, {"clip_l": 768})
+            learnt = self.workspace.embeddings.add(asked)
+            result["embedding"] = {"sha256": word, "name": learnt.name, "vectors": learnt.vectors}
         self._end(job, result)
         return job.id
 

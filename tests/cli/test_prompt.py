@@ -37,6 +37,9 @@ def ask(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 def test_all_stages(ask: Any) -> None:
     code, found = ask("a (cat:1.2) [b:c:0.5] AND dog:2 <lora:x:0.8:0.5>\n# no word", "--steps", "10")
     assert code == 0
+    assert list(found) == [
+        "text", "networks", "lora", "and", "schedule", "attention", "token_count", "chunks", "warnings",
+    ]  # fmt: skip
     assert found["text"].split() == ["a", "(cat:1.2)", "[b:c:0.5]", "AND", "dog:2"]
     assert [[text.strip(), weight] for text, weight in found["and"]] == [["a (cat:1.2) [b:c:0.5]", 1.0], ["dog", 2.0]]
     assert [[step, text.strip()] for step, text in found["schedule"]] == [[5, "a (cat:1.2) b"], [10, "a (cat:1.2) c"]]

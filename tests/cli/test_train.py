@@ -6,8 +6,10 @@ import hashlib
 import json
 from pathlib import Path
 
+import pytest
+
 from lora_studio.store import Workspace
-from lora_studio.types import RECIPES, TrainConfig
+from lora_studio.types import RECIPES, EmbeddingEntry, TrainConfig
 from tests.cli.conftest import Studio
 from tests.cli.fake import Faults, write_pictures
 
@@ -137,3 +139,77 @@ def test_an_older_file_is_replaced_whole(studio: Studio, tmp_path: Path) -> None
     (tmp_path / "here" / "a.safetensors").write_bytes(b"old" * 1000)
     assert studio("train", str(write_pictures(tmp_path / "c", 2)), "--name", "N", "--out", "a.safetensors").code == 0
     assert (tmp_path / "here" / "a.safetensors").read_bytes() == f"adapter N {TrainConfig.steps}".encode()
+
+
+def test_a_word_is_written_beside_the_lora(studio: Studio, tmp_path: Path) -> None:
+    """Both files are told, the word's called as the word is; its settings reach the run."""
+    pictures = write_pictures(tmp_path / "cats", 2, captions=False)
+    given = (
+        "--embedding",
+        "zxq",
+        "--embedding-vectors",
+        "4",
+        "--embedding-words",
+        "cat ears",
+        "--embedding-lr",
+        "0.01",
+    )
+    more = ("--embedding-share", "0.5", "--embedding-decay", "0.001", "--embedding-pull", "0")
+    answer = studio("train", str(pictures), "--name", "N", *given, *more, "--out", "a.safetensors", "--json")
+    assert answer.code == 0, answer.err
+    told = json.loads(answer.out)
+    word = told["embedding"]
+    assert word["file"] == str(tmp_path / "here" / "zxq.safetensors")
+    assert (word["name"], word["vectors"]) == ("zxq", 4)
+    data = Path(word["file"]).read_bytes()
+    assert hashlib.sha256(data).hexdigest() == word["sha256"]
+    assert hashlib.sha256(Path(told["file"]).read_bytes()).hexdigest() == told["sha256"]
+    workspace = Workspace.open(tmp_path / "ws")
+    run = workspace.jobs.list(kinds=["train"])[0].payload["config"]
+    workspace.close()
+    kept = {key.removeprefix("embedding_"): value for key, value in run.items() if key.startswith("embedding")}
+    assert kept == {
+        "embedding": "zxq", "vectors": 4, "words": "cat ears", "rate": 0.01, "share": 0.5, "decay": 0.001, "pull": 0.0,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (("--embedding", "a b"), "The new word was given as 'a b'"),
+        (("--embedding", "zxq", "--embedding-vectors", "76"), "--embedding-vectors was given as '76'"),
+        (("--embedding-lr", "0.1"), "--embedding-lr was given as '0.1' without --embedding"),
+        (("--embedding", "zxq", "--embedding-share", "2"), "--embedding-share was given as '2'"),
+        (("--embedding", "a"), "a.safetensors', which is the LoRA's own"),
+        (("--embedding", "there"), "there.safetensors', which is there already"),
+        (("--embedding", "ZXQ"), "has an embedding 'zxq' already"),
+    ],
+)
+def test_words_that_cannot_be_are_refused_before_an_engine_is_built(
+    studio: Studio, tmp_path: Path, given: tuple[str, ...], said: str
+) -> None:
+    pictures = write_pictures(tmp_path / "cats", 2)
+    (tmp_path / "here" / "there.safetensors").write_bytes(b"mine")
+    with Workspace.open(tmp_path / "ws") as workspace:
+        workspace.embeddings.add(EmbeddingEntry("1" * 64, "zxq", "local", 1.0, 9, 2, {"clip_l": 768}))
+    answer = studio("train", str(pictures), "--name", "N", *given, "--out", "a.safetensors")
+    assert (answer.code, answer.out, answer.engines) == (2, "", [])
+    assert said in answer.err
+    assert (tmp_path / "here" / "there.safetensors").read_bytes() == b"mine"
+
+
+def test_a_run_with_a_word_goes_on(studio: Studio, tmp_path: Path) -> None:
+    pictures = write_pictures(tmp_path / "cats", 2)
+    stopped = studio(
+        "train", str(pictures), "--name", "N", "--embedding", "zxq", "--out", "a.safetensors",
+        faults=Faults(interrupt="train"),
+    )  # fmt: skip
+    run = stopped.err.split("--continue ")[1].split()[0]
+    assert studio("train", "--continue", run, "--embedding-vectors", "3", "--out", "a.safetensors").code == 2
+    own = studio("train", "--continue", run, "--out", "zxq.safetensors")
+    assert (own.code, "which is the LoRA's own" in own.err) == (2, True)
+    on = studio("train", "--continue", run, "--out", "a.safetensors")
+    assert on.code == 0, on.err
+    assert on.out.splitlines()[2:] == [
+        str(tmp_path / "here" / "zxq.safetensors"), "zxq: 2 vectors, read where a prompt names it",
+    ]  # fmt: skip

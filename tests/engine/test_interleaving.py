@@ -23,6 +23,9 @@ from lora_studio.train import Controls, MemoryCache, train
 from lora_studio.types import AdapterWeight, GenerateRequest, TrainConfig
 from tests.support.tiny import load_tiny, random_adapter, write_tiny_base
 
+WITH_WORD = 6
+TRAININGS = (0, 1, WITH_WORD)
+
 
 @dataclass
 class Desk:
@@ -58,8 +61,9 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> list[Example]:
 
 
 def open_job(desk: Desk, examples: list[Example], kind: int) -> Generator[Any, Any, Any]:
-    """One of six jobs: two trainings (with previews and without), four pictures with other mixes and samplers."""
-    if kind < 2:
+    """One of seven jobs: three trainings (with previews, without, and with a word that learns), four pictures with
+    other mixes and samplers."""
+    if kind in TRAININGS:
         config = TrainConfig(
             name="x",
             dataset="x",
@@ -67,9 +71,11 @@ def open_job(desk: Desk, examples: list[Example], kind: int) -> Generator[Any, A
             rank=2,
             batch_size=2,
             seed=kind,
-            preview_every=2 * kind,
+            preview_every=2 * (kind % 5),
             checkpoint_every=2,
             learning_rate=1e-2,
+            embedding="cat" if kind == WITH_WORD else "",
+            embedding_rate=1e-2,
         )
         return train(desk.base, examples, config, Controls(cache=MemoryCache()))
     mix = [(), (("random-0", 0.8),), (("random-0", 0.3), ("random-1", -0.6)), (("random-2", 1.5),)][kind - 2]
@@ -98,7 +104,7 @@ def result_of(outcome: Outcome) -> Any:
 @pytest.fixture(scope="module")
 def alone(desk: Desk, examples: list[Example]) -> list[Any]:
     found = []
-    for kind in range(6):
+    for kind in range(7):
         arbiter = Arbiter(desk)
         arbiter.add(Running("only", "ann", "generate", [open_job(desk, examples, kind)]))
         outcome = None
@@ -111,7 +117,7 @@ def alone(desk: Desk, examples: list[Example]) -> list[Any]:
 @pytest.mark.slow
 @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
-    st.lists(st.tuples(st.integers(0, 5), st.sampled_from(["ann", "bob"]), st.booleans()), min_size=2, max_size=6),
+    st.lists(st.tuples(st.integers(0, 6), st.sampled_from(["ann", "bob"]), st.booleans()), min_size=2, max_size=6),
     st.lists(st.integers(0, 40), max_size=6),
 )
 def test_any_order_leaves_every_job_as_if_alone(
@@ -126,7 +132,7 @@ def test_any_order_leaves_every_job_as_if_alone(
     clock = iter(range(10**9))
     arbiter = Arbiter(desk, lambda: float(next(clock)))
     for number, (kind, owner, _) in enumerate(jobs):
-        job_kind = "train" if kind < 2 else "generate"
+        job_kind = "train" if kind in TRAININGS else "generate"
         arbiter.add(Running(str(number), owner, job_kind, [open_job(desk, examples, kind)]))
     outcomes: dict[str, Outcome] = {}
     turn = 0

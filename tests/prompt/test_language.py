@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
@@ -274,3 +275,21 @@ def test_an_escaped_text_is_read_as_it_stands(text: str) -> None:
     (segment,) = part.segments
     assert "".join(span.text for span in segment.spans) == text.rstrip()
     assert {span.weight for span in segment.spans} == {part.weight} == {1.0}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("unit", ["(", "[", "([)]", "[a:", "(a:1.1)"])
+def test_ten_times_the_brackets_take_ten_times_as_long(unit: str) -> None:
+    """In processor time, best of some, 10,000 against 100,000; 15 leaves room for the collector of garbage, which made
+    unclosed brackets 15 times as long when each of them was five objects."""
+
+    def seconds(count: int, tries: int) -> float:
+        text = unit * (count // sum(c in "()[]" for c in unit))
+        found = []
+        for _ in range(tries):
+            began = time.process_time()
+            parse(text, Counting(20))
+            found.append(time.process_time() - began)
+        return min(found)
+
+    assert seconds(100_000, 3) < 15 * seconds(10_000, 5)

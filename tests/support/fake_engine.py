@@ -289,6 +289,8 @@ class FakeEngine:
 
     # ------------------------------------------------------------ what jobs do
     def _check(self, spec: JobSpec) -> None:
+        if spec.kind == "train" and spec.payload["config"]["embedding"]:
+            self.workspace.embeddings.check_free(spec.payload["config"]["embedding"], spec.owner)
         for raw in spec.payload.get("requests", []):
             request = from_json(GenerateRequest, raw)
             for adapter in request.adapters:
@@ -368,13 +370,13 @@ class FakeEngine:
         header = {"lora_studio_base_sha256": base.sha256, "name": config.name, "steps": str(done)}
         data_bytes = safetensors(header)
         cover = self.workspace.files.put_bytes(encode(draw(self._preview_request(prompts[0]), 0, {"ears": 1})), ".png")
-        words = (config.trigger.strip(),) if config.trigger.strip() else ("cat ears",)
+        words = (config.word.strip(),) if config.word.strip() else ("cat ears",)
         entry = adapter_entry(self.workspace, data_bytes, config.name, spec.owner)
         fields = {"trigger_words": words, "cover": cover, "run": spec.id, "rank": config.rank}
         entry = self.workspace.adapters.add(
             AdapterEntry(**(vars(entry) | fields | {"base_sha256": base.sha256, "alpha": float(config.rank)}))
         )
-        return {
+        return self._word(config, spec.owner) | {
             "adapter": entry.sha256,
             "name": entry.name,
             "steps": done,
@@ -383,6 +385,15 @@ class FakeEngine:
             "trainable_parameters": 797_184,
             "base_parameters": base.parameters,
         }
+
+    def _word(self, config: TrainConfig, owner: str) -> dict[str, Any]:
+        if not config.embedding:
+            return {}
+        data, count = safetensors({"name": config.embedding}), config.embedding_vectors
+        sha256 = self.workspace.files.put_bytes(data, ".safetensors")
+        widths = dict((self._base or BASES["embedded"]).text_widths)
+        asked = EmbeddingEntry(sha256, config.embedding, owner, time.time(), len(data), count, widths)
+        return {"embedding": {"sha256": sha256, "name": self.workspace.embeddings.add(asked).name, "vectors": count}}
 
     def _preview_request(self, prompt: str) -> GenerateRequest:
         return GenerateRequest(prompt, 128, 128, 18, 4.0, "dpmpp_2m", 7)

@@ -341,6 +341,22 @@ def test_deleting_a_run_and_what_belongs_to_it(studio: Studio, call: Call) -> No
     assert not studio.workspace.files.has(sha256)
 
 
+def test_a_run_goes_with_the_word_that_it_learnt(studio: Studio, call: Call) -> None:
+    """The word is shown with its run, its name is free again after both are gone, and it can be brought back."""
+    found = a_set(call)
+    job = call("train", job=uid(), set=found["id"], form={"name": "x", "steps": "3", "embedding": "zxq"})["job"]
+    assert list(studio.engine.events(job))[-1].type == "done"
+    assert call("runs")["runs"][0]["word"] == "zxq"
+    with pytest.raises(InvalidInput) as caught:
+        call("train", job=uid(), set=found["id"], form={"name": "y", "embedding": "ZXQ"})
+    assert (caught.value.code, caught.value.values["field"]) == ("embedding_name_taken", "embedding")
+    sha256 = call("library")["embeddings"][0]["sha256"]
+    call("delete_run", run=job, pictures=False, adapter=False, word=True)
+    assert call("library")["embeddings"] == []
+    studio.workspace.embeddings.check_free("zxq", "ann")
+    assert studio.workspace.embeddings.restore(sha256).name == "zxq"
+
+
 def test_a_running_run_cannot_be_deleted(studio: Studio, call: Call) -> None:
     found = a_set(call)
     (studio.workspace.root / "fake.json").write_text('{"hold": "step"}', encoding="utf-8")

@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 from lora_studio.errors import InvalidInput
-from lora_studio.types import Job, JobSpec, TrainConfig, from_json, recipe, to_json
+from lora_studio.types import EmbeddingEntry, Job, JobSpec, TrainConfig, from_json, recipe, to_json
 from lora_studio.ui.actions.status import pace
 from lora_studio.ui.forms import read
 from lora_studio.ui.studio import Ask
@@ -55,13 +55,16 @@ def runs(ask: Ask) -> dict[str, Any]:
 
 
 def delete_run(ask: Ask) -> dict[str, Any]:
-    """Remove a run for good; with `pictures` its set too, with `adapter` the LoRA that it made."""
+    """Remove a run for good; with `pictures` its set too, with `adapter` the LoRA, with `word` the word it learnt."""
     run = ask.job("run")
     workspace = ask.studio.workspace
     workspace.jobs.delete(run.id)
     if ask.flag("adapter") and run.result:
         entry = ask.adapter(str(run.result.get("adapter", "")))
         workspace.adapters.delete(entry.sha256, entry.owner)  # it can be brought back from the library for an hour
+    word = _word(ask, run)
+    if ask.flag("word") and word is not None:
+        workspace.embeddings.delete(word.sha256, word.owner)
     own = {manifest.id for manifest in workspace.datasets.list(ask.owner)}
     used = str(run.payload.get("config", {}).get("dataset", ""))
     if ask.flag("pictures") and used in own:
@@ -78,6 +81,13 @@ def _words(values: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
+def _word(ask: Ask, run: Job) -> EmbeddingEntry | None:
+    """The word that a run learnt, as long as the caller has it in the library."""
+    sha256 = (run.result or {}).get("embedding", {}).get("sha256", "")
+    entries = ask.studio.workspace.embeddings.list(ask.owner) if sha256 else []
+    return next((entry for entry in entries if entry.sha256 == sha256 and entry.owner == ask.owner), None)
+
+
 def _run(ask: Ask, job: Job, known: dict[str, str], sets: dict[str, str]) -> dict[str, Any]:
     """A run as the list shows it; `known` are the names of the LoRAs, `sets` of the sets that are still there."""
     config = dict(job.payload.get("config", {}))
@@ -88,6 +98,7 @@ def _run(ask: Ask, job: Job, known: dict[str, str], sets: dict[str, str]) -> dic
         "set": sets.get(str(config.get("dataset", ""))),
         "result": job.result,
         "adapter": known.get(adapter),
+        "word": None if (word := _word(ask, job)) is None else word.name,
         "checkpoint": None if kept is None else kept[0],
     }
 

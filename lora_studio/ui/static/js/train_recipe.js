@@ -12,6 +12,7 @@ import { about, many, number, sentence, t } from "./text.js";
 
 const MAIN = ["name", "trigger"];
 const SHOWN = ["steps", "rank", "learning_rate", "batch_size", "preview_every", "seed", "flip", "caption_dropout"];
+const WORD = ["embedding", "embedding_vectors", "embedding_words", "embedding_rate", "embedding_share", "embedding_decay", "embedding_pull"];
 const HIDDEN = ["recipe", "dataset"];
 const SECONDS_PER_STEP = 0.3; // the embedded base, batch 8, two processor cores; only until a run here has been timed
 
@@ -29,9 +30,9 @@ function change(name, value) {
 export function recipeStep(room) {
   if (!world.hello) return {};
   const plan = world.hello.form.train;
-  const advanced = plan.map(({ name }) => name).filter((name) => ![...MAIN, ...SHOWN, ...HIDDEN].includes(name));
+  const advanced = plan.map(({ name }) => name).filter((name) => ![...MAIN, ...SHOWN, ...WORD, ...HIDDEN].includes(name));
   const changed = (name, value) => { change(name, value); drawSummary(); };
-  const forms = [MAIN, SHOWN, advanced].map((order) => new Fields(plan, { order, changed, place: "t" }));
+  const forms = [MAIN, SHOWN, WORD, advanced].map((order) => new Fields(plan, { order, changed, place: "t" }));
   const summary = h("p.hint", {});
   const wrong = h("p.wrong", { role: "alert", hidden: true });
   const start = h("button.primary.big", { type: "button" }, t("train.start"));
@@ -62,7 +63,8 @@ export function recipeStep(room) {
     h("div.names", {}, forms[0].element), cards,
     h("details.more", { open: Object.keys(draft.train.form).some((name) => SHOWN.includes(name)) }, h("summary", {}, t("recipe.more")), forms[1].element,
       h("div.entry", {}, h("label", { htmlFor: prompts.id }, t("recipe.prompts")), prompts, h("p.hint", {}, t("recipe.prompts_hint")))),
-    h("details.more", { open: Object.keys(draft.train.form).some((name) => advanced.includes(name)) }, h("summary", {}, t("recipe.expert")), h("p.hint", {}, t("recipe.expert_hint")), forms[2].element),
+    h("details.more", { open: Object.keys(draft.train.form).some((name) => WORD.includes(name)) }, h("summary", {}, t("recipe.word")), h("p.hint", {}, t("recipe.word_hint")), forms[2].element),
+    h("details.more", { open: Object.keys(draft.train.form).some((name) => advanced.includes(name)) }, h("summary", {}, t("recipe.expert")), h("p.hint", {}, t("recipe.expert_hint")), forms[3].element),
     wrong, h("footer.next", {}, summary, start), h("p.hint", {}, t("recipe.share")));
   drawCards();
   show();

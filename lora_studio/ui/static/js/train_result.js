@@ -50,6 +50,7 @@ function card(job, result, entry) {
     [t("result.steps"), number(result.steps)], [t("result.time"), duration(result.seconds)],
     [t("result.loss"), number(result.final_loss, 4)],
     [t("result.size"), entry ? bytes(entry.size) : ""],
+    [t("result.embedding"), result.embedding ? t("result.embedding_what", { name: result.embedding.name, n: number(result.embedding.vectors) }) : ""],
     [t("result.numbers"), share === null ? "" : t("result.share", { n: number(result.trainable_parameters), all: number(result.base_parameters), share: number(share, 2) })],
   ].filter(([, value]) => value);
   return [h("div.result", {},
@@ -61,6 +62,7 @@ function card(job, result, entry) {
       entry ? h("div.verbs", {},
         button("primary", { sign: "right", text: t("result.try"), onclick: () => tryIt(entry) }),
         h("a.quiet.button", { href: `/studio/adapter/${entry.sha256}.safetensors`, download: "" }, icon("download"), h("span", {}, t("result.download"))),
+        result.embedding && shelf.embeddings.some(({ sha256 }) => sha256 === result.embedding.sha256) ? h("a.quiet.button", { href: `/studio/embedding/${result.embedding.sha256}`, download: "" }, icon("download"), h("span", {}, t("result.download_embedding"))) : null,
         button("quiet", { sign: "edit", text: t("rename"), onclick: () => rename(entry) }))
         : h("p.hint", {}, t("result.gone")),
       h("div.verbs.low", {},

@@ -83,10 +83,11 @@ export async function removeRun(run) {
   const answer = await confirm(t("run.delete"), t("run.delete_text"), t("delete_for_good"), [
     listed.set ? { name: "pictures", label: t("run.delete_pictures", { name: listed.set }), on: false } : null,
     listed.adapter ? { name: "adapter", label: t("run.delete_adapter", { name: listed.adapter }), on: false } : null,
+    listed.word ? { name: "word", label: t("run.delete_word", { name: listed.word }), on: false } : null,
   ].filter(Boolean));
   if (!answer) return;
   await attempt(async () => {
-    await call("delete_run", { run: run.id, pictures: Boolean(answer.pictures), adapter: Boolean(answer.adapter) });
+    await call("delete_run", { run: run.id, pictures: Boolean(answer.pictures), adapter: Boolean(answer.adapter), word: Boolean(answer.word) });
     if (draft.train.run === run.id) Object.assign(draft.train, { run: null, step: "pictures" });
     if (answer.pictures && listed.config.dataset) forget(listed.config.dataset);
     delete world.jobs[run.id];
