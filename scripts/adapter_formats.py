@@ -21,8 +21,8 @@ Written by `python -m scripts.adapter_formats` from the tests' own table; change
 Each kind below differs from every other in its key layout, its arithmetic or its defect, not in size. The tests make a
 file of each on tiny real models. What acts is compared with copies of the models whose weights are W + ΔW, at the
 weights 1, 0.6 and -0.5 in one batch, and must agree to 1e-5 of the largest output; ΔW is reckoned by plain code in the
-tests, or the library that wrote the file (peft, lycoris-lora) says what the outputs become. What is refused is refused in one
-sentence, and every parameter, buffer, module name and a seeded picture are bit for bit as before.
+tests, or the library that wrote the file (peft, lycoris-lora) says what the outputs become. What is refused is refused
+in one sentence, and every parameter, buffer, module name and a seeded picture are bit for bit as before.
 
 At a weight s every kind goes from W to its result in a straight line, W + s·ΔW, a DoRA too. Kept as rank factors are
 LoRA, LoCon, GLoRA, and LoHa and LoKr where the factors of their products take no more numbers than the difference

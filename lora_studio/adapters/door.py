@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from lora_studio.adapters.bundled import embeddings_of
 from lora_studio.adapters.canonical import CanonicalAdapter, Dense, LayerChange, LayerShape, LowRank
 from lora_studio.adapters.checks import check_modules
 from lora_studio.adapters.formats import algebra, families, resolve
@@ -105,6 +106,7 @@ def fit(
     key = f"{sha256}+{parsed.config}" if parsed.config else sha256
     adapter = CanonicalAdapter(key=key, layers=changes, metadata=parsed.metadata)
     report = _report(parsed, adapter, sha256, layers, found)
+    report = replace(report, bundled=embeddings_of(given, parsed.embeddings))
     if weights is not None:
         strength, blocks = strengths(adapter, weights)
         report = replace(report, strength=strength, blocks=blocks)
