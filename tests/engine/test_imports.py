@@ -115,8 +115,7 @@ def test_pefts_config_travels_with_the_file(
     save_file(four, same)
     other = bring(engine, workspace, same)
     told = [
-        pictures(engine, workspace, adapters=(AdapterWeight(one["adapter"], one["name"], 1.0),))
-        for one in (done, other)
+        drawn(engine, workspace, adapters=(AdapterWeight(one["adapter"], one["name"], 1.0),)) for one in (done, other)
     ]
     assert told[0] == told[1]
 
