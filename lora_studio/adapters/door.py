@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lora_studio.adapters.bundled import embeddings_of
-from lora_studio.adapters.canonical import CanonicalAdapter, Dense, LayerChange, LayerShape, LowRank
+from lora_studio.adapters.canonical import CanonicalAdapter, Dense, Kronecker, LayerChange, LayerShape
 from lora_studio.adapters.checks import check_modules
 from lora_studio.adapters.formats import LayerIndex, algebra, families, resolve
 from lora_studio.adapters.formats.parsed import Ignored, ParsedFile
@@ -248,4 +248,6 @@ def _report(
 
 def _is_dense(change: LayerChange) -> bool:
     direction = getattr(change, "direction", change)
-    return isinstance(direction, Dense) and direction.delta_weight.dim() > 1 and not isinstance(direction, LowRank)
+    if not isinstance(direction, Dense) or isinstance(direction, Kronecker):
+        return False
+    return direction.delta_weight.dim() > 1
