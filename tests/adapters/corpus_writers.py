@@ -104,6 +104,13 @@ def kinds() -> list[Kind]:
         peft("peft, patterns", "layout", "`rank_pattern`, `alpha_pattern`", by_peft(_lora(**patterns))),
         peft("peft, rsLoRA", "layout", "alpha/√rank", by_peft(_lora(use_rslora=True))),
         peft("peft, text encoder", "layout", "a text encoder saved alone", by_peft(text, "text_encoder")),
+        peft(
+            "peft, second text encoder",
+            "layout",
+            "SDXL's second one saved alone: told from the first by its width",
+            by_peft(_lora(target_modules=["q_proj", "fc1"]), "text_encoder_2"),
+            "sdxl",
+        ),
         peft("peft without config", "layout", "alpha is taken as the rank, and said", by_peft(same, keep_config=False)),
         peft("peft, config in the header", "layout", "`lora_adapter_metadata`", in_header),
         peft("peft, DoRA", "arithmetic", "`lora_magnitude_vector`, convolutions too", by_peft(_lora(use_dora=True))),
