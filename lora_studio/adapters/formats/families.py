@@ -137,7 +137,7 @@ def by_shapes(widths: Mapping[str, tuple[int, ...]], names: Collection[str]) -> 
         return "sdxl"
     for name, shape in widths.items():
         if len(shape) == 2 and re.search(r"self_attn[._][qkv]_proj\Z", name):
-            # SDXL's first text encoder is SD 1.x's; kohya's names tell them apart (`lora_te_`, `lora_te1_`), others not.
+            # SDXL's first text encoder is SD 1.x's; kohya's names tell them apart (`lora_te_`, `lora_te1_`) alone.
             found = {768: "sd1", 1024: "sd2"}.get(shape[1], "")
             return found if found == "sd2" or name.startswith("lora_te") else ""
     return ""
