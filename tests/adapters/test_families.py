@@ -124,7 +124,10 @@ def test_a_first_text_encoder_alone_fits_sdxl_too(known: dict[str, Layers], tmp_
     """SDXL's first text encoder is SD 1.x's: where names do not tell, both take the file."""
     key = "text_encoder.encoder.layers.3.self_attn.q_proj"
     path = tmp_path / "a.safetensors"
-    save_file({f"{key}.lora_A.weight": torch.ones(2, 768), f"{key}.lora_B.weight": torch.ones(768, 2)}, path)
+    name = "lora_te1_encoder_layers_3_self_attn_q_proj"  # as diffusers' converter to kohya's layout calls it
+    for down, up in ((f"{key}.lora_A", f"{key}.lora_B"), (f"{name}.lora_down", f"{name}.lora_up")):
+        save_file({f"{down}.weight": torch.ones(2, 768), f"{up}.weight": torch.ones(768, 2)}, path)
+        assert parse(path).family == ""
     for base in ("sd1", "sdxl"):
         assert set(admit(path, "0" * 64, known[base])[0].layers) == {key}
     with pytest.raises(AdapterRefused):

@@ -133,13 +133,11 @@ def by_shapes(widths: Mapping[str, tuple[int, ...]], names: Collection[str]) -> 
     deep = re.compile(r"transformer_blocks[._](\d{1,3})")
     if any(_UNET.search(name) and (match := deep.search(name)) and int(match[1]) >= 1 for name in names):
         return "sdxl"
-    if any(re.match(r"lora_te1[_.]", name) for name in names):
-        return "sdxl"
     for name, shape in widths.items():
         if len(shape) == 2 and re.search(r"self_attn[._][qkv]_proj\Z", name):
-            # SDXL's first text encoder is SD 1.x's; kohya's names tell them apart (`lora_te_`, `lora_te1_`) alone.
+            # SDXL's first text encoder is SD 1.x's; `lora_te_` tells, `lora_te1_` (always diffusers') does not.
             found = {768: "sd1", 1024: "sd2"}.get(shape[1], "")
-            return found if found == "sd2" or name.startswith("lora_te") else ""
+            return found if found == "sd2" or name.startswith("lora_te_") else ""
     return ""
 
 
