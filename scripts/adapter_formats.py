@@ -21,14 +21,16 @@ Written by `python -m scripts.adapter_formats` from the tests' own table; change
 Each kind below differs from every other in its key layout, its arithmetic or its defect, not in size. The tests make a
 file of each on tiny real models. What acts is compared with copies of the models whose weights are W + ΔW, at the
 weights 1, 0.6 and -0.5 in one batch, and must agree to 1e-5 of the largest output; ΔW is reckoned by plain code in the
-tests, or the library that wrote the file (peft, lycoris-lora) says what the outputs become. What is refused is
-refused in one sentence, and every parameter, buffer, module name and a seeded picture are bit for bit as before.
+tests, or the library that wrote the file (peft, lycoris-lora) says what the outputs become. What is refused is refused
+in one sentence, and every parameter, buffer, module name and a seeded picture are bit for bit as before.
 
 At a weight s every kind goes from W to its result in a straight line, W + s·ΔW, a DoRA too. Kept as rank factors are
 LoRA, LoCon, GLoRA, and LoHa and LoKr where the factors of their products take no more numbers than the difference
-(rank r² of a LoHa; p·q of a LoKr whose halves have ranks p and q); the difference itself is kept of the others, of
-full differences, and of DoRA over such. IA3 is kept as a gain, OFT and BOFT as rotations, a DoRA as factors with
-magnitudes: what depends on the base's weight is bound to it in float32 when it meets it.
+(rank r² of a LoHa; p·q of a LoKr whose halves have ranks p and q). A LoKr that would be dearer is kept as its two
+halves and acts by them. The difference itself is kept of full differences, of a LoHa that would be dearer or has Tucker
+cores, of a Tucker LoCon whose rank is large, and of DoRA over any of these or over two LoKr halves. IA3 is kept as a
+gain, OFT and BOFT as rotations, a DoRA as factors with magnitudes: what depends on the base's weight is bound to it in
+float32 when it meets it.
 
 Files of the FLUX family, SD 3, Wan, Qwen-Image, Z-Image, HiDream, HunyuanVideo, Lumina 2 and other transformers are
 recognised, named and inspected, where diffusers' converters reach under diffusers' own names; no base here can draw

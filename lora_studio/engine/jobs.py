@@ -68,7 +68,8 @@ def check(spec: JobSpec, workspace: Workspace, base: SharedBase | None, download
             for adapter in request.adapters:
                 workspace.files.path(adapter.sha256)
             for use in request.embeddings:
-                workspace.embeddings.get(use.sha256)
+                if not workspace.files.has(use.sha256):  # one that came within a LoRA has no entry of its own
+                    workspace.embeddings.get(use.sha256)
             if base is not None:
                 check_fits(base, request)
     elif spec.kind == "train":

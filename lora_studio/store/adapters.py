@@ -27,6 +27,7 @@ from lora_studio.store.references import References
 from lora_studio.store.tables import adapter, folder_file, job, job_adapter
 from lora_studio.store.words import checked_name
 from lora_studio.types import LOCAL, AdapterEntry
+from lora_studio.types.library import bundled_in
 
 UNDO_SECONDS = 3600.0
 """Deleted adapters are removed for good when they have been deleted for so long; pages offer to undo for 10 s."""
@@ -59,8 +60,9 @@ class Adapters:
                 if found.deleted is not None:
                     values |= _revived(connection, found, checked_name(entry.name, "name of the LoRA"))
                 _change(connection, found.number, values)
+            bundled = [embedding.sha256 for embedding in bundled_in(entry)]
             if connection.scalar(select(adapter.c.kept).where(adapter.c.number == found.number)):
-                self._references.add(connection, "adapter", _holder(found), found.owner, [entry.sha256])
+                self._references.add(connection, "adapter", _holder(found), found.owner, [entry.sha256, *bundled])
             added = _read(connection, found.number)
         self.short_hash(added.sha256)  # once now, so that a search by hash finds it computed
         return added

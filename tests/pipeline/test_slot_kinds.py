@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from lora_studio.adapters import admit
-from lora_studio.adapters.canonical import CanonicalAdapter, Dense, LowRank
+from lora_studio.adapters.canonical import CanonicalAdapter, Dense, Kronecker, LowRank
 from lora_studio.pipeline import slots
 from lora_studio.pipeline.joining import join_layer
 from tests.adapters.corpus import kinds
@@ -129,6 +129,30 @@ def test_grouped_convolutions_take_factors_too() -> None:
         assert torch.allclose(got[row : row + 1], wanted, atol=1e-5)
 
 
+def test_products_act_by_their_halves() -> None:
+    """A LoKr of two whole matrices never becomes its difference, which is hundreds of times larger."""
+    torch.manual_seed(0)
+    linear, conv = torch.nn.Linear(12, 20), torch.nn.Conv2d(12, 20, 3, stride=2, padding=1)
+    host = torch.nn.ModuleDict({"linear": linear, "conv": conv})
+    own = slots.AdapterSlots({"unet": host})
+    first, second = torch.randn(4, 3), torch.randn(5, 4, 3, 3)
+    changes = {"unet.linear": Kronecker(first, second[..., 0, 0]), "unet.conv": Kronecker(first, second)}
+    adapter = CanonicalAdapter("product", changes)
+    assert adapter.nbytes == 4 * (2 * first.numel() + second[..., 0, 0].numel() + second.numel())
+    x, picture = torch.randn(2, 7, 12), torch.randn(2, 12, 6, 6)
+    with torch.no_grad(), own.active([((adapter, 0.7),), ((adapter, -1.0),)]):
+        got, drawn = linear(x), conv(picture)
+    for row, weight in enumerate((0.7, -1.0)):
+        moved = linear.weight + weight * torch.kron(first, second[..., 0, 0].contiguous())
+        assert torch.allclose(got[row], torch.nn.functional.linear(x[row], moved, linear.bias), atol=1e-5)
+        delta = torch.stack([torch.kron(first, second[..., i, j].contiguous()) for i in range(3) for j in range(3)], -1)
+        moved = conv.weight + weight * delta.reshape(conv.weight.shape)
+        wanted = torch.nn.functional.conv2d(picture[row : row + 1], moved, conv.bias, 2, 1)
+        assert torch.allclose(drawn[row : row + 1], wanted, atol=1e-4)
+    whole = changes["unet.linear"]
+    assert whole.norm() == pytest.approx(float(whole.delta().norm()), rel=1e-5)
+
+
 def test_half_precision_bases_bind_in_float32() -> None:
     """A DoRA's norms are reckoned in float32 whatever the base is held in."""
     torch.manual_seed(0)
@@ -143,6 +167,32 @@ def test_half_precision_bases_bind_in_float32() -> None:
     assert gain.gain.dtype == torch.float32
     whole = layer.weight.float() * gain.gain[:, None] + factors.delta()  # type: ignore[union-attr]
     assert torch.allclose(whole, delta(change, layer.weight), atol=1e-6)
+
+
+@pytest.mark.parametrize("how", ["bfloat16 weights", "bfloat16 autocast"])
+@pytest.mark.parametrize("name", [*NAMES, *MORE])
+def test_half_precision_acts_as_float32_does(name: str, how: str, tiny: TinyModels, read: dict) -> None:
+    """The dtypes of bases on a GPU, and of autocast: no operation mixes them, and the effect is the same but for
+    rounding."""
+    adapter = read[name][0]
+    half = tiny_models("sd")
+    exact = tiny.with_adapter(((adapter, 1.0),))
+    wanted = exact["text_encoder"], exact["unet"]
+    if how == "bfloat16 weights":
+        text = half.trees["text_encoder"].to(torch.bfloat16)
+        unet = half.trees["unet"].to(torch.bfloat16)
+        dtype = torch.bfloat16
+    else:
+        text, unet, dtype = half.trees["text_encoder"], half.trees["unet"], torch.float32
+    draw = torch.Generator().manual_seed(5)
+    latents = torch.randn(1, 4, 8, 8, generator=draw).to(dtype)
+    words = torch.randn(1, 7, 24, generator=draw).to(dtype)
+    ids = torch.randint(0, 90, (1, 7), generator=draw)
+    autocast = torch.autocast("cpu", torch.bfloat16, enabled=how == "bfloat16 autocast")
+    with torch.no_grad(), half.slots.active([((adapter, 1.0),)]), autocast:
+        got = text(ids).last_hidden_state, unet(latents, torch.tensor([321]), words, return_dict=False)[0]
+    for ours, theirs in zip(got, wanted, strict=True):
+        assert float((ours.float() - theirs).norm() / theirs.norm()) < 0.03
 
 
 def test_text_encoder_and_unet_have_weights_of_their_own(tiny: TinyModels, read: dict) -> None:
