@@ -11,6 +11,7 @@ import { goTo } from "./keys.js";
 import { isPicture } from "./pictures.js";
 import { attempt, tell } from "./toast.js";
 import { bytes, many, t, when } from "./text.js";
+import { benchButton } from "./workbench.js";
 
 export function library(panel) {
   const title = h("h2", {});
@@ -82,6 +83,7 @@ function drawCard(card, entry) {
     h("div.verbs", {},
       button("primary.small", { text: t("library.use"), onclick: () => { add(entry); goTo("generate"); } }),
       h("a.ghost.square.button", { href: `/studio/adapter/${entry.sha256}.safetensors`, download: "", "aria-label": t("library.download", { name: entry.name }), title: t("library.download", { name: entry.name }) }, icon("download")),
+      benchButton(entry),
       button("ghost.square", { sign: "edit", label: t("library.rename", { name: entry.name }), onclick: () => rename(entry) }),
       button("ghost.square", { sign: "trash", label: t("library.delete", { name: entry.name }), onclick: () => remove(entry) })));
 }
