@@ -44,6 +44,7 @@ from lora_studio.types import (
     to_json,
 )
 from lora_studio.types.jobs import FINAL
+from lora_studio.types.workbench import files_of, tool_request
 from tests.support.drawing import draw, encode, png, uri
 
 Turns = Generator[str, None, dict[str, Any]]
@@ -257,6 +258,7 @@ class FakeEngine:
                 "load_base": self._load,
                 "import_adapter": self._import,
                 "import_embedding": self._import_embedding,
+                "workbench": self._workbench,
             }
             self._running[spec.id] = make[spec.kind](spec)
             if spec.kind == "load_base":
@@ -286,6 +288,9 @@ class FakeEngine:
 
     # ------------------------------------------------------------ what jobs do
     def _check(self, spec: JobSpec) -> None:
+        if spec.kind == "workbench":
+            for sha256 in files_of(tool_request(spec.payload)[1]):
+                self.workspace.files.path(sha256)
         for raw in spec.payload.get("requests", []):
             request = from_json(GenerateRequest, raw)
             for adapter in request.adapters:
@@ -419,6 +424,21 @@ class FakeEngine:
         made_for = str(meta.get("lora_studio_base_sha256", ""))
         entry = self.workspace.adapters.add(AdapterEntry(**(vars(entry) | {"base_sha256": made_for})))
         return {"adapter": entry.sha256, "name": entry.name, "warnings": []}
+
+    def _workbench(self, spec: JobSpec) -> Turns:
+        """By the real tools, which need no base."""
+        from lora_studio.engine.workbench import open_workbench
+        from lora_studio.pipeline import Report
+
+        job = open_workbench(spec, self.workspace, None)
+        while True:
+            try:
+                want = next(job)
+            except StopIteration as end:
+                return dict(end.value)
+            if isinstance(want, Report):
+                self._tell(spec.id, want.type, want.data)
+            yield "step"
 
     def _import_embedding(self, spec: JobSpec) -> Turns:
         """By the real door, which alone can open pickles."""
