@@ -4,6 +4,7 @@ A layer's change is one of two plain forms, which say ΔW by themselves:
 
     LowRank     rank factors, with `alpha/rank` folded into B: ΔW = B·A
     Dense       a difference that factors would not give exactly, or not cheaper; of a norm its weight and bias
+    Kronecker   a Dense of two halves, ΔW = first ⊗ second
 
 or one of four that depend on the base's own weight W and are kept as what they are until they meet it (`binding`):
 
@@ -22,7 +23,7 @@ al. 2022, (IA)3, arXiv 2205.05638; Chavan et al. 2023, GLoRA, arXiv 2306.07967; 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -114,6 +115,41 @@ class Dense(_Change):
         return float(self.delta_weight.detach().double().norm())
 
 
+class Kronecker(Dense):
+    """LoKr: a difference that is kept as the two halves of its product, ΔW = first ⊗ second.
+
+    The halves are some hundred times smaller than the difference and act without it (`effects`). It is a `Dense` whose
+    `delta_weight` is reckoned anew whenever somebody asks for it.
+
+    Attributes:
+        first: (a, b).
+        second: (c, d), of a convolution (c, d, kh, kw), the scale folded in; out is a·c, in b·d.
+    """
+
+    first: Tensor
+    second: Tensor
+
+    def __init__(self, first: Tensor, second: Tensor, delta_bias: Tensor | None = None) -> None:
+        for name, value in (("first", first), ("second", second), ("delta_bias", delta_bias)):
+            object.__setattr__(self, name, value)
+
+    @property
+    def delta_weight(self) -> Tensor:
+        """ΔW in the shape of the layer's weight."""
+        return kron(self.first, self.second)
+
+    def norm(self) -> float:
+        """Frobenius norm of ΔW, the product of the halves'."""
+        return float(self.first.detach().double().norm() * self.second.detach().double().norm())
+
+
+def kron(a: Tensor, b: Tensor) -> Tensor:
+    """a ⊗ b of (m, n) and (p, q, ...): (m·p, n·q, ...). torch's own fails on some strides of sides of length 1."""
+    spare = [1] * (b.dim() - 2)
+    product = a.reshape(a.shape[0], 1, a.shape[1], 1, *spare) * b[None, :, None]
+    return product.reshape(a.shape[0] * b.shape[0], a.shape[1] * b.shape[1], *b.shape[2:])
+
+
 @dataclass(frozen=True)
 class Decomposed(_Change):
     """DoRA: D = (W + ΔV) · m/|W + ΔV|.
@@ -185,8 +221,7 @@ LayerChange = LowRank | Dense | Decomposed | Gain | Relative | Rotation
 
 def tensors_of(change: object) -> Iterator[Tensor]:
     """Every tensor of a change."""
-    for one in fields(change):  # type: ignore[arg-type]
-        value = getattr(change, one.name)
+    for value in vars(change).values():
         if isinstance(value, Tensor):
             yield value
         elif isinstance(value, _Change):

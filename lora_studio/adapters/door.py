@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lora_studio.adapters.canonical import CanonicalAdapter, Dense, LayerChange, LayerShape, LowRank
+from lora_studio.adapters.bundled import embeddings_of
+from lora_studio.adapters.canonical import CanonicalAdapter, Dense, Kronecker, LayerChange, LayerShape
 from lora_studio.adapters.checks import check_modules
-from lora_studio.adapters.formats import algebra, families, resolve
+from lora_studio.adapters.formats import LayerIndex, algebra, families, resolve
 from lora_studio.adapters.formats.parsed import Ignored, ParsedFile
 from lora_studio.adapters.formats.reading import own_layers, parsing
 from lora_studio.adapters.formats.source import damaged, header_of
@@ -105,6 +106,7 @@ def fit(
     key = f"{sha256}+{parsed.config}" if parsed.config else sha256
     adapter = CanonicalAdapter(key=key, layers=changes, metadata=parsed.metadata)
     report = _report(parsed, adapter, sha256, layers, found)
+    report = replace(report, bundled=embeddings_of(given, parsed.embeddings))
     if weights is not None:
         strength, blocks = strengths(adapter, weights)
         report = replace(report, strength=strength, blocks=blocks)
@@ -223,12 +225,13 @@ def _report(
     found: Mapping[str, str],
 ) -> AdapterReport:
     """The report without strength and warnings."""
-    components = {key.partition(".")[0] for key in layers}
+    index = LayerIndex(layers)
     left = []
     for name, module in parsed.modules.items():
         if name not in found:
-            other = module.component and module.component not in components
-            left.append(Ignored(name, "other_component" if other else "not_in_base"))
+            other = module.component and module.component not in index.components
+            there = index.find(module.component, module.path) is not None
+            left.append(Ignored(name, "duplicate" if there else "other_component" if other else "not_in_base"))
     said = said_of(parsed)
     said["ignored"] = (*parsed.ignored, *left)
     ranks = adapter.ranks
@@ -245,4 +248,6 @@ def _report(
 
 def _is_dense(change: LayerChange) -> bool:
     direction = getattr(change, "direction", change)
-    return isinstance(direction, Dense) and direction.delta_weight.dim() > 1 and not isinstance(direction, LowRank)
+    if not isinstance(direction, Dense) or isinstance(direction, Kronecker):
+        return False
+    return direction.delta_weight.dim() > 1

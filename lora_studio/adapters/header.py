@@ -14,6 +14,8 @@ from typing import Any, BinaryIO
 MAX_HEADER = 10 * 2**20
 MAX_TENSORS = 20_000
 MAX_DIMENSIONS = 4
+MAX_NAME = 1000
+"""Characters of a tensor's name; real ones stay below 200."""
 _BITS = {"BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "I16": 16, "U16": 16, "F16": 16, "BF16": 16}
 _BITS |= {"I32": 32, "U32": 32, "F32": 32, "I64": 64, "U64": 64, "F64": 64}
 
@@ -63,6 +65,8 @@ def _check_places(tensors: dict[str, Any], room: int) -> None:
     """Every tensor has a shape that its bytes fill, within the file and beside the others."""
     places: list[tuple[int, int, str]] = []
     for name, entry in tensors.items():
+        if len(name) > MAX_NAME:
+            raise HeaderDamagedError(f"the name of the tensor {name[:80]!r} has {len(name)} characters")
         shape = entry.get("shape") if isinstance(entry, dict) else None
         sizes = isinstance(shape, list) and all(type(side) is int and side >= 0 for side in shape)
         if not isinstance(shape, list) or not sizes or len(shape) > MAX_DIMENSIONS:

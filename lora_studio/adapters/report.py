@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from lora_studio.adapters.embedding import TextEmbedding
 from lora_studio.adapters.formats.parsed import Ignored, ParsedFile
 from lora_studio.errors import AdapterRefused
 
@@ -41,6 +42,7 @@ class AdapterReport:
         blocks: the same for each block (`unet.down_blocks.0`, `unet.mid_block`, `text_encoder` ...).
         trigger_words: by the header: its phrase, else its most frequent tags.
         embeddings: bundled textual-inversion embeddings: name to number of vectors.
+        bundled: the same themselves.
         dtypes: of the file's tensors.
         converted: the safetensors form of a pickle, to be kept so that it is opened only once.
         refused: why it is not let in, None where it is.
@@ -62,6 +64,7 @@ class AdapterReport:
     trigger_words: tuple[str, ...] = ()
     license: str = ""
     embeddings: Mapping[str, int] = field(default_factory=dict)
+    bundled: Mapping[str, TextEmbedding] = field(default_factory=dict)
     sha256: str = ""
     dtypes: tuple[str, ...] = ()
     warnings: tuple[dict[str, Any], ...] = ()

@@ -125,6 +125,8 @@ def read_torch(path: Path, what: What) -> Found:
     named_tensors = data if params is None else _only(getattr(params, "_parameters", params))
     tensors = {str(name): value for name, value in named_tensors.items() if isinstance(value, torch.Tensor)}
     _check_size([tensor.numel() * tensor.element_size() for tensor in tensors.values()], allowed)
+    if what == "adapter" and not tensors:
+        raise RefusedError("layout", ", ".join(sorted(str(name) for name in data))[:80])
     told = _told(data) if what == "embedding" else {}
     return {name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}, told
 
@@ -239,11 +241,11 @@ def main(path: Path, what: What) -> int:
         if picture:
             from safetensors.numpy import save as save_arrays
 
-            data = save_arrays(dict(tensors), metadata=told)
+            data = save_arrays(dict(tensors), metadata=told or None)
         else:
             from safetensors.torch import save as save_tensors
 
-            data = save_tensors(dict(tensors), metadata=told)
+            data = save_tensors(dict(tensors), metadata=told or None)
     except RefusedError as refusal:
         data = json.dumps({"reason": refusal.reason, "detail": refusal.detail}).encode()
         sys.stdout.buffer.write(data)

@@ -16,7 +16,7 @@ It does not know what adapters and embeddings hold, nor whether they fit the bas
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lora_studio.errors import InvalidInput
@@ -42,6 +42,7 @@ from lora_studio.types import (
     from_json,
     to_json,
 )
+from lora_studio.types.library import bundled_in
 
 MOST = 10.0
 """Largest weight of an adapter in a request, up or down (`AdapterWeight`)."""
@@ -58,6 +59,16 @@ class Shelves:
     embeddings: tuple[EmbeddingEntry, ...] = ()
     misfits: tuple[str, ...] = ()
     styles: tuple[Style, ...] = ()
+    widths: dict[str, int] = field(default_factory=dict)
+    """Of the base's text encoders, {} where they are not known."""
+
+    def beside(self, adapters: Sequence[AdapterWeight]) -> Shelves:
+        """With the embeddings that came within these adapters, where they act; such a name comes before others."""
+        acting = {one.sha256 for one in adapters if one.weight or one.text_encoder_weight}
+        bundled = [e for entry in self.adapters if entry.sha256 in acting for e in bundled_in(entry)]
+        fitting = tuple(e for e in bundled if e.fits(self.widths))
+        unfit = tuple(e.name for e in bundled if not e.fits(self.widths))
+        return replace(self, embeddings=(*fitting, *self.embeddings), misfits=(*self.misfits, *unfit))
 
     @property
     def named(self) -> tuple[Named, ...]:
@@ -96,7 +107,7 @@ def shelves_of(workspace: Workspace, owner: str, widths: dict[str, int] | None =
     names = {entry.name.casefold() for entry in fitting}
     unfit = [entry.name for entry in listed if not entry.fits(widths or {})]
     misfits = tuple(name for name in unfit if name.casefold() not in names)
-    return Shelves(tuple(workspace.adapters.list(owner)), fitting, misfits, styles)
+    return Shelves(tuple(workspace.adapters.list(owner)), fitting, misfits, styles, widths or {})
 
 
 def requests_of(payload: dict[str, Any]) -> tuple[GenerateRequest, ...]:
@@ -201,6 +212,7 @@ def look_up(
     reads them.
     """
     adapters, warnings = _adapters(given[0], parsed[0], shelves.named)
+    shelves = shelves.beside(adapters)
     embeddings = _embeddings(given[1], parsed, shelves, tokenize)
     installed = [use.name for use in embeddings] + [entry.name for entry in shelves.embeddings]
     told = [warn for text in parsed for warn in name_warnings(text.words, installed, shelves.misfits)]

@@ -45,6 +45,7 @@ def explain_texts(
     """
     check_lengths(*texts)
     shelves = shelves_of(workspace, options.owner, widths)
+    shelves = shelves.beside(options.adapters)
     known = Known(tokenize, shelves.installed, shelves.named, shelves.styles, shelves.misfits)
     how = Reading(
         Counting(options.steps, old=options.old_scheduling),

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Mapping
 
 from lora_studio.adapters import embedding as embeddings
+from lora_studio.adapters.bundled import file_of as embeddings_file
 from lora_studio.adapters.door import FileOptions, admitting, read_header
-from lora_studio.adapters.embedding import is_embedding, kind_of
+from lora_studio.adapters.embedding import TextEmbedding, is_embedding, kind_of
 from lora_studio.engine.jobs import Tools
 from lora_studio.errors import AdapterRefused, NotFound
 from lora_studio.pipeline import JobGenerator, Report
 from lora_studio.pipeline.calls import Turn
 from lora_studio.store import Workspace
 from lora_studio.types import AdapterEntry, EmbeddingEntry, JobSpec, to_json
+from lora_studio.types.library import BUNDLED, bundled_text
 
 
 def open_import_adapter(spec: JobSpec, tools: Tools) -> JobGenerator:
@@ -54,7 +57,10 @@ def open_import_adapter(spec: JobSpec, tools: Tools) -> JobGenerator:
     if report.converted is not None:
         sha256 = workspace.files.put_bytes(report.converted, ".safetensors")
     yield Report("progress", {"phase": "load", "step": 1, "steps": 1})
-    meta = adapter.metadata
+    meta = {key: value for key, value in adapter.metadata.items() if key != BUNDLED}
+    bundled = _bundled(workspace, report.bundled)
+    if bundled:
+        meta[BUNDLED] = bundled_text(bundled)
     entry = workspace.adapters.add(
         AdapterEntry(
             sha256=sha256,
@@ -67,10 +73,20 @@ def open_import_adapter(spec: JobSpec, tools: Tools) -> JobGenerator:
             rank=report.rank,
             alpha=report.alpha,
             trigger_words=report.trigger_words,
-            metadata=dict(meta),
+            metadata=meta,
         )
     )
     return {"adapter": entry.sha256, "name": entry.name, "warnings": to_json(report.warnings)}
+
+
+def _bundled(workspace: Workspace, embeddings: Mapping[str, TextEmbedding]) -> list[EmbeddingEntry]:
+    """The embeddings that came within a LoRA, each kept as a file of its own beside it."""
+    found = []
+    for name, embedding in embeddings.items():
+        data = embeddings_file(embedding)
+        sha256 = workspace.files.put_bytes(data, ".safetensors")
+        found.append(EmbeddingEntry(sha256, name, "", time.time(), len(data), embedding.count, dict(embedding.widths)))
+    return found
 
 
 def open_import_embedding(spec: JobSpec, tools: Tools) -> JobGenerator:

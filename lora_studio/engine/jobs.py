@@ -65,7 +65,8 @@ def check(spec: JobSpec, workspace: Workspace, base: SharedBase | None) -> None:
             for adapter in request.adapters:
                 workspace.files.path(adapter.sha256)
             for embedding in request.embeddings:
-                workspace.embeddings.get(embedding.sha256)
+                if not workspace.files.has(embedding.sha256):  # one that came within a LoRA has no entry of its own
+                    workspace.embeddings.get(embedding.sha256)
             if base is not None:
                 check_fits(base, request)
     elif spec.kind == "train":

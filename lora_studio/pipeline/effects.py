@@ -2,7 +2,7 @@
 
 With s the weights of one row, one number for each adapter i:
 
-    factors      B_cat (s · (A_cat x))                  dense       Σ sᵢ ΔWᵢ x
+    factors      B_cat (s · (A_cat x))                  dense       Σ sᵢ ΔWᵢ x, of a product by its halves
     gain, out    (Σ sᵢ gᵢ) · Wx                         gain, in    W ((Σ sᵢ gᵢ) · x)
     rotation     Σ sᵢ Mᵢ (Wx), or W (Σ sᵢ Mᵢ x)         bias        Σ sᵢ bᵢ
     norm         (Σ sᵢ wᵢ) · x̂ + Σ sᵢ bᵢ                with x̂ the normalised input
@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lora_studio.adapters.canonical import Rotation
+from lora_studio.adapters.canonical import Kronecker, Rotation
 from lora_studio.pipeline.joining import Joined, Stacked
 
 
@@ -39,6 +39,9 @@ def effect_of(joined: Joined, weights: Tensor, module: nn.Module, x: Tensor, out
     parts += _of_inputs(joined, weights, module, x)
     for column, delta in joined.dense:
         effect = _through(module, x, delta.to(x.dtype))
+        parts.append(effect * _rows(weights[:, column : column + 1], effect))
+    for column, product in joined.products:
+        effect = _product(module, x, product, channel)
         parts.append(effect * _rows(weights[:, column : column + 1], effect))
     if joined.bias is not None:
         parts.append(_spread(_mixed(joined.bias, weights), output, channel))
@@ -106,6 +109,19 @@ def _through(module: nn.Module, x: Tensor, weight: Tensor) -> Tensor:
         groups = module.groups if weight.shape[1] != x.shape[1] else 1
         return F.conv2d(x, weight, None, module.stride, module.padding, module.dilation, groups)
     return F.linear(x, weight)
+
+
+def _product(module: nn.Module, x: Tensor, change: Kronecker, channel: int) -> Tensor:
+    """(first ⊗ second) x by its halves: second on the inner part of the channels, then first on the outer one."""
+    first, second = change.first.to(x.dtype), change.second.to(x.dtype)
+    inner = x.unflatten(channel, (first.shape[1], second.shape[1]))  # type: ignore[no-untyped-call]
+    if isinstance(module, nn.Conv2d):
+        rows = inner.shape[0]
+        moved = _through(module, inner.flatten(0, 1), second)
+        mixed = torch.einsum("ab,nbchw->nachw", first, moved.reshape(rows, -1, *moved.shape[1:]))
+    else:
+        mixed = torch.einsum("ab,...bc->...ac", first, F.linear(inner, second))
+    return mixed.flatten(channel, channel + 1)
 
 
 def _turned(x: Tensor, turn: Rotation, channel: int) -> Tensor:

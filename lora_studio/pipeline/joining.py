@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lora_studio.adapters.binding import Primitive, bind
-from lora_studio.adapters.canonical import Dense, Gain, LayerChange, LowRank, Rotation, tensors_of
+from lora_studio.adapters.canonical import Dense, Gain, Kronecker, LayerChange, LowRank, Rotation, tensors_of
 
 Stacked = tuple[Tensor, Tensor]
 """(adapters with one, n) vectors, and (adapters with one,) index of whose each is."""
@@ -28,7 +28,7 @@ class Joined:
         bias: differences of the bias, each (out,).
         scale: of a norm, differences of its weight, each (out,).
         gain_out, gain_in: gains, each (out,) or (in,).
-        dense, rotations: index of the adapter, and what it does.
+        dense, products, rotations: index of the adapter, and what it does.
         nbytes: bytes that the adapters do not hold already.
     """
 
@@ -40,6 +40,7 @@ class Joined:
     gain_out: Stacked | None
     gain_in: Stacked | None
     dense: tuple[tuple[int, Tensor], ...]
+    products: tuple[tuple[int, Kronecker], ...]
     rotations: tuple[tuple[int, Rotation], ...]
     nbytes: int
 
@@ -68,16 +69,22 @@ def join_layer(changes: Sequence[LayerChange | None], module: nn.Module) -> Join
         "gain_in": [(c, p.gain) for c, p in bound if isinstance(p, Gain) and p.axis == "in"],
     }
     stacks = {name: _stacked(found, device) for name, found in vectors.items()}
-    dense = tuple((c, p.delta_weight.to(device)) for c, p in bound if isinstance(p, Dense) and weight.dim() > 1)
+    products = tuple(
+        (c, Kronecker(p.first.to(device), p.second.to(device))) for c, p in bound if isinstance(p, Kronecker)
+    )
+    whole = [(c, p) for c, p in bound if isinstance(p, Dense) and not isinstance(p, Kronecker) and weight.dim() > 1]
+    dense = tuple((c, p.delta_weight.to(device)) for c, p in whole)
     rotations = tuple((c, Rotation(p.blocks.to(device), p.axis)) for c, p in bound if isinstance(p, Rotation))
     held = {t.data_ptr() for change in changes if change is not None for t in tensors_of(change)}
     made = [down, up, *(s[0] for s in stacks.values() if s), *(d for _, d in dense), *(r.blocks for _, r in rotations)]
+    made += [half for _, product in products for half in (product.first, product.second)]
     return Joined(
         down=down,
         up=up,
         columns=torch.tensor(columns, dtype=torch.long, device=device),
         **stacks,
         dense=dense,
+        products=products,
         rotations=rotations,
         nbytes=sum(t.numel() * t.element_size() for t in made if t is not None and t.data_ptr() not in held),
     )
@@ -85,7 +92,8 @@ def join_layer(changes: Sequence[LayerChange | None], module: nn.Module) -> Join
 
 def _fitting(primitive: Primitive, module: nn.Module) -> Primitive:
     """Factors of a grouped convolution as their difference: its groups do not share their inputs."""
-    if isinstance(primitive, LowRank) and isinstance(module, nn.Conv2d) and module.groups > 1 and primitive.rank:
+    split = (isinstance(primitive, LowRank) and primitive.rank) or isinstance(primitive, Kronecker)
+    if split and isinstance(primitive, LowRank | Dense) and isinstance(module, nn.Conv2d) and module.groups > 1:
         return Dense(primitive.delta(), primitive.delta_bias)
     return primitive
 

@@ -23,6 +23,7 @@ from lora_studio.store.references import References
 from lora_studio.store.tables import adapter
 from lora_studio.store.words import checked_name, storable
 from lora_studio.types import LOCAL, AdapterEntry
+from lora_studio.types.library import bundled_in
 
 CHANGEABLE = ("name", "trigger_words", "notes", "cover", "recommended_weight")
 _PREFIX = re.compile(r"[0-9a-f]{8,64}")
@@ -72,7 +73,8 @@ class Adapters:
                 )
             )
             row = connection.execute(query).one()
-            self._references.add(connection, "adapter", _holder(row), entry.owner, [entry.sha256, entry.cover])
+            held = [entry.sha256, entry.cover, *(embedding.sha256 for embedding in bundled_in(entry))]
+            self._references.add(connection, "adapter", _holder(row), entry.owner, held)
             added = _entry(row)
         self.short_hash(added.sha256)  # once now, so that a search by hash finds it computed
         return added

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -86,6 +88,24 @@ class EmbeddingEntry:
     def fits(self, widths: dict[str, int]) -> bool:
         """True where a base's text encoders take vectors of these widths; a base that does not say takes all."""
         return not widths or self.widths == widths
+
+
+BUNDLED = "lora_studio_bundled"
+"""Key of an adapter's metadata in the library, never a file's: its bundled embeddings, as `bundled_text` says them."""
+
+
+def bundled_text(embeddings: Sequence[EmbeddingEntry]) -> str:
+    """Name, file, number and widths of embeddings that came within a LoRA, as text for its metadata."""
+    return json.dumps([[e.name, e.sha256, e.vectors, e.widths] for e in embeddings], ensure_ascii=False)
+
+
+def bundled_in(adapter: AdapterEntry) -> tuple[EmbeddingEntry, ...]:
+    """The embeddings that came within a LoRA; their names mean something while it is in the stack."""
+    rows = json.loads(adapter.metadata.get(BUNDLED, "[]"))
+    return tuple(
+        EmbeddingEntry(sha256, name, adapter.owner, adapter.created, 0, int(vectors), dict(widths))
+        for name, sha256, vectors, widths in rows
+    )
 
 
 @dataclass(frozen=True)

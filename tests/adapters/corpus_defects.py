@@ -105,6 +105,13 @@ def with_unknown_modules(models: TinyModels) -> Made:
     return made
 
 
+def bundled(models: TinyModels) -> Made:
+    """A textual-inversion embedding in the file, which diffusers calls an invalid checkpoint."""
+    made = good(models)
+    made.tensors["bundle_emb.my cat.string_to_param.*"] = torch.ones(2, 24) * 0.1
+    return made
+
+
 def second_encoder_alone(models: TinyModels) -> Made:
     name = "lora_te2_text_model_encoder_layers_0_self_attn_q_proj"
     tensors = {f"{name}.lora_down.weight": torch.ones(2, 1280), f"{name}.lora_up.weight": torch.ones(1280, 2)}
@@ -283,6 +290,7 @@ def kinds() -> list[Kind]:
         acts("one layer", "1 of many layers, warned", one_layer),
         acts("second text encoder on SD 1.x", "`lora_te2_` beside good keys, told", with_second_encoder),
         acts("layers of no base", "good keys and unknown ones, told", with_unknown_modules),
+        acts("bundled embedding", "`bundle_emb.<name>.string_to_param.*` beside good keys", bundled),
         acts("large alpha", "ten times the usual strength", strong),
         acts("pickle", "`.pt`, opened by a process of its own", pickled),
         acts("pickle in a state_dict", "`.ckpt`", checkpointed),

@@ -182,6 +182,15 @@ def with_header_alpha(models: TinyModels) -> Made:
     return made
 
 
+def twice(models: TinyModels) -> Made:
+    """A file that holds a layer under both names: adding both would double it."""
+    made = written(models, SD[:2], kohya)
+    again = written(models, SD[:1], lambda key: ldm(key, 1))
+    made.tensors |= again.tensors
+    made.warns = ("layers_ignored",)
+    return made
+
+
 def bare(models: TinyModels) -> Made:
     return written(models, SD, lambda key: parted(key.removeprefix("unet."), PEFT), alpha=None)
 
@@ -255,6 +264,20 @@ def kinds() -> list[Kind]:
             lambda key: parted(f"base_model.model.{key}", PEFT),
             alpha=None,
         ),
+        lora(
+            "LyCORIS over a UNet alone",
+            "`lycoris_down_blocks_0_…`",
+            SD,
+            lambda key: parted("lycoris_" + key.removeprefix("unet.").replace(".", "_"), KOHYA),
+        ),
+        lora(
+            "peft within a component",
+            "`unet.base_model.model.…`",
+            SD,
+            lambda key: parted(key.replace("unet.", "unet.base_model.model."), PEFT),
+            alpha=None,
+        ),
+        kind("two names for one layer", "original and diffusers' names of one layer: the first counts", twice),
         lora("kohya SDXL, SGM", "`lora_unet_input_blocks_4_1_…`, `lora_te1_`, `lora_te2_`", xl, sgm, "sdxl"),
         lora("kohya SDXL, diffusers", "`lora_unet_down_blocks_1_…`, `lora_te1_`, `lora_te2_`", xl, numbered, "sdxl"),
         lora(

@@ -152,7 +152,7 @@ def kinds() -> list[Kind]:
         peft(
             "peft SDXL",
             "layout",
-            "`save_pretrained` of SDXL's second text encoder and UNet names",
+            "`save_pretrained` of an SDXL UNet",
             by_peft(_lora()),
             "sdxl",
         ),

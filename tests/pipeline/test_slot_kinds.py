@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from lora_studio.adapters import admit
-from lora_studio.adapters.canonical import CanonicalAdapter, Dense, LowRank
+from lora_studio.adapters.canonical import CanonicalAdapter, Dense, Kronecker, LowRank
 from lora_studio.pipeline import slots
 from lora_studio.pipeline.joining import join_layer
 from tests.adapters.corpus import kinds
@@ -127,6 +127,30 @@ def test_grouped_convolutions_take_factors_too() -> None:
         moved = layer.weight + weight * change.delta()
         wanted = torch.nn.functional.conv2d(x[row : row + 1], moved, layer.bias, 2, 1, groups=4)
         assert torch.allclose(got[row : row + 1], wanted, atol=1e-5)
+
+
+def test_products_act_by_their_halves() -> None:
+    """A LoKr of two whole matrices never becomes its difference, which is hundreds of times larger."""
+    torch.manual_seed(0)
+    linear, conv = torch.nn.Linear(12, 20), torch.nn.Conv2d(12, 20, 3, stride=2, padding=1)
+    host = torch.nn.ModuleDict({"linear": linear, "conv": conv})
+    own = slots.AdapterSlots({"unet": host})
+    first, second = torch.randn(4, 3), torch.randn(5, 4, 3, 3)
+    changes = {"unet.linear": Kronecker(first, second[..., 0, 0]), "unet.conv": Kronecker(first, second)}
+    adapter = CanonicalAdapter("product", changes)
+    assert adapter.nbytes == 4 * (2 * first.numel() + second[..., 0, 0].numel() + second.numel())
+    x, picture = torch.randn(2, 7, 12), torch.randn(2, 12, 6, 6)
+    with torch.no_grad(), own.active([((adapter, 0.7),), ((adapter, -1.0),)]):
+        got, drawn = linear(x), conv(picture)
+    for row, weight in enumerate((0.7, -1.0)):
+        moved = linear.weight + weight * torch.kron(first, second[..., 0, 0].contiguous())
+        assert torch.allclose(got[row], torch.nn.functional.linear(x[row], moved, linear.bias), atol=1e-5)
+        delta = torch.stack([torch.kron(first, second[..., i, j].contiguous()) for i in range(3) for j in range(3)], -1)
+        moved = conv.weight + weight * delta.reshape(conv.weight.shape)
+        wanted = torch.nn.functional.conv2d(picture[row : row + 1], moved, conv.bias, 2, 1)
+        assert torch.allclose(drawn[row : row + 1], wanted, atol=1e-4)
+    whole = changes["unet.linear"]
+    assert whole.norm() == pytest.approx(float(whole.delta().norm()), rel=1e-5)
 
 
 def test_half_precision_bases_bind_in_float32() -> None:

@@ -35,6 +35,9 @@ _PREFIXES = (
     ("lora_te_", TEXT),
     ("lora_te.", TEXT),
     ("lora_prior_unet_", "prior_unet"),
+    ("oft_unet_", UNET),
+    ("oft_te_", TEXT),
+    ("lycoris_", ""),
     ("lora_transformer_", TRANSFORMER),
     ("lora_transformer.", TRANSFORMER),
     ("unet.", UNET),
@@ -43,6 +46,8 @@ _PREFIXES = (
     ("text_encoder_2.", TEXT_2),
     ("text_encoder.", TEXT),
     ("cond_stage_model.transformer.", TEXT),
+    ("text_encoders.clip_l.transformer.", TEXT),
+    ("text_encoders.clip_g.transformer.", TEXT_2),
     ("clip_l.transformer.", TEXT),
     ("clip_g.transformer.", TEXT_2),
     ("transformer.", TRANSFORMER),
@@ -58,16 +63,16 @@ _OLD_TEXT = (("to_q", "q_proj"), ("to_k", "k_proj"), ("to_v", "v_proj"), ("to_ou
 
 def component_of(module: str) -> tuple[str, str]:
     """Component and path of a module's name; component "" where the name does not tell."""
-    component, path = "", module
+    path = module
     for prefix, found in _PREFIXES:
-        if path.startswith(prefix) and (found or not component):
+        if path.startswith(prefix):
             path = path[len(prefix) :]
             if found:
-                return found, path
+                return found, path.removeprefix("base_model.model.")
     for beginnings, found in _BARE:
         if path.startswith(beginnings):
             return found, path
-    return component, path
+    return "", path
 
 
 class LayerIndex:

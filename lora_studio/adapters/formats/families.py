@@ -18,7 +18,7 @@ import torch
 from lora_studio.adapters.canonical import LayerShape
 
 TITLES: Mapping[str, str] = {
-    "sd1": "SD 1.x",
+    "sd1": "SD 1.5",
     "sd2": "SD 2.x",
     "sdxl": "SDXL",
     "sd3": "SD 3",
@@ -74,7 +74,7 @@ _NAMES = (
         "flux2",
     ),
     (r"distilled_guidance_layer", "chroma"),
-    (r"single_transformer_blocks\b|double_blocks|single_blocks.*(linear1|linear2)|single_transformer_blocks_", "flux"),
+    (r"single_transformer_blocks[._]|double_blocks[._]|single_blocks[._]\d+[._](linear1|linear2)", "flux"),
     (r"joint_blocks|lora_unet_joint_blocks|context_block", "sd3"),
     (r"individual_token_refiner|lora_unet_txt_in_individual", "hunyuan-video"),
     (r"lora_prior_unet|down_blocks\.\d+\.\d+\.channelwise", "cascade"),
@@ -128,10 +128,8 @@ def by_shapes(widths: Mapping[str, tuple[int, ...]], names: Collection[str]) -> 
                 return found
     if any(re.search(_NAMES[0][0], name) for name in names):
         return "sdxl"
-    deep = re.compile(
-        r"(down_blocks|mid_block|up_blocks|input_blocks|middle_block|output_blocks).*transformer_blocks[._](\d+)"
-    )
-    if any((match := deep.search(name)) and int(match[2]) >= 1 for name in names):
+    deep = re.compile(r"transformer_blocks[._](\d{1,3})")
+    if any(_UNET.search(name) and (match := deep.search(name)) and int(match[1]) >= 1 for name in names):
         return "sdxl"
     if any(re.match(r"lora_te1[_.]", name) for name in names):
         return "sdxl"

@@ -18,8 +18,7 @@ from lora_studio.adapters.formats import algebra, families, newer, peft_config
 from lora_studio.adapters.formats.dialects import LayerIndex, component_of
 from lora_studio.adapters.formats.parsed import Ignored, ModuleParts, ParsedFile
 from lora_studio.adapters.formats.parts import BUNDLED, split_names
-from lora_studio.adapters.formats.source import Source, damaged, opening
-from lora_studio.errors import AdapterRefused
+from lora_studio.adapters.formats.source import Source, damaged, no_layout, opening
 
 
 def parse(path: Path, label: str = "", config: str = "") -> ParsedFile:
@@ -70,7 +69,7 @@ def understand(source: Source, given: str, path: Path | None = None, config: str
         own = {part: tensors[tensor] for part, tensor in parts.items()}
         modules[name] = ModuleParts(name, component, path_within, kind, own)
     if not modules:
-        raise _no_layout(given, tensors or bundled)
+        raise no_layout(given, min(tensors or bundled))
     configs, beside = _configs(modules, source, given, (path, config))
     modules = {name: _with_config(module, configs) for name, module in modules.items()}
     shapes = {name: algebra.shape_of(module.tensors) for name, module in modules.items()}
@@ -166,17 +165,6 @@ def _newer(
         layout = "XLabs"
     converted = newer.to_diffusers(family, tensors)
     return (converted or tensors), family, layout
-
-
-def _no_layout(given: str, names: Mapping[str, Tensor]) -> AdapterRefused:
-    first = min(names)[:80]
-    return AdapterRefused(
-        f"{given} is in no LoRA layout that is read here (its first tensor is {first!r}; read are kohya's, LyCORIS', "
-        "diffusers', peft's and those made of them); choose a file of a trained LoRA.",
-        code="adapter_layout",
-        given=given,
-        first=first,
-    )
 
 
 def _configs(

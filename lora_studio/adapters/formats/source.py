@@ -91,6 +91,18 @@ def damaged(given: str, why: str) -> AdapterRefused:
     )
 
 
+def no_layout(given: str, found: str) -> AdapterRefused:
+    """The sentence for a file of something else; `found` is what stands in it first."""
+    first = found[:80]
+    return AdapterRefused(
+        f"{given} is in no LoRA layout that is read here (its first tensor is {first!r}; read are kohya's, LyCORIS', "
+        "diffusers', peft's and those made of them); choose a file of a trained LoRA.",
+        code="adapter_layout",
+        given=given,
+        first=first,
+    )
+
+
 def _checked(named: dict[str, Any], given: str) -> tuple[list[str], dict[str, str], tuple[str, ...]]:
     """Names, metadata and dtypes of a header whose numbers can all be read."""
     metadata = named.pop("__metadata__", {})
@@ -147,4 +159,6 @@ def _sentence(error: UnpackingError, given: str) -> AdapterRefused:
             code="adapter_bomb",
             given=given,
         )
+    if error.reason == "layout":
+        return no_layout(given, error.detail)
     return damaged(given, "it cannot be read to its end")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from lora_studio.adapters.canonical import Axis, Decomposed, Dense, LayerChange, LowRank
+from lora_studio.adapters.canonical import Axis, Decomposed, Dense, Kronecker, LayerChange, LowRank
 
 SHARED = ("alpha", "scalar", "dora_scale", "magnitude", "diff_b")
 """Parts that may stand beside any factors."""
@@ -80,12 +80,19 @@ def completed(change: LowRank | Dense, tensors: Mapping[str, Tensor], shape: tup
     if change.delta_bias is not None:
         delta_bias = change.delta_bias if delta_bias is None else delta_bias + change.delta_bias
     if "dora_scale" not in tensors and "magnitude" not in tensors:
-        if isinstance(change, LowRank):
-            return LowRank(change.down, change.up, delta_bias)
-        return Dense(change.delta_weight, delta_bias)
-    plain = LowRank(change.down, change.up) if isinstance(change, LowRank) else Dense(change.delta_weight)
+        return _with_bias(change, delta_bias)
+    plain = _with_bias(change, None)
     magnitude, axis = _magnitude(tensors, shape)
     return Decomposed(plain, magnitude, axis, delta_bias)
+
+
+def _with_bias(change: LowRank | Dense, delta_bias: Tensor | None) -> LowRank | Dense:
+    """The same change with this difference of the bias."""
+    if isinstance(change, LowRank):
+        return LowRank(change.down, change.up, delta_bias)
+    if isinstance(change, Kronecker):
+        return Kronecker(change.first, change.second, delta_bias)
+    return Dense(change.delta_weight, delta_bias)
 
 
 def _magnitude(tensors: Mapping[str, Tensor], shape: tuple[int, ...]) -> tuple[Tensor, Axis]:

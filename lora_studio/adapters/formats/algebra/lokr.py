@@ -1,8 +1,8 @@
 """LoKr: ΔW = alpha/rank · w1 ⊗ w2, either of them whole or in factors, w2 of a convolution also with a Tucker core.
 
 (A·B) ⊗ (C·D) = (A ⊗ C)(B ⊗ D): the Kronecker product of matrices of ranks p and q has rank p·q, with exact factors.
-They are used where they take no more numbers than the difference itself. A whole matrix counts as factors with an
-identity on its shorter side.
+They are used where they take no more numbers than the difference itself; else the two halves are kept as they are. A
+whole matrix counts as factors with an identity on its shorter side.
 
 Two whole matrices have no rank to divide by: their scale is 1, and LyCORIS writes any alpha (also 1e10) beside them.
 
@@ -17,13 +17,12 @@ from collections.abc import Collection, Mapping
 import torch
 from torch import Tensor
 
-from lora_studio.adapters.canonical import LayerChange, LowRank
+from lora_studio.adapters.canonical import Kronecker, LayerChange, LowRank, kron
 from lora_studio.adapters.formats.algebra.common import (
     SHARED,
     PartsError,
     cheaper,
     completed,
-    dense,
     scale_of,
     shaped,
     wanted,
@@ -43,7 +42,7 @@ def kind(parts: Collection[str]) -> str:
 
 
 def read(tensors: Mapping[str, Tensor], shape: tuple[int, ...]) -> LayerChange:
-    """Kronecker factors where they are no dearer than the difference, which it is otherwise."""
+    """Rank factors where they are no dearer than the difference, the two halves of the product otherwise."""
     scale = _scale(tensors)
     a1, b1 = _first(tensors)
     if "lokr_w2" not in tensors and "lokr_t2" in tensors:
@@ -72,7 +71,7 @@ def read(tensors: Mapping[str, Tensor], shape: tuple[int, ...]) -> LayerChange:
         up, down = kron(a1, a2), kron(b1, inner)
         return completed(shaped(LowRank(down, up * scale), shape), tensors, shape)
     whole = torch.tensordot(a2, inner, dims=1)
-    return completed(dense(kron(a1 @ b1, whole) * scale, shape), tensors, shape)
+    return completed(Kronecker(a1 @ b1, whole * scale), tensors, shape)
 
 
 def shape_of(tensors: Mapping[str, Tensor]) -> tuple[int, ...]:
@@ -87,13 +86,6 @@ def shape_of(tensors: Mapping[str, Tensor]) -> tuple[int, ...]:
         a2, b2 = wanted(tensors, "lokr_w2_a", "lokr_w2_b")
         second = torch.Size((a2.shape[0], *b2.shape[1:]))
     return (a1.shape[0] * second[0], b1.shape[1] * second[1], *second[2:])
-
-
-def kron(a: Tensor, b: Tensor) -> Tensor:
-    """a ⊗ b of (m, n) and (p, q, ...): (m·p, n·q, ...). torch's own fails on some strides of sides of length 1."""
-    spare = [1] * (b.dim() - 2)
-    product = a.reshape(a.shape[0], 1, a.shape[1], 1, *spare) * b[None, :, None]
-    return product.reshape(a.shape[0] * b.shape[0], a.shape[1] * b.shape[1], *b.shape[2:])
 
 
 def _scale(tensors: Mapping[str, Tensor]) -> float:
