@@ -13,6 +13,7 @@ from torch import Tensor
 from lora_studio.adapters.formats import algebra
 from lora_studio.adapters.formats.parsed import ModuleParts, ParsedFile
 from lora_studio.adapters.formats.source import damaged
+from lora_studio.adapters.report import rank_of
 from lora_studio.errors import AdapterRefused
 
 LARGEST_VALUE = 1e4
@@ -57,13 +58,6 @@ def _check_alpha(given: str, module: ModuleParts) -> None:
         return
     if alpha.numel() != 1 or not math.isfinite(float(alpha)) or float(alpha) < 0:
         raise damaged(given, f"the alpha of {module.name} is not one number of 0 or more")
-    rank = next(
-        (
-            module.tensors[p].shape[0]
-            for p in ("lora_down", "hada_w1_b", "lokr_w1_b", "lokr_w2_b", "a2")
-            if p in module.tensors and module.tensors[p].dim()
-        ),
-        0,
-    )
+    rank = rank_of(module.tensors)
     if rank and float(alpha) / rank > LARGEST_VALUE:
         raise damaged(given, f"the alpha of {module.name} is {float(alpha):g} at rank {rank}")

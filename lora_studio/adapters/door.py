@@ -234,10 +234,8 @@ def _report(
             left.append(Ignored(name, "duplicate" if there else "other_component" if other else "not_in_base"))
     said = said_of(parsed)
     said["ignored"] = (*parsed.ignored, *left)
-    ranks = adapter.ranks
     return AdapterReport(
         **said,
-        ranks=(ranks[0], ranks[-1]) if ranks else None,
         text_encoder=any(key.startswith("text_encoder") for key in adapter.layers),
         layers_matched=len(found),
         layers_in_base=len([shape for shape in layers.values() if not shape.is_norm]),

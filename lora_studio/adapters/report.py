@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from torch import Tensor
+
 from lora_studio.adapters.embedding import TextEmbedding
 from lora_studio.adapters.formats.parsed import Ignored, ParsedFile
 from lora_studio.errors import AdapterRefused
@@ -30,7 +32,8 @@ class AdapterReport:
     Attributes:
         format: layout and algebra, e.g. "kohya LoRA", "" of a file that could not be read.
         family: `families.TITLES`' key, "" where nothing tells.
-        ranks: smallest and largest rank of its layers, None where none has one.
+        ranks: smallest and largest rank of its layers as its trainer was told it (a LoHa of rank r comes to factors of
+            rank r²), None where none has one.
         alphas: smallest and largest alpha in the file, None where it holds none.
         text_encoder: it changes a text encoder.
         layers_matched: of its layers, those that the base has and takes.
@@ -86,7 +89,9 @@ class AdapterReport:
 def said_of(parsed: ParsedFile) -> dict[str, Any]:
     """The fields of a report that the file alone tells."""
     alphas = [float(m.tensors["alpha"]) for m in parsed.modules.values() if _counts(m.kind, m.tensors)]
+    ranks = sorted(rank for module in parsed.modules.values() if (rank := rank_of(module.tensors)))
     return {
+        "ranks": (ranks[0], ranks[-1]) if ranks else None,
         "format": parsed.format,
         "family": parsed.family,
         "alphas": (min(alphas), max(alphas)) if alphas else None,
@@ -99,6 +104,14 @@ def said_of(parsed: ParsedFile) -> dict[str, Any]:
         "metadata": parsed.metadata,
         "converted": parsed.converted,
     }
+
+
+def rank_of(tensors: Mapping[str, Tensor]) -> int:
+    """The rank that a module was trained with, 0 where it has none."""
+    for part in ("lora_down", "hada_w1_b", "lokr_w1_b", "lokr_w2_b", "a2"):
+        if part in tensors and tensors[part].dim():
+            return int(tensors[part].shape[0])
+    return 0
 
 
 def _counts(kind: str, tensors: Mapping[str, Any]) -> bool:

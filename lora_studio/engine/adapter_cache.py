@@ -13,6 +13,8 @@ from lora_studio.pipeline import SharedBase
 from lora_studio.store import Workspace
 
 _REMEMBERED = 64
+_TOLD = ("layers_ignored", "adapter_zero", "adapter_alpha_zero", "adapter_other_base")
+"""Warnings that explain a picture; the others are said once, when a file is brought in."""
 _BYTES = 4 * 2**30
 """Bytes of the adapters that are remembered; the one at hand is kept in any case."""
 
@@ -26,12 +28,12 @@ class AdapterCache:
         self._items: OrderedDict[str, tuple[CanonicalAdapter, tuple[dict[str, Any], ...]]] = OrderedDict()
 
     def get(self, sha256: str) -> tuple[CanonicalAdapter, tuple[dict[str, Any], ...]]:
-        """The adapter and what a person should know of it; raises `NotFound` or `AdapterRefused`."""
+        """The adapter and what a person should know of its pictures; raises `NotFound` or `AdapterRefused`."""
         if sha256 in self._items:
             self._items.move_to_end(sha256)
             return self._items[sha256]
         adapter, report = admit(self._workspace.files.path(sha256), sha256, self._base.layers, self._base.info.sha256)
-        found = (adapter, report.warnings)
+        found = (adapter, tuple(warning for warning in report.warnings if warning["code"] in _TOLD))
         self._items[sha256] = found
         while len(self._items) > _REMEMBERED or (len(self._items) > 1 and self._bytes() > _BYTES):
             forgotten, _ = self._items.popitem(last=False)

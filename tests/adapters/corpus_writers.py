@@ -1,4 +1,4 @@
-"""Kinds written by peft itself, whose own model says what the outputs become."""
+"""Kinds written by peft and diffusers themselves, whose own models say what the outputs become."""
 
 from __future__ import annotations
 
@@ -70,6 +70,32 @@ def in_header(models: TinyModels, folder: Path) -> Made:
     return Made(load_file(made.path), outputs=made.outputs, metadata={"lora_adapter_metadata": json.dumps(facts)})
 
 
+def by_diffusers(models: TinyModels, folder: Path) -> Made:
+    """What diffusers' training scripts leave: `save_lora_weights` of UNet and text encoder, with its own metadata."""
+    from diffusers import StableDiffusionPipeline
+    from diffusers.training_utils import _collate_lora_metadata
+    from peft.utils import get_peft_model_state_dict
+
+    unet, text = (copy.deepcopy(models.trees[name]) for name in ("unet", "text_encoder"))
+    with torch.random.fork_rng():
+        torch.manual_seed(4)
+        unet.add_adapter(_lora(rank_pattern={"to_k": 2}, alpha_pattern={"to_k": 8})())  # type: ignore[operator]
+        text.add_adapter(_lora(target_modules=["q_proj", "fc2"], use_rslora=True)())  # type: ignore[operator]
+        with torch.no_grad():
+            for tree in (unet, text):
+                for name, parameter in tree.named_parameters():
+                    if "lora_" in name:
+                        parameter.copy_(0.1 * torch.randn_like(parameter))
+    StableDiffusionPipeline.save_lora_weights(
+        folder,
+        unet_lora_layers=get_peft_model_state_dict(unet),
+        text_encoder_lora_layers=get_peft_model_state_dict(text),
+        **_collate_lora_metadata({"unet": unet, "text_encoder": text}),
+    )
+    outputs = models.run(trees={**models.trees, "unet": unet.eval(), "text_encoder": text.eval()})
+    return Made(outputs=outputs, path=folder / "pytorch_lora_weights.safetensors", says=("diffusers",))
+
+
 def _lora(**options: Any) -> Callable[[], Any]:
     def config() -> Any:
         from peft import LoraConfig
@@ -104,8 +130,22 @@ def kinds() -> list[Kind]:
         peft("peft, patterns", "layout", "`rank_pattern`, `alpha_pattern`", by_peft(_lora(**patterns))),
         peft("peft, rsLoRA", "layout", "alpha/√rank", by_peft(_lora(use_rslora=True))),
         peft("peft, text encoder", "layout", "a text encoder saved alone", by_peft(text, "text_encoder")),
+        peft(
+            "peft, second text encoder",
+            "layout",
+            "SDXL's second one saved alone: told from the first by its width",
+            by_peft(_lora(target_modules=["q_proj", "fc1"]), "text_encoder_2"),
+            "sdxl",
+        ),
         peft("peft without config", "layout", "alpha is taken as the rank, and said", by_peft(same, keep_config=False)),
         peft("peft, config in the header", "layout", "`lora_adapter_metadata`", in_header),
+        Kind(
+            "diffusers, save_lora_weights",
+            "layout",
+            "UNet and text encoder of a training script, patterns and rsLoRA in the header",
+            by_diffusers,
+            writer="diffusers",
+        ),
         peft("peft, DoRA", "arithmetic", "`lora_magnitude_vector`, convolutions too", by_peft(_lora(use_dora=True))),
         peft(
             "peft, bias of B",

@@ -120,6 +120,20 @@ def test_convolutions_alone_do_not_pass_as_another_family(known: dict[str, Layer
         admit(path, "0" * 64, known["sd1"])
 
 
+def test_a_first_text_encoder_alone_fits_sdxl_too(known: dict[str, Layers], tmp_path: Path) -> None:
+    """SDXL's first text encoder is SD 1.x's: where names do not tell, both take the file."""
+    key = "text_encoder.encoder.layers.3.self_attn.q_proj"
+    path = tmp_path / "a.safetensors"
+    name = "lora_te1_encoder_layers_3_self_attn_q_proj"  # as diffusers' converter to kohya's layout calls it
+    for down, up in ((f"{key}.lora_A", f"{key}.lora_B"), (f"{name}.lora_down", f"{name}.lora_up")):
+        save_file({f"{down}.weight": torch.ones(2, 768), f"{up}.weight": torch.ones(768, 2)}, path)
+        assert parse(path).family == ""
+    for base in ("sd1", "sdxl"):
+        assert set(admit(path, "0" * 64, known[base])[0].layers) == {key}
+    with pytest.raises(AdapterRefused):
+        admit(path, "0" * 64, known["sd2"])
+
+
 def test_a_whole_sdxl_lora_under_original_names(known: dict[str, Layers], tmp_path: Path) -> None:
     """What most SDXL files of the world look like; read, checked and measured within seconds."""
     layers = known["sdxl"]
@@ -161,7 +175,7 @@ SAID = {
         "stable-diffusion-v2-768-v/lora": "sd2",
         "stable-diffusion-xl-v1-base/lora": "sdxl",
         "flux-1-dev/lora": "flux",
-        "lora-studio-base-v1/lora": "",
+        "lora-studio-base-v1/lora": "lora-studio-base",
     },
     "ss_base_model_version": {
         "sd_v1": "sd1",

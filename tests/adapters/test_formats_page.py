@@ -14,4 +14,4 @@ def test_there_are_at_least_forty_kinds() -> None:
     found = kinds()
     assert len({kind.name for kind in found}) == len(found) >= 40
     assert {kind.group for kind in found} == {"layout", "arithmetic", "defect"}
-    assert {kind.writer for kind in found} == {"plain code", "lycoris-lora", "peft"}
+    assert {kind.writer for kind in found} == {"plain code", "lycoris-lora", "peft", "diffusers"}

@@ -82,6 +82,17 @@ def test_ranks_alphas_and_counts(tiny: TinyModels, tmp_path: Path) -> None:
     assert report.finite
 
 
+@pytest.mark.parametrize(
+    ("name", "ranks"), [("LoHa", (2, 2)), ("LoKr, one factored", (1, 1)), ("GLoRA", (4, 4)), ("OFT", None)]
+)
+def test_the_rank_is_what_the_trainer_was_told(
+    name: str, ranks: tuple[int, int] | None, tiny: TinyModels, tmp_path: Path
+) -> None:
+    """The factors of a LoHa have the square of it."""
+    _, path = made(name, tiny, tmp_path)
+    assert admit(path, "0" * 64, tiny.layers)[1].ranks == ranks
+
+
 def test_whole_lokr_matrices_have_no_alpha(tiny: TinyModels, tmp_path: Path) -> None:
     """LyCORIS writes 1e10 beside them: shown as the file's alpha it would frighten."""
     _, path = made("LoKr, alpha 1e10", tiny, tmp_path)

@@ -169,6 +169,32 @@ def test_half_precision_bases_bind_in_float32() -> None:
     assert torch.allclose(whole, delta(change, layer.weight), atol=1e-6)
 
 
+@pytest.mark.parametrize("how", ["bfloat16 weights", "bfloat16 autocast"])
+@pytest.mark.parametrize("name", [*NAMES, *MORE])
+def test_half_precision_acts_as_float32_does(name: str, how: str, tiny: TinyModels, read: dict) -> None:
+    """The dtypes of bases on a GPU, and of autocast: no operation mixes them, and the effect is the same but for
+    rounding."""
+    adapter = read[name][0]
+    half = tiny_models("sd")
+    exact = tiny.with_adapter(((adapter, 1.0),))
+    wanted = exact["text_encoder"], exact["unet"]
+    if how == "bfloat16 weights":
+        text = half.trees["text_encoder"].to(torch.bfloat16)
+        unet = half.trees["unet"].to(torch.bfloat16)
+        dtype = torch.bfloat16
+    else:
+        text, unet, dtype = half.trees["text_encoder"], half.trees["unet"], torch.float32
+    draw = torch.Generator().manual_seed(5)
+    latents = torch.randn(1, 4, 8, 8, generator=draw).to(dtype)
+    words = torch.randn(1, 7, 24, generator=draw).to(dtype)
+    ids = torch.randint(0, 90, (1, 7), generator=draw)
+    autocast = torch.autocast("cpu", torch.bfloat16, enabled=how == "bfloat16 autocast")
+    with torch.no_grad(), half.slots.active([((adapter, 1.0),)]), autocast:
+        got = text(ids).last_hidden_state, unet(latents, torch.tensor([321]), words, return_dict=False)[0]
+    for ours, theirs in zip(got, wanted, strict=True):
+        assert float((ours.float() - theirs).norm() / theirs.norm()) < 0.03
+
+
 def test_text_encoder_and_unet_have_weights_of_their_own(tiny: TinyModels, read: dict) -> None:
     """The same adapter at another weight while texts are encoded acts at that weight there alone."""
     dora, deltas = read["DoRA, rows"]

@@ -21,6 +21,7 @@ TITLES: Mapping[str, str] = {
     "sd1": "SD 1.5",
     "sd2": "SD 2.x",
     "sdxl": "SDXL",
+    "lora-studio-base": "Studio Mini",
     "sd3": "SD 3",
     "flux": "FLUX.1",
     "flux2": "FLUX.2",
@@ -92,8 +93,9 @@ def said(metadata: Mapping[str, str]) -> str:
     """The family that a header names, "" where it names none that is known."""
     for key in ("modelspec.architecture", "ss_base_model_version", "baseModel", "base_model_name"):
         text = metadata.get(key, "").casefold()
-        if text.startswith("lora-studio"):
-            return ""
+        own = re.match(r"(lora-studio-[a-z-]+?)(?:-v\d+)?(?:/lora)?\Z", text)
+        if own is not None:
+            return own[1]
         for pattern, family in _HEADER:
             if text and re.search(pattern, text):
                 return family
@@ -131,11 +133,11 @@ def by_shapes(widths: Mapping[str, tuple[int, ...]], names: Collection[str]) -> 
     deep = re.compile(r"transformer_blocks[._](\d{1,3})")
     if any(_UNET.search(name) and (match := deep.search(name)) and int(match[1]) >= 1 for name in names):
         return "sdxl"
-    if any(re.match(r"lora_te1[_.]", name) for name in names):
-        return "sdxl"
     for name, shape in widths.items():
         if len(shape) == 2 and re.search(r"self_attn[._][qkv]_proj\Z", name):
-            return {768: "sd1", 1024: "sd2"}.get(shape[1], "")
+            # SDXL's first text encoder is SD 1.x's; `lora_te_` tells, `lora_te1_` (always diffusers') does not.
+            found = {768: "sd1", 1024: "sd2"}.get(shape[1], "")
+            return found if found == "sd2" or name.startswith("lora_te_") else ""
     return ""
 
 

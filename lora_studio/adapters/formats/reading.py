@@ -15,10 +15,13 @@ from torch import Tensor
 
 from lora_studio.adapters.canonical import CanonicalAdapter, LayerChange, LayerShape
 from lora_studio.adapters.formats import algebra, families, newer, peft_config
-from lora_studio.adapters.formats.dialects import LayerIndex, component_of
+from lora_studio.adapters.formats.dialects import TEXT, TEXT_2, LayerIndex, component_of
 from lora_studio.adapters.formats.parsed import Ignored, ModuleParts, ParsedFile
 from lora_studio.adapters.formats.parts import BUNDLED, split_names
 from lora_studio.adapters.formats.source import Source, damaged, no_layout, opening
+
+_NAMED_TEXT = ("lora_te", "text_encoder", "base_model.model.text_encoder", "oft_te")
+"""Beginnings of names that say which text encoder is meant."""
 
 
 def parse(path: Path, label: str = "", config: str = "") -> ParsedFile:
@@ -116,10 +119,20 @@ def resolve(parsed: ParsedFile, layers: Mapping[str, LayerShape]) -> dict[str, s
         layer = index.find(module.component, module.path)
         if layer is None and not module.component:
             layer = next((key for c in sorted(index.components) if (key := index.find(c, module.path))), None)
+        elif layer is not None and module.component == TEXT and not module.name.startswith(_NAMED_TEXT):
+            layer = _by_width(module, layer, index.find(TEXT_2, module.path), layers)
         if layer is not None and layer not in taken:
             found[name] = layer
             taken.add(layer)
     return found
+
+
+def _by_width(module: ModuleParts, first: str, second: str | None, layers: Mapping[str, LayerShape]) -> str:
+    """Of two text encoders that have a layer of this name the one whose width it has; names alone do not tell."""
+    shape = algebra.shape_of(module.tensors)
+    if second is None or not shape or layers[first].shape == shape:
+        return first
+    return second if layers[second].shape == shape else first
 
 
 def own_layers(parsed: ParsedFile) -> dict[str, LayerShape]:

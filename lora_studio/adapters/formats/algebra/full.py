@@ -43,7 +43,9 @@ def read(tensors: Mapping[str, Tensor], shape: tuple[int, ...]) -> LayerChange:
         ones = (1, 1) if len(shape) == 4 else ()
         nothing = LowRank(torch.zeros(0, *shape[1:]), torch.zeros(shape[0], 0, *ones))
         return completed(nothing, tensors, shape)
-    return completed(dense(tensors["diff"].float() * scale, shape), tensors, shape)
+    # As it lies in the file, half as large as in float32: whoever uses it makes it what he needs.
+    delta = tensors["diff"] if scale == 1.0 else tensors["diff"].float() * scale
+    return completed(dense(delta, shape), tensors, shape)
 
 
 def shape_of(tensors: Mapping[str, Tensor]) -> tuple[int, ...]:
