@@ -10,6 +10,7 @@ The result of every tool but inspect and meta (see `inspection` and `metadata`):
 
 from __future__ import annotations
 
+import contextlib
 import re
 import tempfile
 import time
@@ -32,7 +33,7 @@ from lora_studio.adapters.workbench.resize import bake, resize
 from lora_studio.adapters.workbench.sealing import metadata_of, seal
 from lora_studio.engine.inspection import inspected
 from lora_studio.engine.metadata import edited
-from lora_studio.errors import InvalidInput
+from lora_studio.errors import InvalidInput, NotFound
 from lora_studio.pipeline import JobGenerator, Report, SharedBase
 from lora_studio.pipeline.calls import Turn
 from lora_studio.pipeline.source import find_base
@@ -52,6 +53,8 @@ from lora_studio.types.workbench import (
 )
 
 MakingRequest = ConvertRequest | CombineRequest | ResizeRequest | ExtractRequest | BakeRequest
+_SAME = ("convert", "resize", "bake", "meta")
+"""Tools whose result is the same LoRA in another form."""
 _UNDERSCORED = re.compile(r"(blocks|layers|attentions|resnets)_\d")
 
 
@@ -298,7 +301,11 @@ def _kept(workspace: Workspace, path: Path, name: str) -> dict[str, Any]:
 
 
 def _entered(spec: JobSpec, workspace: Workspace, sha256: str, report: AdapterReport) -> dict[str, Any]:
-    """A result's entry in the library."""
+    """A result's entry in the library. What people said of the one file that it was made of goes on being said."""
+    files = files_of(tool_request(spec.payload)[1])
+    parent = None
+    with contextlib.suppress(NotFound):
+        parent = workspace.adapters.get(files[0], spec.owner) if spec.payload["tool"] in _SAME else None
     entry = workspace.adapters.add(
         AdapterEntry(
             sha256=sha256,
@@ -306,11 +313,12 @@ def _entered(spec: JobSpec, workspace: Workspace, sha256: str, report: AdapterRe
             owner=spec.owner,
             created=time.time(),
             size=workspace.files.path(sha256).stat().st_size,
-            base_sha256=report.metadata.get("lora_studio_base_sha256", ""),
-            family=report.family,
+            base_sha256=report.metadata.get("lora_studio_base_sha256", "") or (parent.base_sha256 if parent else ""),
+            family=report.family or (parent.family if parent else ""),
             rank=report.rank,
             alpha=report.alpha,
-            trigger_words=report.trigger_words,
+            trigger_words=report.trigger_words or (parent.trigger_words if parent else ()),
+            cover=parent.cover if parent else None,
             metadata=dict(report.metadata),
         )
     )

@@ -4,6 +4,7 @@
     /studio/thumb/SHA.webp       a small copy, ?size= pixels
     /studio/adapter/SHA.safetensors
     /studio/embedding/SHA      an embedding's file as it came, saved under its name
+    /studio/made/SHA             what the workbench made for the caller
     /studio/example/SET/FILE     a picture of a sample set
 
 What is somebody else's is answered like what is not there. Names are hashes, so answers may be kept for ever.
@@ -45,6 +46,9 @@ def file_routes(studio: Studio) -> list[Route]:
     async def embedding(request: Request) -> Response:
         return await _answer(studio, request, _embedding)
 
+    async def made(request: Request) -> Response:
+        return await _answer(studio, request, _made)
+
     async def example(request: Request) -> Response:
         return await _answer(studio, request, _example)
 
@@ -53,6 +57,7 @@ def file_routes(studio: Studio) -> list[Route]:
         Route("/studio/thumb/{sha256}.webp", thumb),
         Route("/studio/adapter/{sha256}.safetensors", adapter),
         Route("/studio/embedding/{sha256}", embedding),
+        Route("/studio/made/{sha256}", made),
         Route("/studio/example/{set}/{file}", example),
     ]
 
@@ -101,6 +106,15 @@ def _embedding(ask: Ask) -> Response:
     entry = ask.embedding()
     path = ask.studio.workspace.files.path(entry.sha256)
     return FileResponse(path, media_type="application/octet-stream", headers=_saved_as(entry.name, path.suffix))
+
+
+def _made(ask: Ask) -> Response:
+    """What the workbench made: a file that one of the caller's jobs refers to."""
+    path = _own(ask)
+    if path.suffix not in (".safetensors", ".json"):
+        raise _missing(ask.text("sha256"))
+    name = ask.text("name", "adapter").removesuffix(path.suffix)
+    return FileResponse(path, media_type="application/octet-stream", headers=_saved_as(name, path.suffix))
 
 
 def _example(ask: Ask) -> Response:

@@ -14,7 +14,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from lora_studio.engine.protocol import Engine
 from lora_studio.errors import InvalidInput, NotAllowed, NotFound, StudioError
@@ -249,6 +251,24 @@ class EngineContract:
         last = ended(engine, job)
         assert last.type == "error"
         assert "my file" in last.data["message"]
+
+    def test_the_workbench_edits_a_header_and_says_what_garbage_is(
+        self, engine: Engine, workspace: Workspace, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "a.safetensors"
+        save_file({"lora_unet_conv_in.lora_down.weight": torch.ones(1, 4)}, path, metadata={"ss_output_name": "x"})
+        request = {"file": workspace.files.put_file(path), "put": {"note": "猫"}, "strip": True, "write": True}
+        last = ended(engine, submit(engine, "workbench", {"tool": "meta", "request": request}))
+        assert last.type == "done", last
+        assert last.data["metadata"] == {"note": "猫"}
+        (made,) = last.data["files"]
+        assert torch.equal(*(t for f in (path, workspace.files.path(made["sha256"])) for t in load_file(f).values()))
+        garbage = workspace.files.put_bytes(b"no tensors at all", ".safetensors")
+        told = ended(engine, submit(engine, "workbench", {"tool": "inspect", "request": {"file": garbage}}))
+        assert told.type == "done", told
+        assert told.data["report"]["refused"].endswith(".")
+        with pytest.raises(InvalidInput, match="The workbench has no tool 'melt'"):
+            submit(engine, "workbench", {"tool": "melt", "request": {}})
 
     @pytest.mark.parametrize("kind", ["import_embedding", "import_adapter"])
     def test_an_embedding_enters_the_library(

@@ -45,6 +45,7 @@ from lora_studio.types import (
     to_json,
 )
 from lora_studio.types.jobs import FINAL
+from lora_studio.types.workbench import files_of, tool_request
 from tests.support.drawing import draw, encode, png, uri
 
 Turns = Generator[str, None, dict[str, Any]]
@@ -260,6 +261,7 @@ class FakeEngine:
                 "import_adapter": self._import,
                 "import_embedding": self._import_embedding,
                 "download_adapter": self._download,
+                "workbench": self._workbench,
             }
             self._running[spec.id] = make[spec.kind](spec)
             if spec.kind == "load_base":
@@ -291,6 +293,9 @@ class FakeEngine:
     def _check(self, spec: JobSpec) -> None:
         if spec.kind == "train" and spec.payload["config"]["embedding"]:
             self.workspace.embeddings.check_free(spec.payload["config"]["embedding"], spec.owner)
+        if spec.kind == "workbench":
+            for sha256 in files_of(tool_request(spec.payload)[1]):
+                self.workspace.files.path(sha256)
         for raw in spec.payload.get("requests", []):
             request = from_json(GenerateRequest, raw)
             for adapter in request.adapters:
@@ -445,6 +450,21 @@ class FakeEngine:
         data = safetensors({"fetched": source})
         entry = self.workspace.adapters.add(adapter_entry(self.workspace, data, source.split("/")[-1], spec.owner))
         return {"adapter": entry.sha256, "name": entry.name, "warnings": []}
+
+    def _workbench(self, spec: JobSpec) -> Turns:
+        """By the real tools, which need no base."""
+        from lora_studio.engine.workbench import open_workbench
+        from lora_studio.pipeline import Report
+
+        job = open_workbench(spec, self.workspace, None)
+        while True:
+            try:
+                want = next(job)
+            except StopIteration as end:
+                return dict(end.value)
+            if isinstance(want, Report):
+                self._tell(spec.id, want.type, want.data)
+            yield "step"
 
     def _import_embedding(self, spec: JobSpec) -> Turns:
         """By the real door, which alone can open pickles."""

@@ -89,3 +89,17 @@ def test_our_scripts_are_kept_by_browsers_and_are_all_there(browser: Browser) ->
         answer = client.get(f"{root}/{name}")
         assert answer.status_code == 200, name
         assert "immutable" in answer.headers["cache-control"]
+
+
+def test_what_the_workbench_made_is_for_whoever_asked(browser: Browser, engine: FakeEngine) -> None:
+    ann, ben = browser(), browser()
+    sample = call(ann, "library").json()["adapters"][0]
+    request = {"file": sample["sha256"], "put": {"note": "x"}, "write": True}
+    job = call(ann, "workbench", tool="meta", request=request, job=uid()).json()["job"]
+    list(engine.events(job))
+    (made,) = (engine.job(job).result or {})["files"]
+    answer = ann.get(f"/studio/made/{made['sha256']}", params={"name": "my cat.safetensors"})
+    assert answer.content == engine.workspace.files.read(made["sha256"])
+    assert 'filename="my cat.safetensors"' in answer.headers["content-disposition"]
+    assert ben.get(f"/studio/made/{made['sha256']}").status_code == 404
+    assert ann.get(f"/studio/made/{picture(ann, engine)}").status_code == 404

@@ -8,15 +8,16 @@ sets, caption ...                sets       pictures with captions
 train, runs, resume ...          runs       trainings
 recall_text, find_missing        recall     what made a picture
 explain, styles, save_style ...  words      what a prompt says, styles
+workbench                        workbench  LoRA files taken apart, converted, combined
 """
 
 from __future__ import annotations
 
-from lora_studio.ui.actions import embeddings, library, notebook, recall, runs, sets, status, words
+from lora_studio.ui.actions import embeddings, library, notebook, recall, runs, sets, status, words, workbench
 from lora_studio.ui.studio import Action
 
 
 def actions() -> dict[str, Action]:
     """Every action by the name that pages call it."""
-    rooms = (status, notebook, library, embeddings, sets, runs, words, recall)
+    rooms = (status, notebook, library, embeddings, sets, runs, words, recall, workbench)
     return {action.__name__: action for room in rooms for action in room.ACTIONS}

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline, UNet2DConditionModel
 from peft import PeftModel
 from safetensors.torch import save_file
 from torch import Tensor
 from transformers import CLIPTextModel
 
-from lora_studio.adapters import admit
+from lora_studio.adapters import admit, inspect
 from lora_studio.adapters.canonical import CanonicalAdapter, Decomposed, Dense, LowRank
+from lora_studio.adapters.formats.families import known_layers
 from lora_studio.adapters.workbench.layouts import FilePart, write
 from lora_studio.errors import InvalidInput
 from lora_studio.pipeline import ModelCall, SharedBase
@@ -183,3 +186,54 @@ def test_half_precision_that_would_overflow_is_refused() -> None:
 def test_dense_differences_stay_what_they_are() -> None:
     (part,) = write({"unet.conv_in": dense(1, 4, 3)}, "kohya", torch.float32, sdxl=False)
     assert set(part.tensors) == {"lora_unet_conv_in.diff"}
+
+
+def test_diffusers_finds_every_sdxl_layer_in_a_kohya_file(tmp_path: Path) -> None:
+    """diffusers' own conversion of kohya's SDXL names, as the independent reader: every pair at its own layer."""
+    shapes = known_layers("sdxl")
+    chosen = [k for k in shapes if k.endswith(("attn1.to_q", "attn2.to_v", "proj_in", "fc1", "q_proj", "ff.net.2"))]
+    assert len(chosen) > 150
+    layers = {}
+    for number, key in enumerate(chosen):
+        out, into = shapes[key].shape[:2]
+        layers[key] = LowRank(torch.full((1, into), 0.01), torch.full((out, 1), (number + 1) / 1024))
+    (part,) = write(layers, "kohya", torch.float32, sdxl=True)
+    config = SimpleNamespace(layers_per_block=2)
+    state, alphas = StableDiffusionXLPipeline.lora_state_dict(dict(part.tensors), unet_config=config)
+    found = {}
+    for name, tensor in state.items():
+        if name.endswith((".up.weight", ".lora_B.weight", "lora.up.weight", "lora_linear_layer.up.weight")):
+            path = re.sub(r"\.(lora_linear_layer|lora)?\.?(up|lora_B)\.weight$", "", name).replace(".processor.", ".")
+            path = re.sub(r"self_attn\.to_([qkv])_lora$", r"self_attn.\1_proj", path)
+            path = re.sub(r"\.to_([qkv])_lora$", r".to_\1", path)
+            found[path] = round(float(tensor[0, 0]) * 1024)
+    expected = {}
+    for number, key in enumerate(chosen):
+        component, _, path = key.partition(".")
+        said = path if component == "unet" or path.startswith("text_model.") else f"text_model.{path}"
+        expected[f"{component}.{said}"] = number + 1
+    assert found == expected
+    assert {float(alpha) for alpha in (alphas or {}).values()} <= {1.0}
+
+
+@pytest.mark.parametrize("layout", ["kohya", "diffusers"])
+def test_an_sdxl_adapter_without_its_base_comes_back_as_it_was(tmp_path: Path, layout: str) -> None:
+    shapes = known_layers("sdxl")
+    chosen = [key for key in shapes if key.endswith(("attn2.to_k", "q_proj", "upsamplers.0.conv"))]
+    generator = torch.Generator().manual_seed(1)
+    layers = {}
+    for key in chosen:
+        shape = shapes[key].shape
+        ones = (1, 1) if len(shape) == 4 else ()
+        up = torch.randn(shape[0], 2, *ones, generator=generator) * 0.1
+        layers[key] = LowRank(torch.randn(2, *shape[1:], generator=generator) * 0.1, up)
+    (part,) = write(layers, layout, torch.float32, sdxl=True)
+    again, report = inspect(saved(part, tmp_path))
+    assert (report.family, report.refused) == ("sdxl", None)
+    assert again is not None
+    assert set(again.layers) == set(layers)
+    for key, change in layers.items():
+        other = again.layers[key]
+        assert isinstance(other, LowRank)
+        assert torch.equal(other.down, change.down)
+        assert near(other.up, change.up, 1e-6)

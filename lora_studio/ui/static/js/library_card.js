@@ -9,6 +9,7 @@ import { call } from "./server.js";
 import { add, cover } from "./stack.js";
 import { attempt, offerUndo } from "./toast.js";
 import { bytes, many, number, sentence, t, when } from "./text.js";
+import { benchButton } from "./workbench.js";
 
 export function drawCard(card, entry) {
   const key = JSON.stringify(entry);
@@ -32,6 +33,7 @@ export function drawCard(card, entry) {
     h("div.verbs", {},
       button("primary.small", { text: t("library.use"), "aria-label": t("library.use_label", name), disabled: Boolean(reason), onclick: () => { add(entry); goTo("generate"); } }),
       entry.missing ? null : h("a.ghost.square.button", { href: `/studio/adapter/${entry.sha256}.safetensors`, download: "", "aria-label": t("library.download", name), title: t("library.download", name) }, icon("download")),
+      entry.missing ? null : benchButton(entry),
       button("ghost.square", { sign: "edit", label: t("library.details", name), onclick: () => detail(entry) }),
       button("ghost.square", { sign: "trash", label: away, onclick: () => remove(entry) })));
 }
