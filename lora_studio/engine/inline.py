@@ -26,6 +26,7 @@ from lora_studio.settings import Settings
 from lora_studio.store import Workspace
 from lora_studio.types import (
     LOCAL,
+    BaseChoice,
     DeviceInfo,
     EngineInfo,
     Event,
@@ -45,7 +46,9 @@ _PATIENCE = 30.0
 class InlineEngine:
     """See `Engine`."""
 
-    def __init__(self, workspace: Workspace, load: LoadBase, base: str, device: Callable[[], DeviceInfo]) -> None:
+    def __init__(
+        self, workspace: Workspace, load: LoadBase, base: BaseChoice, device: Callable[[], DeviceInfo]
+    ) -> None:
         """Load `base`, take up what a crash left, and start.
 
         Raises:
@@ -170,7 +173,7 @@ class InlineEngine:
         self._thread.join()
 
     # ------------------------------------------------------------ the worker's thread
-    def _run(self, base: str) -> None:
+    def _run(self, base: BaseChoice) -> None:
         try:
             self._worker.use(base)
             for job in self._workspace.jobs.recover():
@@ -256,7 +259,9 @@ def build_engine(settings: Settings, workspace: Workspace) -> Engine:
     embedded = settings.assets / "base"
     return InlineEngine(
         workspace,
-        load=lambda ref: load_base(find_base(ref, embedded, settings.offline), precision),
-        base=settings.base,
+        load=lambda choice: load_base(
+            find_base(choice.base, embedded, settings.offline, settings.checkpoints), precision, choice
+        ),
+        base=settings.base_choice,
         device=lambda: describe(precision),
     )

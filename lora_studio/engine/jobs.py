@@ -27,7 +27,7 @@ from lora_studio.generate.job import check_fits
 from lora_studio.pipeline import JobGenerator, Report, SharedBase
 from lora_studio.store import Workspace
 from lora_studio.train import Controls, train
-from lora_studio.types import AdapterEntry, JobSpec, TrainConfig, from_json
+from lora_studio.types import AdapterEntry, BaseChoice, JobSpec, TrainConfig, from_json
 
 
 def config_of(payload: dict[str, Any]) -> TrainConfig:
@@ -72,10 +72,8 @@ def check(spec: JobSpec, workspace: Workspace, base: SharedBase | None) -> None:
             workspace.jobs.get(str(spec.payload["resume"]))
         else:
             examples_of(workspace, config_of(spec.payload), spec.owner)
-    elif spec.kind == "load_base" and not str(spec.payload.get("base", "")).strip():
-        raise InvalidInput(
-            "The base was given as ''; give 'embedded', a folder, or a Hugging Face id.", code="base_empty", given=""
-        )
+    elif spec.kind == "load_base":
+        from_json(BaseChoice, spec.payload)
     elif spec.kind in ("import_adapter", "import_embedding"):
         workspace.files.path(str(spec.payload.get("file", "")))
 
