@@ -21,6 +21,8 @@ export async function chooseBase() {
   const reading = { prediction_type: "auto", zero_terminal_snr: "auto" };
   const fields = new Fields(offered.form, { order: ["prediction_type", "zero_terminal_snr"], place: "b", changed: (name, value) => { reading[name] = value; } });
   fields.show(reading);
+  const loaded = (world.hello || {}).base;
+  if (loaded && loaded.ref !== "embedded") field.value = loaded.ref; // so that it can be loaded again, read otherwise
   let waits = null;
   const ask = async (ref) => {
     set(wrong, { hidden: true, text: "" });
@@ -55,14 +57,14 @@ export async function chooseBase() {
     hurry();
   })];
   const dialog = open(t("base.title"), [
-    now((world.hello || {}).base),
+    now(loaded),
     h("p", {}, t("base.explain")),
     h("div.choices", {}, button("quiet.wide", { sign: "box", text: t("base.embedded"), onclick: () => ask("embedded") })),
+    h("details.more", {}, h("summary", {}, t("base.reading")), h("p.hint", {}, t("base.reading_hint")), fields.element),
     files(offered, ask),
     h("form", { onsubmit: (event) => { event.preventDefault(); ask(field.value); } },
       h("label.stacked", { htmlFor: "base-ref" }, h("span", {}, t("base.other")), field),
       h("p.hint", { id: "base-hint" }, t("base.examples")),
-      h("details.more", {}, h("summary", {}, t("base.reading")), h("p.hint", {}, t("base.reading_hint")), fields.element),
       h("button.primary", { type: "submit" }, t("base.load"))),
     wrong, news, bar.element,
   ], { onclose: () => offs.forEach((off) => off()) });
@@ -90,7 +92,7 @@ function files(offered, ask) {
     const found = offered.files.filter(({ name }) => words.every((word) => name.toLowerCase().includes(word)));
     list.replaceChildren(
       ...found.slice(0, SHOWN).map(({ name, size }) => h("button.quiet.base-file", { type: "button", onclick: () => ask(name) },
-        h("span", {}, name), h("small", {}, t("base.size", { gb: (size / 1e9).toFixed(size < 1e8 ? 3 : 1) })))),
+        h("span", {}, name), h("small", {}, size < 1e9 ? t("base.size_mb", { mb: (size / 1e6).toFixed(0) }) : t("base.size", { gb: (size / 1e9).toFixed(1) })))),
       ...(found.length ? [] : [h("p.hint", {}, t("base.no_file"))]));
   };
   search.addEventListener("input", draw);
