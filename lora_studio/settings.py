@@ -27,6 +27,7 @@ from pydantic_settings import (
 )
 
 from lora_studio.errors import InvalidInput, NotAllowed
+from lora_studio.types import BaseChoice
 
 PREFIX = "LORA_STUDIO_"
 FILE = "lora-studio.toml"
@@ -79,7 +80,18 @@ class Settings(BaseSettings):
     download_megabytes: int = Field(2000, ge=1, le=100_000, description="Largest LoRA file that is fetched, in MB.")
     host: str = Field("127.0.0.1", description="Address the page is served on; only this machine's own are allowed.")
     port: int = Field(7860, ge=1, le=65535, description="Port the page is served on.")
-    base: str = Field("embedded", description="The base model: embedded, a folder, or a Hugging Face id.")
+    base: str = Field(
+        "embedded", description="The base model: embedded, a folder, a .safetensors file, or a Hugging Face id."
+    )
+    prediction_type: Literal["auto", "epsilon", "v_prediction"] = Field(
+        "auto", description="What the base was trained to predict; auto finds out where its files tell it."
+    )
+    zero_terminal_snr: Literal["auto", "on", "off"] = Field(
+        "auto", description="Whether the base's noise schedule ends in pure noise (zero terminal SNR); auto finds out."
+    )
+    checkpoints: Path | None = Field(
+        None, description="Folder of .safetensors checkpoints to choose from, like A1111's models/Stable-diffusion."
+    )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="Where the base runs; auto probes.")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="Number format of the base's weights; auto probes what the device is fast at."
@@ -88,6 +100,11 @@ class Settings(BaseSettings):
     offline: bool = Field(False, description="Never ask the network for anything.")
     open_browser: bool = Field(True, description="Open the page in a browser when the app starts.")
     assets: Path = Field(default_factory=default_assets, description="Folder of the embedded base and the examples.")
+
+    @property
+    def base_choice(self) -> BaseChoice:
+        """The base that the process starts with."""
+        return BaseChoice(self.base.strip() or "embedded", self.prediction_type, self.zero_terminal_snr)
 
     @field_validator("lora_folders", "download_hosts", mode="before")
     @classmethod
@@ -112,11 +129,11 @@ class Settings(BaseSettings):
                 raise ValueError("host names like example.org or *.example.org, without https:// and paths")
         return tuple(host.strip().lower() for host in value)
 
-    @field_validator("workspace", "assets")
+    @field_validator("workspace", "assets", "checkpoints")
     @classmethod
-    def _absolute(cls, value: Path) -> Path:
+    def _absolute(cls, value: Path | None) -> Path | None:
         """`~` and relative paths as absolute ones, so that a later change of folder changes nothing."""
-        return Path(os.path.abspath(value.expanduser()))
+        return None if value is None else Path(os.path.abspath(value.expanduser()))
 
     @field_validator("host")
     @classmethod

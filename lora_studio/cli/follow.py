@@ -18,7 +18,7 @@ from lora_studio.errors import BaseUnavailable, EngineStopped, from_json
 from lora_studio.settings import Settings
 from lora_studio.store import Workspace
 from lora_studio.store.samples import install_samples
-from lora_studio.types import BaseInfo, Event, JobKind, JobSpec
+from lora_studio.types import BaseInfo, Event, JobKind, JobSpec, to_json
 from lora_studio.types.jobs import FINAL
 
 EngineFactory = Callable[[Settings, Workspace], Engine]
@@ -107,7 +107,7 @@ def loaded_base(engine: Engine, settings: Settings, teller: Teller) -> BaseInfo:
     """
     info = engine.info()
     if info.base is None:
-        follow(engine, engine.submit(spec("load_base", {"base": settings.base})), teller)
+        follow(engine, engine.submit(spec("load_base", to_json(settings.base_choice))), teller)
         info = engine.info()
     if info.base is None:
         raise BaseUnavailable(
@@ -115,6 +115,9 @@ def loaded_base(engine: Engine, settings: Settings, teller: Teller) -> BaseInfo:
             code="base_missing",
             given=settings.base,
         )
+    for told in info.base.remarks:
+        if told["code"] != "base_prediction_config":  # what a folder says of itself goes without saying
+            teller.say(f"note: {told['message']}")
     return info.base
 
 

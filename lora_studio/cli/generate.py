@@ -21,7 +21,7 @@ from lora_studio.cli.explain import print_explained
 from lora_studio.cli.files import copy_atomically, target_folder
 from lora_studio.cli.follow import OWNER, EngineFactory, Teller, follow, loaded_base, opened, running, spec
 from lora_studio.cli.library import refresh
-from lora_studio.cli.options import GenerateOptions
+from lora_studio.cli.options import GenerateOptions, base_settings
 from lora_studio.cli.picture import adapters_of, filled, read_picture, tell_remarks
 from lora_studio.engine.protocol import Engine
 from lora_studio.errors import InvalidInput, NotFound
@@ -76,7 +76,7 @@ def run(options: GenerateOptions, build: EngineFactory) -> None:
     if options.out is None and not options.explain:
         raise InvalidInput("--out is missing; give the folder for the pictures.", code="missing", given="--out")
     plan = plan_of(options)
-    settings = load_settings(workspace=options.workspace, base=options.base)
+    settings = load_settings(workspace=options.workspace, **base_settings(options))
     for given in options.lora:
         check_weight(given)
     out = None if options.explain or options.out is None else target_folder(options.out)

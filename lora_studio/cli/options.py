@@ -73,7 +73,7 @@ def switch(flag: str, doc: str) -> Any:
 
 def setting(name: str, metavar: str) -> Any:
     """An option that overrides the setting `name`."""
-    return text(f"--{name}", metavar, Settings.model_fields[name].description or "")
+    return text(f"--{name.replace('_', '-')}", metavar, Settings.model_fields[name].description or "")
 
 
 FOLDER = typer.Argument(metavar="DIR", help="Folder of pictures, each with its caption in a .txt beside it.")
@@ -141,6 +141,9 @@ class TrainOptions:
         float | None, number("--embedding-pull", "P", spec_of(TrainConfig, "embedding_pull"), float)
     ] = None
     base: Annotated[str | None, setting("base", "B")] = None
+    prediction_type: Annotated[str | None, setting("prediction_type", "KIND")] = None
+    zero_terminal_snr: Annotated[str | None, setting("zero_terminal_snr", "SWITCH")] = None
+    checkpoints: Annotated[Path | None, setting("checkpoints", "DIR")] = None
     out: Annotated[Path | None, OUT_FILE] = None
     resume: Annotated[str | None, CONTINUE] = None
     workspace: Annotated[Path | None, setting("workspace", "DIR")] = None
@@ -171,6 +174,9 @@ class GenerateOptions:
     dynamic: Annotated[bool, switch("--dynamic", spec_of(GenerateRequest, "dynamic").doc)] = False
     count: Annotated[int | None, number("--count", "N", spec_of(GenerateRequest, "num_images"))] = None
     base: Annotated[str | None, setting("base", "B")] = None
+    prediction_type: Annotated[str | None, setting("prediction_type", "KIND")] = None
+    zero_terminal_snr: Annotated[str | None, setting("zero_terminal_snr", "SWITCH")] = None
+    checkpoints: Annotated[Path | None, setting("checkpoints", "DIR")] = None
     out: Annotated[Path | None, OUT_FOLDER] = None
     workspace: Annotated[Path | None, setting("workspace", "DIR")] = None
     json: Annotated[bool, JSON] = False
@@ -228,12 +234,24 @@ class ServeOptions:
     host: Annotated[str | None, setting("host", "ADDRESS")] = None
     port: Annotated[str | None, setting("port", "N")] = None
     base: Annotated[str | None, setting("base", "B")] = None
+    prediction_type: Annotated[str | None, setting("prediction_type", "KIND")] = None
+    zero_terminal_snr: Annotated[str | None, setting("zero_terminal_snr", "SWITCH")] = None
+    checkpoints: Annotated[Path | None, setting("checkpoints", "DIR")] = None
     device: Annotated[str | None, setting("device", "NAME")] = None
     dtype: Annotated[str | None, setting("dtype", "NAME")] = None
     workspace: Annotated[Path | None, setting("workspace", "DIR")] = None
     lora_folders: Annotated[tuple[Path, ...], LORA_FOLDERS] = ()
     offline: Annotated[bool, switch("--offline", Settings.model_fields["offline"].description or "")] = False
     no_browser: Annotated[bool, switch("--no-browser", "Do not open the page in a browser.")] = False
+
+
+BASE = ("base", "prediction_type", "zero_terminal_snr", "checkpoints")
+"""The options that name a base and say how it is read; they are settings."""
+
+
+def base_settings(options: Any) -> dict[str, Any]:
+    """What an options object says of the base, as arguments of `load_settings`."""
+    return {name: getattr(options, name) for name in BASE}
 
 
 def command(options: type[Options], run: Callable[[Options], None]) -> Callable[..., None]:

@@ -7,7 +7,7 @@ import os
 import socket
 from collections.abc import Callable
 
-from lora_studio.cli.options import ServeOptions
+from lora_studio.cli.options import ServeOptions, base_settings
 from lora_studio.errors import InvalidInput
 from lora_studio.settings import Settings, load_settings
 
@@ -22,7 +22,7 @@ def run(options: ServeOptions, page: Callable[[Settings], None]) -> None:
     settings = load_settings(
         host=options.host,
         port=options.port,
-        base=options.base,
+        **base_settings(options),
         device=options.device,
         dtype=options.dtype,
         workspace=options.workspace,

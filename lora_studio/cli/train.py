@@ -15,7 +15,7 @@ from typing import Any
 
 from lora_studio.cli.files import copy_atomically, target_file
 from lora_studio.cli.follow import OWNER, EngineFactory, Teller, duration, follow, loaded_base, opened, running, spec
-from lora_studio.cli.options import TrainOptions
+from lora_studio.cli.options import BASE, TrainOptions, base_settings
 from lora_studio.errors import DatasetError, InvalidInput, NotFound, StorageError, StudioError
 from lora_studio.settings import Settings, load_settings
 from lora_studio.store import Workspace
@@ -30,7 +30,7 @@ def run(options: TrainOptions, build: EngineFactory) -> None:
     asked = None if options.resume else asked_for(options)
     if options.out is None:
         raise InvalidInput("--out is missing; give the .safetensors file to write.", code="missing", given="--out")
-    settings = load_settings(workspace=options.workspace, base=options.base)
+    settings = load_settings(workspace=options.workspace, **base_settings(options))
     folder = None if options.resume else _folder(options.folder)
     if options.resume:
         _nothing_else(options)
@@ -154,7 +154,7 @@ def _folder(folder: Path | None) -> Path:
 
 def _nothing_else(options: TrainOptions) -> None:
     """Refuse options that a run which goes on cannot take any more."""
-    free = {"resume", "out", "workspace", "json", "base"}
+    free = {"resume", "out", "workspace", "json", *BASE}
     for field in dataclasses.fields(options):
         value = getattr(options, field.name)
         if field.name not in free and value != field.default:

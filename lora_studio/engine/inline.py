@@ -28,6 +28,7 @@ from lora_studio.store import Workspace
 from lora_studio.types import (
     LOCAL,
     NO_BASE,
+    BaseChoice,
     DeviceInfo,
     EngineInfo,
     Event,
@@ -51,7 +52,7 @@ class InlineEngine:
         self,
         workspace: Workspace,
         load: LoadBase,
-        base: str,
+        base: BaseChoice,
         device: Callable[[], DeviceInfo],
         downloads: Policy = NOTHING,
     ) -> None:
@@ -180,11 +181,11 @@ class InlineEngine:
         self._thread.join()
 
     # ------------------------------------------------------------ the worker's thread
-    def _run(self, base: str) -> None:
+    def _run(self, base: BaseChoice) -> None:
         try:
             self._worker.use(base)
             # Without a base nothing that a crash left could be done: it waits for an engine that has one.
-            for job in () if base == NO_BASE else self._workspace.jobs.recover():
+            for job in () if base.base == NO_BASE else self._workspace.jobs.recover():
                 self._worker.enqueue(JobSpec(job.id, job.kind, job.owner, job.payload))
         except Exception as error:
             # Whatever stops the start is raised where the engine is made, in the other thread.
@@ -267,8 +268,10 @@ def build_engine(settings: Settings, workspace: Workspace) -> Engine:
     embedded = settings.assets / "base"
     return InlineEngine(
         workspace,
-        load=lambda ref: load_base(find_base(ref, embedded, settings.offline), precision),
-        base=settings.base,
+        load=lambda choice: load_base(
+            find_base(choice.base, embedded, settings.offline, settings.checkpoints), precision, choice
+        ),
+        base=settings.base_choice,
         device=lambda: describe(precision),
         downloads=policy_of(settings),
     )

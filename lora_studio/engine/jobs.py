@@ -30,7 +30,7 @@ from lora_studio.pipeline import JobGenerator, Report, SharedBase
 from lora_studio.store import Workspace
 from lora_studio.train import Controls, train
 from lora_studio.train.bundle import WordFile
-from lora_studio.types import AdapterEntry, EmbeddingEntry, JobSpec, TrainConfig, from_json
+from lora_studio.types import AdapterEntry, BaseChoice, EmbeddingEntry, JobSpec, TrainConfig, from_json
 from lora_studio.types.workbench import files_of, tool_request
 
 
@@ -80,10 +80,8 @@ def check(spec: JobSpec, workspace: Workspace, base: SharedBase | None, download
             if config.embedding:
                 workspace.embeddings.check_free(config.embedding, spec.owner)
             examples_of(workspace, config, spec.owner)
-    elif spec.kind == "load_base" and not str(spec.payload.get("base", "")).strip():
-        raise InvalidInput(
-            "The base was given as ''; give 'embedded', a folder, or a Hugging Face id.", code="base_empty", given=""
-        )
+    elif spec.kind == "load_base":
+        from_json(BaseChoice, spec.payload)
     elif spec.kind in ("import_adapter", "import_embedding"):
         workspace.files.path(str(spec.payload.get("file", "")))
     elif spec.kind == "workbench":

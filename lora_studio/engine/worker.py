@@ -30,13 +30,13 @@ from lora_studio.pipeline.base import release
 from lora_studio.pipeline.calls import Blob
 from lora_studio.store import Workspace
 from lora_studio.train import Paused
-from lora_studio.types import NO_BASE, Event, JobSpec, to_json
+from lora_studio.types import NO_BASE, BaseChoice, Event, JobSpec, from_json, to_json
 
 LOG = logging.getLogger("lora_studio")
 _PROGRESS_EVERY = 0.25
 """Seconds between two stored events of progress; glimpses carry the picture meanwhile."""
 
-LoadBase = Callable[[str], SharedBase]
+LoadBase = Callable[[BaseChoice], SharedBase]
 
 
 class Worker:
@@ -50,7 +50,7 @@ class Worker:
     def __init__(
         self, workspace: Workspace, load: LoadBase, tell: Callable[[Event], None], downloads: Policy = NOTHING
     ) -> None:
-        """`load` makes a base of a reference; `tell` is called for every event, in this thread; `downloads` says from
+        """`load` makes a base of a choice; `tell` is called for every event, in this thread; `downloads` says from
         where files may be fetched."""
         self._downloads = downloads
         self._workspace = workspace
@@ -62,6 +62,7 @@ class Worker:
         self._progress: dict[str, float] = {}
         self._pausing = False
         self._base: SharedBase | None = None
+        self._choice: BaseChoice | None = None
         self._tools: Tools | None = None
         self.glimpses: dict[str, Event] = {}
         self.loading: str | None = None
@@ -77,22 +78,22 @@ class Worker:
         """True while a job runs or waits."""
         return bool(self._waiting or self._arbiter.running)
 
-    def use(self, ref: str) -> None:
+    def use(self, choice: BaseChoice) -> None:
         """Free the present base, then load another; none for `NO_BASE`.
 
         Raises:
             BaseUnavailable: it cannot be loaded; then there is none.
         """
-        self.loading = ref
+        self.loading = choice.base
         try:
             self.let_go()
-            if ref == NO_BASE:
+            if choice.base == NO_BASE:
                 return
-            base = self._load(ref)
+            base = self._load(choice)
             latents = FolderCache(self._workspace.files.latents)
             adapters, embeddings = AdapterCache(self._workspace, base), EmbeddingCache(self._workspace, base)
             self._tools = Tools(self._workspace, base, adapters, embeddings, latents, self._downloads)
-            self._base = base
+            self._base, self._choice = base, choice
         finally:
             self.loading = None
 
@@ -234,23 +235,23 @@ class Worker:
 
     def _change_base(self, spec: JobSpec) -> None:
         """Load another base; when that fails, the one before is loaded again and the job says why."""
-        ref = str(spec.payload["base"])
-        before = None if self._base is None else self._base.info.ref
+        choice = from_json(BaseChoice, spec.payload)
+        before = None if self._base is None else self._choice
         self._workspace.jobs.set_state(spec.id, "running")
         self._tell(self._workspace.jobs.append(spec.id, "started", {}))
         try:
-            self.use(ref)
+            self.use(choice)
         except StudioError as error:
-            if before is not None and before != ref:
+            if before is not None and before != choice:
                 self._restore(before)
             self._end(spec.id, "failed", "error", error.as_json())
             return
         assert self._base is not None
         self._end(spec.id, "done", "done", {"base": to_json(self._base.info)})
 
-    def _restore(self, ref: str) -> None:
+    def _restore(self, choice: BaseChoice) -> None:
         try:
-            self.use(ref)
+            self.use(choice)
         except StudioError as error:
             LOG.error("the base before could not be loaded again: %s", error)
 

@@ -19,8 +19,9 @@ _PIPELINES = {
     "StableDiffusionPipeline": _COMPONENTS,
     "StableDiffusionXLPipeline": (*_COMPONENTS, "text_encoder_2", "tokenizer_2"),
 }
+_UNREAD = ["*.fp16.safetensors", "*.fp16-*.safetensors", "*.non_ema.safetensors", "*.non_ema-*.safetensors"]
+"""Variants of weights that lie beside those that are loaded; Stable Diffusion XL's are 7 GB."""
 _PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
-_PATTERNS = ["model_index.json", "lora_studio.json", "words.json", "*/*.json", "*/*.txt", "*/*.safetensors"]
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,13 @@ def _checked(ref: str, folder: Path) -> dict[str, Any]:
     return card
 
 
+def _wanted() -> list[str]:
+    """The files of a hub repository that are read: not those of safety checkers, other autoencoders and the like."""
+    parts = sorted({part for parts in _PIPELINES.values() for part in parts})
+    inside = [f"{part}/*.{kind}" for part in parts for kind in ("json", "txt", "safetensors")]
+    return ["model_index.json", "lora_studio.json", "words.json", *inside]
+
+
 def _from_hub(ref: str, offline: bool) -> Path:
     """Fetch the files of a hub id, or find them among those already fetched."""
     from huggingface_hub import snapshot_download
@@ -140,7 +148,7 @@ def _from_hub(ref: str, offline: bool) -> Path:
     )
 
     try:
-        return Path(snapshot_download(ref, allow_patterns=_PATTERNS, local_files_only=offline))
+        return Path(snapshot_download(ref, allow_patterns=_wanted(), ignore_patterns=_UNREAD, local_files_only=offline))
     except (RepositoryNotFoundError, GatedRepoError) as error:
         raise BaseUnavailable(
             f"The Hugging Face hub has no open model {ref!r}; check the id, or log in with `hf auth login` if it is a "

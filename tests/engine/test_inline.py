@@ -17,7 +17,7 @@ from lora_studio.errors import BaseUnavailable, EngineStopped
 from lora_studio.pipeline.device import describe
 from lora_studio.pipeline.source import find_base
 from lora_studio.store import Workspace
-from lora_studio.types import ExplainOptions, JobSpec, to_json
+from lora_studio.types import BaseChoice, ExplainOptions, JobSpec, to_json
 from tests.support.contract import (
     EngineContract,
     draw,
@@ -46,10 +46,10 @@ def workspace(tmp_path: Path) -> Iterator[Workspace]:
 
 
 def start(workspace: Workspace, folder: Path, base: str = "") -> InlineEngine:
-    def load(ref: str):
-        return load_tiny(find_base(ref, folder).folder)
+    def load(choice: BaseChoice):
+        return load_tiny(find_base(choice.base, folder).path)
 
-    return InlineEngine(workspace, load, base or str(folder), lambda: describe(EXACT))
+    return InlineEngine(workspace, load, BaseChoice(base or str(folder)), lambda: describe(EXACT))
 
 
 @pytest.fixture
@@ -67,13 +67,13 @@ def test_explaining_goes_on_while_a_base_is_loaded(workspace: Workspace, folder:
     """Then there is no tokenizer: what the text alone says is told, and nothing waits for the base."""
     loads, free = threading.Event(), threading.Event()
 
-    def load(ref: str):
-        if ref == "slow":
+    def load(choice: BaseChoice):
+        if choice.base == "slow":
             loads.set()
             assert free.wait(60)
         return load_tiny(folder)
 
-    engine = InlineEngine(workspace, load, str(folder), lambda: describe(EXACT))
+    engine = InlineEngine(workspace, load, BaseChoice(str(folder)), lambda: describe(EXACT))
     try:
         assert engine.explain("(a:1.2)", "", ExplainOptions())["counted"] is True
         job = submit(engine, "load_base", {"base": "slow"})

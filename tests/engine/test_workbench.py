@@ -20,7 +20,7 @@ from lora_studio.errors import InvalidInput, NotFound
 from lora_studio.pipeline import SharedBase
 from lora_studio.pipeline.device import describe
 from lora_studio.store import Workspace
-from lora_studio.types import NO_BASE, Event, JobSpec
+from lora_studio.types import NO_BASE, BaseChoice, Event, JobSpec
 from tests.support.tiny import EXACT, kohya_file, load_tiny, random_adapter, write_tiny_base
 from tests.support.workbench import near
 
@@ -44,8 +44,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
 
 @pytest.fixture(scope="module", params=["with a base", "without"])
 def engine(request: pytest.FixtureRequest, folder: Path, workspace: Workspace) -> Iterator[InlineEngine]:
-    ref = str(folder) if request.param == "with a base" else NO_BASE
-    built = InlineEngine(workspace, lambda ref: load_tiny(Path(ref)), ref, lambda: describe(EXACT))
+    choice = BaseChoice(str(folder) if request.param == "with a base" else NO_BASE)
+    built = InlineEngine(workspace, lambda choice: load_tiny(Path(choice.base)), choice, lambda: describe(EXACT))
     yield built
     built.close()
 

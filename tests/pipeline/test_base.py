@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub.utils import filter_repo_objects
 from safetensors.torch import load_file, save_file
 
 from lora_studio.errors import BaseUnavailable
 from lora_studio.pipeline.source import find_base
 from lora_studio.pipeline.twin import training_tree
-from tests.support.tiny import ASSETS, load_tiny, write_tiny_base
+from tests.support.tiny import ASSETS, load_tiny, write_tiny_base, write_tiny_xl
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +72,34 @@ def test_a_hub_id_without_network(folder: Path) -> None:
         assert "some-owner/some-model" in caught.value.message
 
 
+def test_what_is_fetched_of_a_hub_repository(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All safetensors files were: of SDXL's repository 7 GB of weights in 16 bits and two more autoencoders."""
+    there = [
+        "model_index.json",
+        "unet/config.json",
+        "unet/diffusion_pytorch_model.safetensors",
+        "unet/diffusion_pytorch_model.fp16.safetensors",
+        "unet/diffusion_pytorch_model.non_ema.safetensors",
+        "text_encoder_2/model-00001-of-00002.safetensors",
+        "tokenizer/merges.txt",
+        "tokenizer_2/vocab.json",
+        "scheduler/scheduler_config.json",
+        "safety_checker/model.safetensors",
+        "vae_1_0/diffusion_pytorch_model.safetensors",
+        "vae/diffusion_pytorch_model.bin",
+        "sd_xl_base_1.0.safetensors",
+    ]
+    fetched: list[str] = []
+
+    def snapshot(ref: str, allow_patterns: list[str], ignore_patterns: list[str], local_files_only: bool) -> str:
+        fetched.extend(filter_repo_objects(there, allow_patterns=allow_patterns, ignore_patterns=ignore_patterns))
+        return str(folder)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
+    assert find_base("owner/model", tmp_path).path == folder
+    assert fetched == [there[i] for i in (0, 1, 2, 5, 6, 7, 8)]
+
+
 @pytest.mark.parametrize(
     "damage",
     ["no unet", "torn unet", "bad json", "another pipeline", "pickle only", "torn index"],
@@ -97,8 +126,9 @@ def test_a_damaged_base_is_refused_in_one_sentence(damage: str, folder: Path, tm
     assert "\n" not in caught.value.message
 
 
-def test_the_training_tree_is_the_same_tensors(folder: Path) -> None:
-    base = load_tiny(folder)
+@pytest.mark.parametrize("kind", ["sd", "xl"])
+def test_the_training_tree_is_the_same_tensors(folder: Path, tmp_path: Path, kind: str) -> None:
+    base = load_tiny(folder if kind == "sd" else write_tiny_xl(tmp_path))
     names = [name for name, _ in base.unet.named_parameters()]
     tree = training_tree(base.unet)
     theirs = dict(tree.named_parameters())

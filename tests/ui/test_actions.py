@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from lora_studio.errors import InvalidInput, NotAllowed, NotFound, StudioError
+from lora_studio.settings import Settings
 from lora_studio.types import RECIPES, AdapterEntry
-from lora_studio.ui.actions import actions, embeddings, library, notebook, recall, runs, sets, status, words
-from lora_studio.ui.studio import Studio
+from lora_studio.ui.actions import actions, bases, embeddings, library, notebook, recall, runs, sets, status, words
+from lora_studio.ui.studio import Ask, Studio
 from tests.support.fake_engine import adapter_entry
 from tests.ui.conftest import Call, ended, uid, wait_until
 
@@ -431,8 +432,30 @@ def test_hello_tells_what_a_page_needs(call: Call, tmp_path: Path) -> None:
     assert tags[0][1] >= tags[-1][1]
 
 
+def test_bases_to_choose_from(studio: Studio, tmp_path: Path) -> None:
+    """Files of the operator's folder with their sizes; without a folder none, and the form all the same."""
+    folder = tmp_path / "models"
+    (folder / "xl").mkdir(parents=True)
+    (folder / "b.safetensors").write_bytes(b"12345")
+    (folder / "xl" / "A model.safetensors").write_bytes(b"1")
+    (folder / "old.ckpt").write_bytes(b"1")
+    settings = Settings(workspace=studio.workspace.root, assets=studio.settings.assets, checkpoints=folder)
+    asked = actions()["bases"]
+    found = asked(Ask(Studio(studio.engine, studio.workspace, settings), "ann", {}))
+    assert found["files"] == [{"name": "b.safetensors", "size": 5}, {"name": "xl/A model.safetensors", "size": 1}]
+    assert [field["name"] for field in found["form"]] == ["prediction_type", "zero_terminal_snr"]
+    assert asked(Ask(studio, "ann", {})) == {"folder": None, "files": [], "form": found["form"]}
+
+
+def test_how_a_base_is_read_is_checked(call: Call) -> None:
+    with pytest.raises(InvalidInput, match="velocity"):
+        call("load_base", job=uid(), base="other", prediction_type="velocity")
+    with pytest.raises(InvalidInput, match="safetensors"):
+        call("load_base", job=uid(), base="  ")
+
+
 def test_every_action_has_a_name_of_its_own() -> None:
-    rooms = (status, notebook, library, embeddings, sets, runs, words, recall)
+    rooms = (status, bases, notebook, library, embeddings, sets, runs, words, recall)
     assert len(actions()) == sum(len(room.ACTIONS) for room in rooms)
 
 

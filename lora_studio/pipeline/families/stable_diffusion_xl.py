@@ -113,7 +113,7 @@ class StableDiffusionXL:
         framing = whole if call.framing is None else call.framing.float().cpu()
         added = {
             "text_embeds": call.pooled.to(device, dtype),
-            "time_ids": torch.cat([framing, drawn], dim=1).to(device, dtype),
+            "time_ids": torch.cat([framing, drawn], dim=1).to(device),  # in float32: bfloat16 has no 1234
         }
         return text_arguments(call, device, dtype) | {"added_cond_kwargs": added}
 

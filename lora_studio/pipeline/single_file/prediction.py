@@ -41,19 +41,20 @@ def predicted(contents: Contents, kind: Name, tensor: Callable[[str], Tensor]) -
     if said in _SAID or architecture.endswith("-v"):
         given = _SAID.get(said, "v_prediction")
         sentence = f"The file says of itself that it predicts {given}."
-        return Prediction(given, zero_snr, _remark("base_prediction_metadata", sentence, given))
+        return Prediction(given, zero_snr, _remark(code="base_prediction_metadata", message=sentence, given=given))
     if "v_pred" in contents.shapes:
         sentence = "The file is marked as predicting v (it holds a tensor v_pred)."
-        return Prediction("v_prediction", zero_snr, _remark("base_prediction_marker", sentence, "v_prediction"))
+        given = "v_prediction"
+        return Prediction(given, zero_snr, _remark(code="base_prediction_marker", message=sentence, given=given))
     if kind == "sd2" and NORM in contents.shapes:
         given = "v_prediction" if float(tensor(NORM).float().std()) > SPREAD else "epsilon"
         sentence = f"Its weights look like those of a Stable Diffusion 2 that predicts {given}."
-        return Prediction(given, zero_snr, _remark("base_prediction_weights", sentence, given))
+        return Prediction(given, zero_snr, _remark(code="base_prediction_weights", message=sentence, given=given))
     sentence = (
         "The file does not tell what it predicts, and epsilon is assumed; if pictures are noise or washed out, choose "
         "v_prediction."
     )
-    return Prediction("epsilon", zero_snr, _remark("base_prediction_assumed", sentence, "epsilon"))
+    return Prediction("epsilon", zero_snr, _remark(code="base_prediction_assumed", message=sentence, given="epsilon"))
 
 
 def _remark(code: str, message: str, given: str) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from lora_studio.types import (
     BaseInfo,
     GenerateRequest,
     Job,
-    JobSpec,
     TrainConfig,
     recipe,
     to_json,
@@ -91,12 +90,6 @@ def stop(ask: Ask) -> dict[str, Any]:
     return {}
 
 
-def load_base(ask: Ask) -> dict[str, Any]:
-    """Ask for another base; it is loaded when the jobs before it have ended."""
-    ref = ask.text("base").strip()
-    return {"job": ask.studio.engine.submit(JobSpec(ask.new_id("job"), "load_base", ask.owner, {"base": ref}))}
-
-
 def examples(assets: Path) -> list[dict[str, Any]]:
     """The sample sets that come with the app: name, number of pictures, and the first of them to show."""
     found = []
@@ -161,4 +154,4 @@ def _news(ask: Ask, job_id: str, since: int, active: dict[str, Job]) -> dict[str
     return news
 
 
-ACTIONS = (hello, poll, vocabulary, stop, load_base)
+ACTIONS = (hello, poll, vocabulary, stop)

@@ -1,10 +1,10 @@
 // The head of the page: name, what runs, the base, language and theme.
-import { button, h, icon, set, uid } from "./dom.js";
+import { button, h, icon, set } from "./dom.js";
 import { on } from "./bus.js";
-import { call, hurry, watch, world } from "./server.js";
-import { open } from "./dialog.js";
-import { attempt, tell } from "./toast.js";
-import { about, choose, has, language, many, percent, sentence, t } from "./text.js";
+import { chooseBase } from "./bases.js";
+import { world } from "./server.js";
+import { attempt } from "./toast.js";
+import { about, choose, has, language, many, percent, t } from "./text.js";
 import * as progress from "./progress.js";
 
 export function header(panel) {
@@ -71,54 +71,4 @@ function runningWords(told) {
   if (done) text += ` ${percent(done)}`;
   if (job && job.kind === "train" && job.progress && job.progress.seconds_left) text += ` · ${about(job.progress.seconds_left)}`;
   return text;
-}
-
-// ------------------------------------------------------------ choosing a base
-function chooseBase() {
-  const field = h("input.field", { type: "text", id: "base-ref", autocomplete: "off", spellcheck: false, "aria-describedby": "base-news" });
-  const news = h("p.hint", { id: "base-news", role: "status" });
-  const wrong = h("p.wrong", { role: "alert", hidden: true });
-  const bar = progress.bar(t("base.loading"));
-  bar.element.hidden = true;
-  let waits = null;
-  const ask = async (ref) => {
-    set(wrong, { hidden: true, text: "" });
-    const job = uid();
-    try {
-      await call("load_base", { job, base: ref });
-      waits = job;
-      watch(job);
-      follow();
-    } catch (error) { set(wrong, { hidden: false, text: sentence(error) }); }
-  };
-  const follow = () => {
-    if (!waits) return;
-    const job = world.jobs[waits];
-    if (!job) return;
-    const others = ((world.info || {}).running || []).filter((told) => told.kind !== "load_base").length;
-    bar.element.hidden = false;
-    progress.draw(bar, job.state === "queued" ? { ...job, ahead: 0 } : job);
-    set(news, { text: job.state === "queued" && others ? many("base.waits", others) : t("base.loading") });
-    set(bar.words, { text: "" });
-  };
-  const offs = [on("job", follow), on("info", follow), on("ended", (job) => {
-    if (job.id !== waits) return;
-    waits = null;
-    bar.element.hidden = true;
-    set(news, { text: "" });
-    if (job.state === "done") { tell(t("base.loaded", { name: ((job.result || {}).base || {}).title || "" })); dialog.close(); }
-    else if (job.error) set(wrong, { hidden: false, text: sentence(job.error) });
-    hurry();
-  })];
-  const info = (world.hello || {}).base;
-  const dialog = open(t("base.title"), [
-    info ? h("p.meta", {}, t("base.now", { name: info.title, n: (info.parameters / 1e6).toFixed(0), device: ((world.info || {}).device || {}).name || "" })) : null,
-    h("p", {}, t("base.explain")),
-    h("div.choices", {}, button("quiet.wide", { sign: "box", text: t("base.embedded"), onclick: () => ask("embedded") })),
-    h("form", { onsubmit: (event) => { event.preventDefault(); ask(field.value); } },
-      h("label.stacked", { htmlFor: "base-ref" }, h("span", {}, t("base.other")), field),
-      h("p.hint", {}, t("base.examples")),
-      h("button.primary", { type: "submit" }, t("base.load"))),
-    wrong, news, bar.element,
-  ], { onclose: () => offs.forEach((off) => off()) });
 }
