@@ -32,6 +32,9 @@ TITLES = {
 HINTS = ("ss_output_name", "modelspec.title", "modelspec.license", "sshs_model_hash", "sshs_legacy_hash")
 """Entries of the metadata by which files are found; all others are read only where one file is looked at."""
 
+BUNDLED = "lora_studio_bundled"
+"""An entry that the library itself adds (embeddings that came within a LoRA); one of a file's own is left out."""
+
 MOST_WORDS = 40
 LONGEST_WORD = 200
 
@@ -104,14 +107,13 @@ class AdapterHeader:
 
     def as_report(self) -> dict[str, Any]:
         """The facts as JSON, with the keys that the door's report has too."""
-        low, high = self.ranks or (None, None)
         return {
             "format": self.format + (" + DoRA" if self.dora else ""),
             "family": self.family,
-            "rank": self.rank if low == high else {"min": low, "max": high},
+            "ranks": None if self.ranks is None else list(self.ranks),
             "layers_in_file": self.layers,
             "text_encoder": self.text_encoder,
-            "licence": self.metadata.get("modelspec.license", ""),
+            "license": self.metadata.get("modelspec.license", "")[:200],
         }
 
 
@@ -121,7 +123,7 @@ def examine(header: Mapping[str, Any]) -> AdapterHeader:
     Args:
         header: as `lora_studio.headers.header.read` gives it, `__metadata__` included.
     """
-    metadata = dict(header.get("__metadata__", {}))
+    metadata = {key: text for key, text in header.get("__metadata__", {}).items() if key != BUNDLED}
     shapes = {name: tuple(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
     parts = _parts(shapes)
     changing = {module for module, kinds in parts.items() if kinds - {"alpha"}}
@@ -180,8 +182,10 @@ def family_named(text: str) -> str:
 
 
 def hints_of(metadata: Mapping[str, str]) -> dict[str, str]:
-    """Those entries of the metadata by which files are found (`HINTS`), cut at 200 characters."""
-    return {key: metadata[key][:200] for key in HINTS if metadata.get(key)}
+    """Those entries of the metadata that lists need: by which files are found (`HINTS`), cut at 200 characters, and the
+    library's own."""
+    found = {key: metadata[key][:200] for key in HINTS if metadata.get(key)}
+    return found | ({BUNDLED: metadata[BUNDLED]} if metadata.get(BUNDLED) else {})
 
 
 def words_of(metadata: Mapping[str, str]) -> tuple[str, ...]:

@@ -70,7 +70,7 @@ def adapter_detail(entry: AdapterEntry, base: BaseInfo | None) -> dict[str, Any]
     return adapter_view(entry, base) | {
         "report": entry.report,
         "checked": bool(base) and entry.report.get("base") == (base.sha256 if base else None),
-        "licence": entry.report.get("licence") or entry.metadata.get("modelspec.license", ""),
+        "licence": entry.report.get("license") or entry.metadata.get("modelspec.license", ""),
         "metadata": metadata,
     }
 
