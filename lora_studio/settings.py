@@ -106,13 +106,17 @@ class Settings(BaseSettings):
         """The base that the process starts with."""
         return BaseChoice(self.base.strip() or "embedded", self.prediction_type, self.zero_terminal_snr)
 
-    @field_validator("lora_folders", "download_hosts", mode="before")
+    @field_validator("lora_folders", mode="before")
     @classmethod
-    def _several(cls, value: Any) -> Any:
-        """One text as several: folders apart as in PATH, hosts by commas."""
-        if not isinstance(value, str):
-            return value
-        return tuple(part.strip() for part in re.split(f"[{re.escape(os.pathsep)},]", value) if part.strip())
+    def _several_folders(cls, value: Any) -> Any:
+        """One text as several folders, apart as in PATH."""
+        return _parts(value, os.pathsep)
+
+    @field_validator("download_hosts", mode="before")
+    @classmethod
+    def _several_hosts(cls, value: Any) -> Any:
+        """One text as several hosts, apart by commas."""
+        return _parts(value, ",")
 
     @field_validator("lora_folders")
     @classmethod
@@ -160,6 +164,13 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Given values, then the environment, then the file (pydantic-settings' hook)."""
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+def _parts(value: Any, sign: str) -> Any:
+    """A text cut at each `sign`; anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    return tuple(part.strip() for part in value.split(sign) if part.strip())
 
 
 def is_loopback(host: str) -> bool:

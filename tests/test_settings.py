@@ -117,8 +117,8 @@ def test_folders_of_loras_are_given_as_a_path_list_or_in_the_file(
     assert load_settings().lora_folders == ()
     (tmp_path / "lora-studio.toml").write_text('lora_folders = ["a", "/b c"]\n', encoding="utf-8")
     assert load_settings().lora_folders == (tmp_path / "a", Path("/b c"))
-    monkeypatch.setenv("LORA_STUDIO_LORA_FOLDERS", f"/x{os.pathsep}/y{os.pathsep}/x")
-    assert load_settings().lora_folders == (Path("/x"), Path("/y"))
+    monkeypatch.setenv("LORA_STUDIO_LORA_FOLDERS", f"/x{os.pathsep}/y, z{os.pathsep}/x")
+    assert load_settings().lora_folders == (Path("/x"), Path("/y, z"))
     assert load_settings(lora_folders=(Path("z"),)).lora_folders == (tmp_path / "z",)
 
 

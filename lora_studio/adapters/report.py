@@ -85,36 +85,6 @@ class AdapterReport:
         """The alpha where all layers have the same."""
         return self.alphas[0] if self.alphas and self.alphas[0] == self.alphas[1] else None
 
-    def told(self) -> dict[str, Any]:
-        """What cards say of the file, as JSON, with the keys of a header's report (`lora_studio.headers`); what is not
-        known is left out."""
-        known: dict[str, Any] = {
-            "format": self.format,
-            "family": self.family,
-            "rank": _span(self.ranks),
-            "alpha": _span(self.alphas),
-            "text_encoder": self.text_encoder,
-            "layers_matched": self.layers_matched,
-            "layers_in_file": self.layers_in_file,
-            "layers_in_base": self.layers_in_base,
-            "dense_layers": self.dense_layers,
-            "ignored": [{"name": one.name, "why": one.why} for one in self.ignored],
-            "strength": self.strength,
-            "blocks": dict(self.blocks),
-            "licence": self.license,
-            "embeddings": dict(self.embeddings),
-            "dtypes": list(self.dtypes),
-            "warnings": [dict(warning) for warning in self.warnings],
-        }
-        return {key: value for key, value in known.items() if value not in (None, "", {})}
-
-
-def _span(pair: tuple[float, float] | None) -> float | dict[str, float] | None:
-    """One number where smallest and largest agree."""
-    if pair is None or pair[0] == pair[1]:
-        return None if pair is None else pair[0]
-    return {"min": pair[0], "max": pair[1]}
-
 
 def said_of(parsed: ParsedFile) -> dict[str, Any]:
     """The fields of a report that the file alone tells."""

@@ -6,6 +6,7 @@ Host memory holds them; what is joined for a call lies in the base's slots.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections import OrderedDict
 from typing import Any
 
@@ -13,21 +14,28 @@ from lora_studio.adapters import AdapterReport, CanonicalAdapter, admit
 from lora_studio.errors import NotFound
 from lora_studio.pipeline import SharedBase
 from lora_studio.store import Workspace
-from lora_studio.types import BaseInfo
+from lora_studio.types import BaseInfo, to_json
 
 _REMEMBERED = 64
 _TOLD = ("layers_ignored", "adapter_zero", "adapter_alpha_zero", "adapter_other_base")
 """Warnings that explain a picture; the others are said once, when a file is brought in."""
 _BYTES = 4 * 2**30
 """Bytes of the adapters that are remembered; the one at hand is kept in any case."""
+_NOT_KEPT = ("metadata", "bundled", "converted", "refused")
+"""Fields of a report that an entry holds elsewhere, or that are no JSON."""
 
 
 def remember(workspace: Workspace, sha256: str, report: AdapterReport, base: BaseInfo) -> dict[str, Any]:
     """Keep what the door found out, beside what the header says, in the file's entries; and give it."""
-    told = report.told()
+    told = {
+        field.name: to_json(getattr(report, field.name))
+        for field in dataclasses.fields(report)
+        if field.name not in _NOT_KEPT
+    }
     with contextlib.suppress(NotFound):
         known = workspace.adapters.get(sha256).report
-        told = known | told | {"base": base.sha256, "base_title": base.title}
+        fresh = {key: value for key, value in told.items() if value not in ("", None) or key not in known}
+        told = known | fresh | {"base": base.sha256, "base_title": base.title}
         if told != known:
             workspace.adapters.report(sha256, told)
     return told

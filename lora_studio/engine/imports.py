@@ -76,7 +76,6 @@ def open_import_adapter(spec: JobSpec, tools: Tools) -> JobGenerator:
             trigger_words=report.trigger_words,
             metadata=meta,
             stem=name,
-            report=report.told(),
         )
     )
     remember(workspace, sha256, report, tools.base.info)

@@ -16,6 +16,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from lora_studio.types.library import BUNDLED
+
 Kind = Literal["lora", "embedding", "other"]
 
 TITLES = {
@@ -104,14 +106,13 @@ class AdapterHeader:
 
     def as_report(self) -> dict[str, Any]:
         """The facts as JSON, with the keys that the door's report has too."""
-        low, high = self.ranks or (None, None)
         return {
             "format": self.format + (" + DoRA" if self.dora else ""),
             "family": self.family,
-            "rank": self.rank if low == high else {"min": low, "max": high},
+            "ranks": None if self.ranks is None else list(self.ranks),
             "layers_in_file": self.layers,
             "text_encoder": self.text_encoder,
-            "licence": self.metadata.get("modelspec.license", ""),
+            "license": self.metadata.get("modelspec.license", "")[:200],
         }
 
 
@@ -121,7 +122,7 @@ def examine(header: Mapping[str, Any]) -> AdapterHeader:
     Args:
         header: as `lora_studio.headers.header.read` gives it, `__metadata__` included.
     """
-    metadata = dict(header.get("__metadata__", {}))
+    metadata = {key: text for key, text in header.get("__metadata__", {}).items() if key != BUNDLED}
     shapes = {name: tuple(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
     parts = _parts(shapes)
     changing = {module for module, kinds in parts.items() if kinds - {"alpha"}}
@@ -180,8 +181,10 @@ def family_named(text: str) -> str:
 
 
 def hints_of(metadata: Mapping[str, str]) -> dict[str, str]:
-    """Those entries of the metadata by which files are found (`HINTS`), cut at 200 characters."""
-    return {key: metadata[key][:200] for key in HINTS if metadata.get(key)}
+    """Those entries of the metadata that lists need: by which files are found (`HINTS`), cut at 200 characters, and the
+    library's own."""
+    found = {key: metadata[key][:200] for key in HINTS if metadata.get(key)}
+    return found | ({BUNDLED: metadata[BUNDLED]} if metadata.get(BUNDLED) else {})
 
 
 def words_of(metadata: Mapping[str, str]) -> tuple[str, ...]:

@@ -18,7 +18,6 @@ from lora_studio.headers.adapter import hints_of, split_words
 from lora_studio.store.tables import adapter
 from lora_studio.store.words import checked_name, storable
 from lora_studio.types import AdapterEntry
-from lora_studio.types.library import BUNDLED
 
 CHANGEABLE = ("name", "trigger_words", "notes", "cover", "recommended_weight", "stars")
 MOST_STARS = 5
@@ -74,7 +73,7 @@ def values_of(entry: AdapterEntry) -> dict[str, Any]:
         "deleted": None,
         "edited": [],
         "side": json.loads(json.dumps(entry.side)),
-        "hints": hints_of(metadata) | {key: metadata[key] for key in (BUNDLED,) if key in metadata},
+        "hints": hints_of(metadata),
         "report": json.loads(json.dumps(entry.report)),
         "metadata": metadata,
     }

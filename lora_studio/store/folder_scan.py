@@ -30,7 +30,6 @@ from lora_studio.store.side_files import MAX_PICTURE, MAX_SIDE, SideFacts, read_
 from lora_studio.store.tables import adapter, folder_file
 from lora_studio.store.words import MAX_NAME, displayable
 from lora_studio.types import LOCAL, AdapterEntry
-from lora_studio.types.library import BUNDLED
 
 _CHUNK = 1 << 20
 _BREATH = 64
@@ -288,7 +287,7 @@ def _new_entry(file: Found, read: Read) -> AdapterEntry:
         family=told.family,
         rank=told.rank,
         report=told.as_report(),
-        metadata={key: value for key, value in told.metadata.items() if key != BUNDLED},
+        metadata=dict(told.metadata),
         stem=_stem(file),
     )
 

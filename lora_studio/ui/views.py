@@ -10,6 +10,9 @@ from lora_studio.headers.adapter import TITLES
 from lora_studio.store import Workspace
 from lora_studio.types import AdapterEntry, BaseInfo, Cell, DatasetManifest, EmbeddingEntry, Event, Job, to_json
 
+LISTED_NOTES = 1000
+"""Characters of a LoRA's notes in lists; a single one comes with all of them."""
+
 MAX_TEXT = 4000
 MAX_ENTRIES = 300
 """Characters of an entry of a file's metadata, and entries, that a page is sent."""
@@ -41,7 +44,7 @@ def adapter_view(entry: AdapterEntry, base: BaseInfo | None, used: float | None 
         "cover": entry.cover,
         "run": entry.run,
         "recommended_weight": entry.recommended_weight,
-        "notes": entry.notes,
+        "notes": entry.notes[:LISTED_NOTES],
         "sample": entry.sample,
         "stem": entry.stem,
         "stars": entry.stars,
@@ -68,9 +71,10 @@ def adapter_detail(entry: AdapterEntry, base: BaseInfo | None) -> dict[str, Any]
     """One LoRA with everything that is known: what the door found out, licence, and the file's metadata as texts."""
     metadata = {key: text[:MAX_TEXT] for key, text in sorted(entry.metadata.items())[:MAX_ENTRIES]}
     return adapter_view(entry, base) | {
+        "notes": entry.notes,
         "report": entry.report,
         "checked": bool(base) and entry.report.get("base") == (base.sha256 if base else None),
-        "licence": entry.report.get("licence") or entry.metadata.get("modelspec.license", ""),
+        "licence": entry.report.get("license") or entry.metadata.get("modelspec.license", ""),
         "metadata": metadata,
     }
 

@@ -56,7 +56,7 @@ def test_a_file_in_a_folder_is_read_where_it_lies(workspace: Workspace, base: Sh
 def test_its_report_is_kept_beside_what_the_header_says(workspace: Workspace, base: SharedBase) -> None:
     entry = workspace.adapters.find("noise")
     before = workspace.adapters.get(entry.sha256).report
-    assert (before["format"], before["rank"], before["text_encoder"]) == ("kohya", 3, True)
+    assert (before["format"], before["ranks"], before["text_encoder"]) == ("kohya", [3, 3], True)
     AdapterCache(workspace, base).get(entry.sha256)
     after = workspace.adapters.get(entry.sha256).report
     assert after["layers_matched"] == after["layers_in_file"] == len(random_adapter(base, 1).layers)

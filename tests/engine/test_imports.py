@@ -17,7 +17,7 @@ from lora_studio.engine.inline import InlineEngine
 from lora_studio.pipeline import SharedBase
 from lora_studio.pipeline.device import describe
 from lora_studio.store import Workspace
-from lora_studio.types import AdapterWeight
+from lora_studio.types import AdapterWeight, BaseChoice
 from lora_studio.types.library import BUNDLED, bundled_in
 from tests.support.contract import draw, ended, pictures, request, submit
 from tests.support.tiny import EXACT, load_tiny, write_tiny_base
@@ -38,7 +38,7 @@ def workspace(tmp_path: Path) -> Iterator[Workspace]:
 
 @pytest.fixture
 def engine(workspace: Workspace, base: SharedBase) -> Iterator[InlineEngine]:
-    made = InlineEngine(workspace, lambda ref: base, "tiny", lambda: describe(EXACT))
+    made = InlineEngine(workspace, lambda choice: base, BaseChoice("tiny"), lambda: describe(EXACT))
     yield made
     made.close()
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lora_studio.headers import header
-from lora_studio.headers.adapter import examine, family_named, family_of, split_words, words_of
+from lora_studio.headers.adapter import BUNDLED, examine, family_named, family_of, hints_of, split_words, words_of
 from tests.support import lora_files as made
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,7 +68,7 @@ def test_what_our_own_writer_writes() -> None:
 def test_differing_ranks_are_a_range() -> None:
     found = examine(named(**{"a.lora_down.weight": (4, 9), "b.lora_down.weight": (32, 9), "b.dora_scale": (9, 1)}))
     assert (found.rank, found.ranks, found.dora, found.layers) == (None, (4, 32), True, 2)
-    assert found.as_report()["rank"] == {"min": 4, "max": 32}
+    assert found.as_report()["ranks"] == [4, 32]
     assert found.as_report()["format"] == "kohya + DoRA"
 
 
@@ -133,6 +133,18 @@ def test_metadata_come_before_widths() -> None:
     """A file that says SDXL is SDXL, also where a width would say otherwise."""
     names = named(**made.kohya("sd1")) | {"__metadata__": {"ss_base_model_version": "sdxl_base_v1-0"}}
     assert examine(names).family == "sdxl"
+
+
+def test_lists_keep_little_of_the_metadata() -> None:
+    told = {
+        "ss_output_name": "x" * 900,
+        "ss_tag_frequency": "{}",
+        "modelspec.title": "T",
+        BUNDLED: "[" + "1," * 300 + "1]",
+    }
+    assert hints_of(told) == {"ss_output_name": "x" * 200, "modelspec.title": "T", BUNDLED: told[BUNDLED]}
+    found = examine(named(**made.kohya()) | {"__metadata__": told})
+    assert BUNDLED not in found.metadata, "what the library writes there cannot come from a file"
 
 
 def test_trigger_words() -> None:

@@ -29,7 +29,7 @@ def main() -> None:
         port=given.port,
         open_browser=False,
         offline=not given.fetch,
-        lora_folders=tuple(given.loras or ()),
+        lora_folders=given.loras,
         download_hub=given.fetch,
         download_hosts=("civitai.com",) if given.fetch else (),
     )

@@ -105,6 +105,14 @@ def test_changing_a_card(call: Call) -> None:
     assert (after["notes"], after["recommended_weight"], after["stars"]) == ("${alert(1)}", 0.85, 5)
 
 
+def test_long_notes_are_cut_in_lists_alone(call: Call) -> None:
+    """A thousand descriptions of Civitai made a list of eight megabytes."""
+    sha256 = card(call, "cat")["sha256"]
+    assert call("edit_adapter", sha256=sha256, changes={"notes": "x" * 5000})["adapter"]["notes"] == "x" * 5000
+    assert card(call, "cat")["notes"] == "x" * 1000
+    assert call("adapter", sha256=sha256)["adapter"]["notes"] == "x" * 5000
+
+
 @pytest.mark.parametrize(
     ("changes", "word"),
     [

@@ -69,7 +69,7 @@ def edit_adapter(ask: Ask) -> dict[str, Any]:
         )
     changes = {name: _read(ask, name, value) for name, value in given.items()}
     changed = ask.studio.workspace.adapters.update(entry.sha256, owner=entry.owner, **changes)
-    return {"adapter": adapter_view(changed, ask.studio.engine.info().base)}
+    return {"adapter": adapter_view(changed, ask.studio.engine.info().base) | {"notes": changed.notes}}
 
 
 def rename_adapter(ask: Ask) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import { hindrance, loadLibrary } from "./library_data.js";
 import { thumbUrl } from "./pictures.js";
 import { call, watch } from "./server.js";
 import { attempt, complain, tell } from "./toast.js";
-import { bytes, many, number, percent, sentence, t, when } from "./text.js";
+import { bytes, many, number, sentence, t, when } from "./text.js";
 
 export async function detail(entry) {
   const answer = await attempt(() => call("adapter", { sha256: entry.sha256 }));
@@ -114,19 +114,18 @@ function file(entry, check) {
 
 function rows(entry) {
   const report = entry.report || {};
-  const layers = report.layers || {};
-  const matched = report.layers_matched ?? layers.matched;
-  const inFile = report.layers_in_file ?? layers.in_file;
+  const matched = report.layers_matched;
+  const inFile = report.layers_in_file;
   const ignored = Array.isArray(report.ignored) ? report.ignored.length : 0;
-  const made = (entry.report || {}).text_encoder;
+  const made = report.text_encoder;
   return [
     ["detail.title", entry.title],
     ["detail.format", report.format || ""],
     ["detail.family", entry.made_for],
-    ["detail.rank", span(report.rank ?? entry.rank)],
-    ["detail.alpha", span(report.alpha ?? entry.alpha)],
+    ["detail.rank", span(report.ranks ?? entry.rank)],
+    ["detail.alpha", span(report.alphas ?? entry.alpha)],
     ["detail.layers", matched !== undefined && matched !== null
-      ? t("detail.layers_matched", { matched: number(matched), file: number(inFile ?? matched), base: number(report.layers_in_base ?? layers.in_base ?? 0) })
+      ? t("detail.layers_matched", { matched: number(matched), file: number(inFile ?? matched), base: number(report.layers_in_base || 0) })
       : inFile ? number(inFile) : null],
     ["detail.ignored", ignored ? many("detail.ignored_layers", ignored) : null],
     ["detail.text_encoder", typeof made === "boolean" ? t(made ? "detail.yes" : "detail.no") : null],
@@ -144,21 +143,21 @@ function rows(entry) {
 // A number, or from the smallest to the largest.
 function span(value) {
   if (value === null || value === undefined) return null;
-  if (typeof value === "number") return number(value, 2);
-  const { min, max } = value;
-  return min === null || min === undefined ? null : min === max ? number(min, 2) : t("detail.range", { min: number(min, 2), max: number(max, 2) });
+  const [min, max] = Array.isArray(value) ? value : [value, value];
+  return min === max ? number(min, 2) : t("detail.range", { min: number(min, 2), max: number(max, 2) });
 }
+
+const share = (value) => `${number(100 * value, 1)} %`;
 
 // The size of the change against the base's weights: overall as a number, by block as bars.
 function strength(report) {
-  const overall = typeof report.strength === "number" ? report.strength : (report.strength || {}).overall;
-  const blocks = report.strength_by_block || report.blocks || (report.strength || {}).blocks || {};
-  const listed = Object.entries(blocks).filter(([, value]) => typeof value === "number");
+  const overall = report.strength;
+  const listed = Object.entries(report.blocks || {}).filter(([, value]) => typeof value === "number");
   if (typeof overall !== "number" && !listed.length) return null;
   const most = Math.max(...listed.map(([, value]) => value), 1e-9);
   return h("div.strength", { title: t("detail.strength_hint") },
-    typeof overall === "number" ? h("span", {}, percent(overall)) : null,
-    listed.map(([name, value]) => h("span.block", {}, h("span", {}, name), h("span.bar", { "aria-hidden": "true" }, h("span.fill", { style: `width: ${(100 * value) / most}%` })), h("span", {}, percent(value)))));
+    typeof overall === "number" ? h("span", {}, share(overall)) : null,
+    listed.map(([name, value]) => h("span.block", {}, h("span", {}, name), h("span.bar", { "aria-hidden": "true" }, h("span.fill", { style: `width: ${(100 * value) / most}%` })), h("span", {}, share(value)))));
 }
 
 // ------------------------------------------------------------ what the file says, as plain text
