@@ -15,7 +15,6 @@ from lora_studio.engine.inline import InlineEngine
 from lora_studio.engine.jobs import examples_of
 from lora_studio.errors import InvalidInput
 from lora_studio.pipeline.device import describe
-from lora_studio.pipeline.source import find_base
 from lora_studio.store import Workspace
 from lora_studio.types import AdapterWeight, EmbeddingEntry, TrainConfig, from_json, to_json
 from lora_studio.types.generate import GenerateRequest
@@ -39,9 +38,7 @@ def workspace(tmp_path: Path) -> Iterator[Workspace]:
 
 @pytest.fixture
 def engine(workspace: Workspace, folder: Path) -> Iterator[InlineEngine]:
-    made = InlineEngine(
-        workspace, lambda ref: load_tiny(find_base(ref, folder).folder), str(folder), lambda: describe(EXACT)
-    )
+    made = InlineEngine(workspace, lambda ref: load_tiny(folder), str(folder), lambda: describe(EXACT))
     yield made
     made.close()
 
@@ -150,9 +147,7 @@ def test_a_run_that_goes_on_is_not_asked_for_its_name_again(workspace: Workspace
     """Stopped with the engine and continued by the next one, it ends as if it had never stopped."""
 
     def start() -> InlineEngine:
-        return InlineEngine(
-            workspace, lambda ref: load_tiny(find_base(ref, folder).folder), str(folder), lambda: describe(EXACT)
-        )
+        return InlineEngine(workspace, lambda ref: load_tiny(folder), str(folder), lambda: describe(EXACT))
 
     config = settings(make_dataset(workspace, tmp_path / "p"), steps=60, checkpoint_every=2)
     first = start()
