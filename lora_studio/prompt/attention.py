@@ -82,16 +82,38 @@ def finite_product(first: float, second: float) -> float:
     return product if math.isfinite(product) else math.copysign(sys.float_info.max, product)
 
 
-@dataclass(slots=True)
-class _Bracket:
-    """One opening bracket: the one of its kind around it, its factor, when it was closed, all factors down to it."""
+class _Brackets:
+    """The opening brackets in order, a list for each thing that is known of them.
 
-    parent: int
-    start: int
-    factor: float
-    closed: int = -1
-    depth: int = 1
-    product: float = 1.0
+    No object for each: a hundred thousand that never close would keep the collector of garbage busy.
+
+    Attributes:
+        parent: the one of its kind around each, -1 for none.
+        start: where each stands.
+        factor: what each multiplies by.
+        closed: when each was closed, counted from 1; -1 until then.
+    """
+
+    def __init__(self) -> None:
+        self.parent: list[int] = []
+        self.start: list[int] = []
+        self.factor: list[float] = []
+        self.closed: list[int] = []
+
+    def add(self, parent: int, start: int, factor: float) -> int:
+        """A new one; its number."""
+        self.parent.append(parent)
+        self.start.append(start)
+        self.factor.append(factor)
+        self.closed.append(-1)
+        return len(self.parent) - 1
+
+    def products(self) -> list[float]:
+        """For each the product of its factor and all those around it."""
+        found: list[float] = []
+        for parent, factor in zip(self.parent, self.factor, strict=True):
+            found.append(factor if parent < 0 else finite_product(found[parent], factor))
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +131,7 @@ class _Reader:
 
     def __init__(self, words: SourceText) -> None:
         self.words = words
-        self.brackets: list[_Bracket] = []
+        self.brackets = _Brackets()
         self.open: dict[str, list[int]] = {"(": [], "[": []}
         self.entries: list[_Entry] = []
         self.warnings: list[PromptWarning] = []
@@ -127,8 +149,7 @@ class _Reader:
             elif (bracket := match["bracket"]) in self.open:
                 above = self.open[bracket]
                 parent = above[-1] if above else -1
-                self.brackets.append(_Bracket(parent, start, ROUND if bracket == "(" else SQUARE))
-                above.append(len(self.brackets) - 1)
+                above.append(self.brackets.add(parent, start, ROUND if bracket == "(" else SQUARE))
             elif bracket and self.open[_PARTNER[bracket]]:
                 self._close(_PARTNER[bracket])
             else:
@@ -137,7 +158,7 @@ class _Reader:
                 self._add_words(start, end)
         for kind in ("(", "["):  # in A1111's order: those never closed come last, the outermost first, round ones first
             for number in self.open[kind]:
-                self.brackets[number].closed = self._next_closing()
+                self.brackets.closed[number] = self._next_closing()
 
     def _weigh(self, match: re.Match[str]) -> None:
         """`:1.3)` closes a bracket, if there is one and the number is one."""
@@ -149,7 +170,7 @@ class _Reader:
         try:
             factor = float(match["number"])
         except ValueError:
-            opened = self.brackets[self.open["("][-1]].start
+            opened = self.brackets.start[self.open["("][-1]]
             words, number = quote(self.words.text[opened:end]), quote(match["number"])
             place = self.words.place(match.start("number"), match.end("number"))
             self.warnings.append(warning("weight_not_number", place, text=words, number=number))
@@ -157,11 +178,11 @@ class _Reader:
             self._add_words(start + 1, end - 1)
             self._close("(")
             return
-        self.brackets[self.open["("][-1]].factor = finite_product(1.0, factor)
+        self.brackets.factor[self.open["("][-1]] = finite_product(1.0, factor)
         self._close("(")
 
     def _close(self, kind: str) -> None:
-        self.brackets[self.open[kind].pop()].closed = self._next_closing()
+        self.brackets.closed[self.open[kind].pop()] = self._next_closing()
 
     def _next_closing(self) -> int:
         self.closings += 1
@@ -186,7 +207,7 @@ class _Reader:
 
     def complain(self) -> list[PromptWarning]:
         """What was found wrong, with brackets without a partner counted."""
-        unclosed = {kind: [self.brackets[n].start for n in self.open[kind]] for kind in self.open}
+        unclosed = {kind: [self.brackets.start[n] for n in self.open[kind]] for kind in self.open}
         for code, found in (("bracket_unclosed", unclosed), ("bracket_stray", self.stray)):
             for bracket, starts in found.items():
                 if starts:
@@ -199,13 +220,13 @@ def parse_attention(words: SourceText) -> tuple[tuple[Span, ...], tuple[PromptWa
     """The spans of a text in order, at least one; never raises, time linear in the text's length."""
     reader = _Reader(words)
     reader.read()
-    _share_products(reader.brackets)
+    products = reader.brackets.products()
     weights: dict[tuple[int, int], float] = {}
     runs: list[tuple[float, list[tuple[int, int]]]] = []
     warnings = reader.complain()
     for entry in reader.entries:
         if entry.around not in weights:
-            weights[entry.around] = _weight(reader.brackets, entry.around)
+            weights[entry.around] = _weight(reader.brackets, products, entry.around)
         weight = weights[entry.around]
         if abs(weight) > LIMIT:
             weight = clamp(weight, words.place(entry.start, entry.end), warnings)
@@ -226,17 +247,7 @@ def _span(words: SourceText, weight: float) -> Span:
     return Span(words, weight, words.text == "BREAK" and weight == -1)
 
 
-def _share_products(brackets: list[_Bracket]) -> None:
-    """Give each bracket its depth and the product of its factor and all those around it."""
-    for bracket in brackets:
-        bracket.product = bracket.factor
-        if bracket.parent >= 0:
-            around = brackets[bracket.parent]
-            bracket.depth = around.depth + 1
-            bracket.product = finite_product(around.product, bracket.factor)
-
-
-def _weight(brackets: list[_Bracket], around: tuple[int, int]) -> float:
+def _weight(brackets: _Brackets, products: list[float], around: tuple[int, int]) -> float:
     """The product of the factors around an entry, in the order in which they were closed."""
     near: list[tuple[int, float]] = []
     far: list[float] = []
@@ -244,10 +255,10 @@ def _weight(brackets: list[_Bracket], around: tuple[int, int]) -> float:
         for _ in range(EXACT):
             if number < 0:
                 break
-            near.append((brackets[number].closed, brackets[number].factor))
-            number = brackets[number].parent
+            near.append((brackets.closed[number], brackets.factor[number]))
+            number = brackets.parent[number]
         if number >= 0:
-            far.append(brackets[number].product)
+            far.append(products[number])
     weight = 1.0
     for factor in [factor for _, factor in sorted(near)] + far:
         weight = finite_product(weight, factor)

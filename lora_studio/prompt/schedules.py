@@ -111,22 +111,12 @@ class _Node:
 
 @dataclass(slots=True)
 class _Frame:
-    """An open bracket: what stands between its separators, and whether all brackets inside are understood.
-
-    `made` is None until something stands in it: thousands of brackets that never close cost one object each.
-    """
+    """An open bracket: what stands between its separators, and whether all brackets inside are understood."""
 
     bracket: str
     start: int
-    made: list[_Group] | None = None
+    parts: list[_Group] = field(default_factory=lambda: [_Group()])
     understood: bool = True
-
-    @property
-    def parts(self) -> list[_Group]:
-        """What stands between its separators, at least one group."""
-        if self.made is None:
-            self.made = [_Group()]
-        return self.made
 
     @property
     def separators(self) -> list[int]:
@@ -142,21 +132,23 @@ class _Reader:
         self.nodes: list[_Node] = []
         self.warnings: list[PromptWarning] = []
         self.offence: int | None = None
-        self.stack = [_Frame("", -1)]
+        self.stack: list[_Frame | int] = [_Frame("", -1)]
+        """Open brackets from the outermost; a bare number is the place of one in which nothing stands but the next."""
 
     def read(self) -> _Group:
         """The whole text as one group; `offence` is where it stopped being a schedule's text, if it did."""
         for match in _TOKEN.finditer(self.words.text):
             token, start = match.group(), match.start()
-            frame = self.stack[-1]
             if token in ("(", "["):
-                self.stack.append(_Frame(token, start))
-            elif token in (")", "]"):
+                self.stack.append(start)
+                continue
+            frame = self._top()
+            if token in (")", "]"):
                 if frame.bracket == _PARTNER[token]:
                     self._close(start)
                 else:
                     self._abandon()
-                    self.stack[-1].parts[-1].items.append((start, start + 1))
+                    self._top().parts[-1].items.append((start, start + 1))
             elif token in (":", "|"):
                 frame.parts.append(_Group(at=start))
             else:
@@ -164,13 +156,21 @@ class _Reader:
                     self._offend(start)
                 frame.parts[-1].items.append(match.span())
         self._abandon()
-        self._plain(self.stack[0], None)
-        return self.stack[0].parts[0]
+        self._plain(self._top(), None)
+        return self._top().parts[0]
+
+    def _top(self) -> _Frame:
+        """The innermost open bracket."""
+        top = self.stack[-1]
+        if isinstance(top, int):
+            top = self.stack[-1] = _Frame(self.words.text[top], top)
+        return top
 
     def _close(self, end: int) -> None:
         """The innermost bracket has found its partner at `end`."""
-        frame = self.stack.pop()
-        around = self.stack[-1]
+        frame = self._top()
+        self.stack.pop()
+        around = self._top()
         node = self._node(frame, end)
         if node is not None:
             self.nodes.append(node)
@@ -208,10 +208,14 @@ class _Reader:
 
     def _abandon(self) -> None:
         """All open brackets are characters: their partners will never be found."""
-        around = self.stack[0].parts[-1].items
-        for frame in self.stack[1:]:
-            self._spell(frame, around)
+        inside = self.stack[1:]
         del self.stack[1:]
+        items = self._top().parts[-1].items
+        for frame in inside:
+            if isinstance(frame, int):
+                items.append((frame, frame + 1))
+            else:
+                self._spell(frame, items)
 
     def _plain(self, frame: _Frame, end: int | None) -> None:
         """Make the frame one group in which its brackets and separators are characters."""
@@ -219,13 +223,13 @@ class _Reader:
         self._spell(frame, group.items)
         if end is not None:
             group.items.append((end, end + 1))
-        frame.made = [group]
+        frame.parts = [group]
 
     def _spell(self, frame: _Frame, items: list[tuple[int, int] | _Group | _Node]) -> None:
         """Put the frame behind `items`, its opening bracket and its separators as characters."""
         if frame.bracket:
             items.append((frame.start, frame.start + 1))
-        for part in frame.made or ():
+        for part in frame.parts:
             if part.at >= 0:
                 items.append((part.at, part.at + 1))
                 if self.words.text[part.at] == "|":

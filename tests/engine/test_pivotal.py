@@ -38,9 +38,7 @@ def workspace(tmp_path: Path) -> Iterator[Workspace]:
 
 @pytest.fixture
 def engine(workspace: Workspace, folder: Path) -> Iterator[InlineEngine]:
-    made = InlineEngine(
-        workspace, lambda choice: load_tiny(Path(choice.base)), BaseChoice(str(folder)), lambda: describe(EXACT)
-    )
+    made = InlineEngine(workspace, lambda choice: load_tiny(folder), BaseChoice(str(folder)), lambda: describe(EXACT))
     yield made
     made.close()
 
@@ -150,7 +148,7 @@ def test_a_run_that_goes_on_is_not_asked_for_its_name_again(workspace: Workspace
 
     def start() -> InlineEngine:
         return InlineEngine(
-            workspace, lambda choice: load_tiny(Path(choice.base)), BaseChoice(str(folder)), lambda: describe(EXACT)
+            workspace, lambda choice: load_tiny(folder), BaseChoice(str(folder)), lambda: describe(EXACT)
         )
 
     config = settings(make_dataset(workspace, tmp_path / "p"), steps=60, checkpoint_every=2)
