@@ -31,6 +31,7 @@ from lora_studio.store import Workspace
 from lora_studio.train import Controls, train
 from lora_studio.train.bundle import WordFile
 from lora_studio.types import AdapterEntry, BaseChoice, EmbeddingEntry, JobSpec, TrainConfig, from_json
+from lora_studio.types.library import BUNDLED, bundled_text
 from lora_studio.types.workbench import files_of, tool_request
 
 
@@ -143,6 +144,7 @@ def open_train(
     result = yield from train(tools.base, examples, config, controls)
     cover = None if result.cover is None else workspace.files.put_bytes(result.cover, ".png")
     sha256 = workspace.files.put_bytes(result.file, ".safetensors")
+    bundled = {} if result.word is None else {BUNDLED: bundled_text([_word_entry(result.word, spec, workspace)])}
     entry = workspace.adapters.add(
         AdapterEntry(
             sha256=sha256,
@@ -157,7 +159,7 @@ def open_train(
             trigger_words=trigger_words(config.word, [example.caption for example in examples]),
             cover=cover,
             run=spec.id,
-            metadata=result.metadata,
+            metadata=result.metadata | bundled,
         )
     )
     word = {} if result.word is None else {"embedding": (yield from _enter_word(result.word, spec, workspace))}
@@ -174,19 +176,7 @@ def open_train(
 
 def _enter_word(word: WordFile, spec: JobSpec, workspace: Workspace) -> Generator[Report, None, dict[str, Any]]:
     """Put a learnt word into the library of embeddings; what the training's result says of it."""
-    sha256 = workspace.files.put_bytes(word.data, ".safetensors")
-    entry = workspace.embeddings.add(
-        EmbeddingEntry(
-            sha256=sha256,
-            name=word.name,
-            owner=spec.owner,
-            created=time.time(),
-            size=len(word.data),
-            vectors=word.vectors,
-            widths=word.widths,
-            metadata=word.metadata,
-        )
-    )
+    entry = workspace.embeddings.add(_word_entry(word, spec, workspace))
     if entry.name != word.name:
         message = (
             f"An embedding {word.name!r} came into the library meanwhile: the one that was learnt is called "
@@ -194,7 +184,21 @@ def _enter_word(word: WordFile, spec: JobSpec, workspace: Workspace) -> Generato
         )
         values = {"given": word.name, "name": entry.name}
         yield Report("warning", {"code": "embedding_renamed", "message": message, "values": values})
-    return {"sha256": sha256, "name": entry.name, "vectors": entry.vectors}
+    return {"sha256": entry.sha256, "name": entry.name, "vectors": entry.vectors}
+
+
+def _word_entry(word: WordFile, spec: JobSpec, workspace: Workspace) -> EmbeddingEntry:
+    """A learnt word as the library would hold it; its file is put into the store."""
+    return EmbeddingEntry(
+        sha256=workspace.files.put_bytes(word.data, ".safetensors"),
+        name=word.name,
+        owner=spec.owner,
+        created=time.time(),
+        size=len(word.data),
+        vectors=word.vectors,
+        widths=word.widths,
+        metadata=word.metadata,
+    )
 
 
 def trigger_words(trigger: str, captions: Sequence[str]) -> tuple[str, ...]:
