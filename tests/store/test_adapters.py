@@ -6,11 +6,15 @@ import hashlib
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
+from alembic import command
 
 from lora_studio.errors import InvalidInput, NotFound
 from lora_studio.store import Workspace
+from lora_studio.store.database import Database
+from lora_studio.store.migrations.run import config
 from lora_studio.types import AdapterEntry
 
 Make = Callable[..., AdapterEntry]
@@ -203,3 +207,40 @@ def test_other_programs_know_a_file_by_kohya_s_hash_or_its_tensors(workspace: Wo
     workspace.adapters.add(entry(odd, "odd", metadata={"sshs_model_hash": "none, really"}))
     assert workspace.adapters.short_hash(odd) == hashlib.sha256(b"tensors?").hexdigest()[:12]
     assert workspace.adapters.short_hash(HASHES[5]) == HASHES[5][:12], "a file that is gone"
+
+
+def test_a_workspace_of_the_third_revision_keeps_its_loras(tmp_path: Path, entry: Make) -> None:
+    """The table is made anew: every entry, its number and its references must come over."""
+    with Workspace.open(tmp_path) as opened:
+        sha256 = opened.files.put_bytes(b"adapter", ".safetensors")
+        told = {"ss_output_name": "neko", "ss_tag_frequency": "{}"}
+        before = opened.adapters.add(entry(sha256, "cat", notes="n", trigger_words=("a", "b"), metadata=told))
+        opened.adapters.add(entry(HASHES[2], "gone"))
+        opened.adapters.delete(HASHES[2])
+        opened.adapters.purge(time.time() + 1)
+    database = Database(tmp_path / "workspace.db")
+    with database.write() as connection:
+        command.downgrade(config(connection), "0003")
+    database.close()
+    with Workspace.open(tmp_path) as opened:
+        assert opened.adapters.get(sha256, "ann") == before
+        assert opened.adapters.shelf("ann")[0].metadata == {"ss_output_name": "neko"}
+        assert opened.references.held(sha256, ["ann"])
+        opened.adapters.add(entry(HASHES[3], "new"))
+        opened.adapters.delete(sha256, "ann")
+        opened.adapters.purge(time.time() + 1)
+        assert not opened.files.has(sha256), "its reference still belongs to the entry's number"
+
+
+def test_deleting_can_be_undone_for_an_hour(workspace: Workspace, entry: Make) -> None:
+    sha256 = workspace.files.put_bytes(b"adapter", ".safetensors")
+    workspace.adapters.add(entry(sha256, "cat", notes="mine"))
+    workspace.adapters.delete(sha256, "ann")
+    assert workspace.adapters.list("ann") == []
+    assert [one.name for one in workspace.adapters.list("ann", deleted=True)] == ["cat"]
+    workspace.adapters.purge(time.time() - 60)
+    workspace.adapters.add(entry(HASHES[2], "cat"))
+    restored = workspace.adapters.restore(sha256, "ann")
+    assert (restored.name, restored.notes) == ("cat 2", "mine"), "its name was taken meanwhile"
+    workspace.adapters.delete(sha256, "ann")
+    assert workspace.adapters.add(entry(sha256, "again")).notes == "mine", "bringing the file in brings it back"
