@@ -119,12 +119,18 @@ def bundled_text(embeddings: Sequence[EmbeddingEntry]) -> str:
 
 
 def bundled_in(adapter: AdapterEntry) -> tuple[EmbeddingEntry, ...]:
-    """The embeddings that came within a LoRA; their names mean something while it is in the stack."""
-    rows = json.loads(adapter.metadata.get(BUNDLED, "[]"))
-    return tuple(
-        EmbeddingEntry(sha256, name, adapter.owner, adapter.created, 0, int(vectors), dict(widths))
-        for name, sha256, vectors, widths in rows
-    )
+    """The embeddings that came within a LoRA; their names mean something while it is in the stack.
+
+    A file in a watched folder may write anything under this key: what `bundled_text` would not have written is nothing.
+    """
+    try:
+        rows = json.loads(adapter.metadata.get(BUNDLED, "[]"))
+        return tuple(
+            EmbeddingEntry(str(sha256), str(name), adapter.owner, adapter.created, 0, int(vectors), dict(widths))
+            for name, sha256, vectors, widths in rows
+        )
+    except (ValueError, TypeError, RecursionError):
+        return ()
 
 
 @dataclass(frozen=True)

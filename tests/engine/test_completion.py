@@ -29,6 +29,7 @@ from lora_studio.types import (
     from_json,
     to_json,
 )
+from lora_studio.types.library import BUNDLED, bundled_in, bundled_text
 
 
 def words(text: str) -> list[Token]:
@@ -220,3 +221,18 @@ def test_requests_of_before_there_were_styles_are_read() -> None:
     del old["styles"], old["embeddings"], old["adapters"][0]["text_encoder_weight"]
     found = from_json(GenerateRequest, old)
     assert (found.styles, found.embeddings, found.adapters[0].text_encoder_weight) == ((), (), None)
+
+
+@pytest.mark.parametrize(
+    "text", ["[[]]", "{", "7", '[["a", "b", "c", "d"]]', '[["a", "b", 1, 2]]', '{"a": 1}', "[" * 5000]
+)
+def test_anything_under_the_key_of_bundled_embeddings(text: str) -> None:
+    """Files in watched folders bring their own metadata."""
+    assert bundled_in(AdapterEntry("0" * 64, "a", "ann", 0.0, 1, metadata={BUNDLED: text})) == ()
+
+
+def test_bundled_embeddings_are_told_as_they_were_written() -> None:
+    written = [installed("e" * 64, "猫耳", 3)]
+    entry = AdapterEntry("0" * 64, "a", "ann", 0.0, 1, metadata={BUNDLED: bundled_text(written)})
+    (found,) = bundled_in(entry)
+    assert (found.name, found.sha256, found.vectors, found.widths) == ("猫耳", "e" * 64, 3, written[0].widths)

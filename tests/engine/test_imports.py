@@ -26,8 +26,13 @@ KEY = "unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q"
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> SharedBase:
-    return load_tiny(write_tiny_base(tmp_path_factory.mktemp("tiny")))
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_base(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="module")
+def base(folder: Path) -> SharedBase:
+    return load_tiny(folder)
 
 
 @pytest.fixture
@@ -37,8 +42,8 @@ def workspace(tmp_path: Path) -> Iterator[Workspace]:
 
 
 @pytest.fixture
-def engine(workspace: Workspace, base: SharedBase) -> Iterator[InlineEngine]:
-    made = InlineEngine(workspace, lambda choice: base, BaseChoice("tiny"), lambda: describe(EXACT))
+def engine(workspace: Workspace, folder: Path) -> Iterator[InlineEngine]:
+    made = InlineEngine(workspace, lambda choice: load_tiny(folder), BaseChoice("tiny"), lambda: describe(EXACT))
     yield made
     made.close()
 
