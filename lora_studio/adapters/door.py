@@ -24,6 +24,7 @@ from lora_studio.adapters.notices import warnings_of
 from lora_studio.adapters.report import AdapterReport, said_of
 from lora_studio.adapters.strength import BaseWeights, strengths
 from lora_studio.errors import AdapterRefused
+from lora_studio.headers.adapter import TITLES
 
 Admitted = tuple[CanonicalAdapter, AdapterReport]
 
@@ -182,8 +183,8 @@ def _check_family(given: str, parsed: ParsedFile, layers: Mapping[str, LayerShap
 
 
 def _family(given: str, family: str, layers: Mapping[str, LayerShape]) -> AdapterRefused:
-    made_for = families.TITLES.get(family, family)
-    base = families.TITLES.get(families.of_layers(layers), "")
+    made_for = TITLES.get(family, family)
+    base = TITLES.get(families.of_layers(layers), "")
     if not base:
         return AdapterRefused(
             f"{given} was made for {made_for}, and the loaded base is of another family; load a base of its family or "

@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from lora_studio.adapters.canonical import CanonicalAdapter
-from lora_studio.adapters.formats import families
 from lora_studio.adapters.formats.parsed import ParsedFile
 from lora_studio.adapters.report import AdapterReport
+from lora_studio.headers.adapter import TITLES
 
 FEW = 0.05
 """A file that changes a smaller share of the base's layers than this is told of."""
@@ -115,8 +115,8 @@ def _of_origin(parsed: ParsedFile, report: AdapterReport, base_sha256: str) -> l
         )
     if parsed.said_family and parsed.family and parsed.said_family != parsed.family:
         values = {
-            "said": families.TITLES.get(parsed.said_family, parsed.said_family),
-            "found": families.TITLES.get(parsed.family, parsed.family),
+            "said": TITLES.get(parsed.said_family, parsed.said_family),
+            "found": TITLES.get(parsed.family, parsed.family),
         }
         found.append(
             {

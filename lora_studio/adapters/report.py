@@ -7,8 +7,6 @@ Sources of the header's keys: Stability-AI/ModelSpec 1.0.1 (`modelspec.*`); kohy
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,11 +16,10 @@ from torch import Tensor
 from lora_studio.adapters.embedding import TextEmbedding
 from lora_studio.adapters.formats.parsed import Ignored, ParsedFile
 from lora_studio.errors import AdapterRefused
+from lora_studio.headers.adapter import words_of
 
 Range = tuple[float, float]
 """Smallest and largest."""
-
-MANY_TAGS = 8
 
 
 @dataclass(frozen=True)
@@ -31,7 +28,7 @@ class AdapterReport:
 
     Attributes:
         format: layout and algebra, e.g. "kohya LoRA", "" of a file that could not be read.
-        family: `families.TITLES`' key, "" where nothing tells.
+        family: `headers.adapter.TITLES`' key, "" where nothing tells.
         ranks: smallest and largest rank of its layers as its trainer was told it (a LoHa of rank r comes to factors of
             rank r²), None where none has one.
         alphas: smallest and largest alpha in the file, None where it holds none.
@@ -97,7 +94,7 @@ def said_of(parsed: ParsedFile) -> dict[str, Any]:
         "alphas": (min(alphas), max(alphas)) if alphas else None,
         "layers_in_file": len(parsed.modules),
         "ignored": parsed.ignored,
-        "trigger_words": trigger_words(parsed.metadata),
+        "trigger_words": words_of(parsed.metadata),
         "license": parsed.metadata.get("modelspec.license", "")[:200],
         "embeddings": {name: max(len(v) for v in own.values()) for name, own in parsed.embeddings.items()},
         "dtypes": parsed.dtypes,
@@ -123,25 +120,3 @@ def _counts(kind: str, tensors: Mapping[str, Any]) -> bool:
         and kind in ("lora", "dora", "loha", "lokr", "glora")
         and not whole
     )
-
-
-def trigger_words(metadata: Mapping[str, str]) -> tuple[str, ...]:
-    """The header's trigger phrase, else the tags that most of its pictures had, most frequent first."""
-    phrase = metadata.get("modelspec.trigger_phrase", "")
-    words = tuple(word.strip() for word in phrase.split(",") if word.strip())
-    return words or _frequent(metadata.get("ss_tag_frequency", ""))
-
-
-def _frequent(text: str) -> tuple[str, ...]:
-    """Tags that stand at least half as often as the most frequent one, at most `MANY_TAGS`."""
-    try:
-        data = json.loads(text) if text else {}
-    except (ValueError, RecursionError):
-        return ()
-    counts: Counter[str] = Counter()
-    for tags in data.values() if isinstance(data, dict) else ():
-        for tag, count in tags.items() if isinstance(tags, dict) else ():
-            if isinstance(count, int) and str(tag).strip():
-                counts[str(tag).strip()[:80]] += count
-    most = max(counts.values(), default=0)
-    return tuple(tag for tag, count in counts.most_common(MANY_TAGS) if 2 * count >= most)

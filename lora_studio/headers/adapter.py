@@ -21,13 +21,30 @@ from lora_studio.types.library import BUNDLED
 Kind = Literal["lora", "embedding", "other"]
 
 TITLES = {
-    "sd1": "SD 1.x",
+    "sd1": "SD 1.5",
     "sd2": "SD 2.x",
-    "sd3": "SD 3",
     "sdxl": "SDXL",
+    "lora-studio-base": "LoRA Studio's own base",
+    "sd3": "SD 3",
     "flux": "FLUX.1",
     "flux2": "FLUX.2",
-    "lora-studio-base": "LoRA Studio's own base",
+    "chroma": "Chroma",
+    "cascade": "Stable Cascade",
+    "wan": "Wan video",
+    "hunyuan-video": "HunyuanVideo",
+    "hidream": "HiDream",
+    "qwen-image": "Qwen-Image",
+    "z-image": "Z-Image",
+    "lumina2": "Lumina 2",
+    "ltx-video": "LTX-Video",
+    "pixart": "PixArt",
+    "sana": "Sana",
+    "auraflow": "AuraFlow",
+    "cogvideox": "CogVideoX",
+    "cogview4": "CogView 4",
+    "mochi": "Mochi",
+    "kandinsky": "Kandinsky",
+    "transformer": "DiT",
 }
 """Families as people know them."""
 

@@ -21,6 +21,7 @@ from lora_studio.adapters.formats import LayerIndex, canonical, families, kohya_
 from lora_studio.adapters.formats.ldm import LdmNames
 from lora_studio.adapters.kohya import to_kohya
 from lora_studio.errors import AdapterRefused
+from lora_studio.headers.adapter import TITLES
 
 Layers = Mapping[str, LayerShape]
 
@@ -107,7 +108,7 @@ def test_each_family_on_each_base(file: str, base: str, known: dict[str, Layers]
         return
     with pytest.raises(AdapterRefused) as caught:
         admit(path, "0" * 64, known[base])
-    made_for, loaded = families.TITLES[file], families.TITLES[base]
+    made_for, loaded = TITLES[file], TITLES[base]
     assert f"was made for {made_for}, the base is {loaded}" in caught.value.message
 
 
@@ -268,4 +269,4 @@ def test_newer_families_are_named_and_refused_for_drawing(
     assert math.isclose(delta(next(iter(adapter.layers.values()))).abs().max().item(), 2.0)
     with pytest.raises(AdapterRefused) as caught:
         admit(path, "0" * 64, known["sd1"])
-    assert f"made for {families.TITLES[family]}, the base is SD 1.5" in caught.value.message
+    assert f"made for {TITLES[family]}, the base is SD 1.5" in caught.value.message

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,6 @@ from safetensors.torch import save_file
 
 from lora_studio.adapters import admit, inspect
 from lora_studio.adapters.door import FileOptions
-from lora_studio.adapters.report import trigger_words
 from lora_studio.adapters.strength import block_of
 from tests.adapters.corpus import Made, kinds
 from tests.adapters.test_corpus import put
@@ -155,21 +153,6 @@ def test_without_a_base_the_file_speaks_for_itself(tiny: TinyModels, tmp_path: P
     assert (report.layers_in_base, report.layers_in_file, report.family) == (0, len(file.deltas), "")
     wanted = sorted(float(delta.norm()) for delta, _ in file.deltas.values() if delta is not None)
     assert sorted(change.norm() for change in adapter.layers.values()) == pytest.approx(wanted, rel=1e-5)  # type: ignore[union-attr]
-
-
-@pytest.mark.parametrize(
-    ("metadata", "words"),
-    [
-        ({"modelspec.trigger_phrase": "nekomimi, cat ears"}, ("nekomimi", "cat ears")),
-        ({"ss_tag_frequency": json.dumps({"10_a": {"cat": 10, "sits": 4, "ears": 6}})}, ("cat", "ears")),
-        ({"ss_tag_frequency": json.dumps({"a": {"cat": 3}, "b": {"cat": 2, "dog": 1}})}, ("cat",)),
-        ({"ss_tag_frequency": "{"}, ()),
-        ({"ss_tag_frequency": '{"a": [1], "b": {"c": "d"}}'}, ()),
-        ({}, ()),
-    ],
-)
-def test_trigger_words(metadata: dict[str, str], words: tuple[str, ...]) -> None:
-    assert trigger_words(metadata) == words
 
 
 def test_strong_files_are_told_of(tiny: TinyModels, tmp_path: Path) -> None:

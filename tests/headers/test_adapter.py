@@ -171,3 +171,8 @@ def test_words_are_cut_at_commas_outside_of_brackets() -> None:
     assert split_words(["(never closed, b"]) == ("(never closed, b",)
     assert len(split_words([", ".join(f"w{i}" for i in range(90))])) == 40
     assert split_words(["x" * 201]) == ()
+
+
+@pytest.mark.parametrize("text", ["{", '{"a": [1], "b": {"c": "d"}}', "[" * 100_000, ""])
+def test_tag_frequencies_that_are_none_give_no_words(text: str) -> None:
+    assert words_of({"ss_tag_frequency": text}) == ()

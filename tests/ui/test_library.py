@@ -59,7 +59,7 @@ def card(call: Call, name: str, owner: str = "ann") -> dict[str, Any]:
 
 def test_cards_say_what_is_known(call: Call, tmp_path: Path) -> None:
     cat = card(call, "cat")
-    assert (cat["family"], cat["made_for"], cat["rank"], cat["recommended_weight"]) == ("sd1", "SD 1.x", 4, 0.6)
+    assert (cat["family"], cat["made_for"], cat["rank"], cat["recommended_weight"]) == ("sd1", "SD 1.5", 4, 0.6)
     assert (list(cat["trigger_words"]), cat["negative"], list(cat["places"])) == (
         ["cat ears"],
         "dog",

@@ -17,34 +17,6 @@ import torch
 
 from lora_studio.adapters.canonical import LayerShape
 
-TITLES: Mapping[str, str] = {
-    "sd1": "SD 1.5",
-    "sd2": "SD 2.x",
-    "sdxl": "SDXL",
-    "lora-studio-base": "Studio Mini",
-    "sd3": "SD 3",
-    "flux": "FLUX.1",
-    "flux2": "FLUX.2",
-    "chroma": "Chroma",
-    "cascade": "Stable Cascade",
-    "wan": "Wan video",
-    "hunyuan-video": "HunyuanVideo",
-    "hidream": "HiDream",
-    "qwen-image": "Qwen-Image",
-    "z-image": "Z-Image",
-    "lumina2": "Lumina 2",
-    "ltx-video": "LTX-Video",
-    "pixart": "PixArt",
-    "sana": "Sana",
-    "auraflow": "AuraFlow",
-    "cogvideox": "CogVideoX",
-    "cogview4": "CogView 4",
-    "mochi": "Mochi",
-    "kandinsky": "Kandinsky",
-    "transformer": "DiT",
-}
-"""What sentences call each family."""
-
 USABLE = ("sd1", "sd2", "sdxl")
 """Families whose architecture a base here can have."""
 

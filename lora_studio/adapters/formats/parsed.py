@@ -52,7 +52,8 @@ class ParsedFile:
     Attributes:
         layout: who writes names so: kohya, diffusers, diffusers-old, peft, onetrainer, ai-toolkit, comfyui, bfl,
             xlabs.
-        family: sd1, sd2, sdxl, flux, flux2, sd3 ... (`families.TITLES`), "" where neither header nor tensors tell.
+        family: sd1, sd2, sdxl, flux, flux2, sd3 ... (`headers.adapter.TITLES`), "" where neither header nor tensors
+            tell.
         said_family: what the header alone says, "" where it says nothing that is known.
         modules: by name.
         metadata: `__metadata__` of the header.
