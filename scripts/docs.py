@@ -13,6 +13,15 @@ import sys
 import typing
 from pathlib import Path
 
+from lora_studio.cli.adapter_options import (
+    AdapterBakeOptions,
+    AdapterCombineOptions,
+    AdapterConvertOptions,
+    AdapterExtractOptions,
+    AdapterInspectOptions,
+    AdapterMetaOptions,
+    AdapterResizeOptions,
+)
 from lora_studio.cli.options import (
     GenerateOptions,
     InfotextOptions,
@@ -130,6 +139,38 @@ all fields of an entry, its report and its metadata.
 """
 
 
+INSPECT_ANSWER = """With `--json` the answer is one object, of a refused file too (then `refused` is the sentence and the
+exit code 0):
+
+```json
+{"format": "kohya LoRA", "family": "sd1", "rank": 16, "alpha": {"min": 8.0, "max": 16.0},
+ "layers": {"matched": 128, "in_file": 128, "in_base": 278}, "text_encoder": false, "ignored": [], "finite": true,
+ "strength": 0.031, "trigger_words": ["cat ears"], "sha256": "...", "warnings": [], "refused": null}
+```
+
+`--details` adds `details` (singular values and ranks by layer, strength by block), `--with` adds `overlap`.
+"""
+
+TOOLS = (
+    ("inspect", AdapterInspectOptions, INSPECT_ANSWER),
+    ("convert", AdapterConvertOptions, ""),
+    ("combine", AdapterCombineOptions, ""),
+    ("resize", AdapterResizeOptions, ""),
+    ("extract", AdapterExtractOptions, ""),
+    ("bake", AdapterBakeOptions, ""),
+    ("meta", AdapterMetaOptions, ""),
+)
+"""The tools of `adapter`: name, options, what is to be said of the answer."""
+
+
+def tools() -> list[str]:
+    """A section for each tool of `adapter`."""
+    parts = []
+    for name, options, answer in TOOLS:
+        parts += [f"## `python -m lora_studio adapter {name}`\n", options_table(options), *([answer] if answer else [])]
+    return parts
+
+
 def settings_table() -> str:
     """Every field of `Settings`."""
     rows = []
@@ -195,6 +236,7 @@ def page() -> str:
             "## `python -m lora_studio library`\n",
             options_table(LibraryOptions),
             LIBRARY_ANSWER,
+            *tools(),
             "## `python -m lora_studio serve`, `python app.py`\n",
             options_table(ServeOptions),
             ERRORS,
