@@ -139,7 +139,7 @@ all fields of an entry, its report and its metadata.
 """
 
 
-INSPECT_ANSWER = """With `--json` the answer is one object, of a refused file too (then `refused` is the sentence and the
+INSPECT_ANSWER = """With `--json` the answer is one object, of a refused file too (`refused` is the sentence then, and the
 exit code 0):
 
 ```json
