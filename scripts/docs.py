@@ -139,8 +139,8 @@ all fields of an entry, its report and its metadata.
 """
 
 
-INSPECT_ANSWER = """With `--json` the answer is one object, of a refused file too (`refused` is the sentence then, and the
-exit code 0):
+INSPECT_ANSWER = """With `--json` the answer is one object, of a refused file too: then `refused` is the sentence,
+and the exit code is 0.
 
 ```json
 {"format": "kohya LoRA", "family": "sd1", "rank": 16, "alpha": {"min": 8.0, "max": 16.0},
