@@ -13,7 +13,19 @@ import pytest
 from lora_studio.errors import InvalidInput, NotAllowed, NotFound, StudioError
 from lora_studio.settings import Settings
 from lora_studio.types import RECIPES, AdapterEntry
-from lora_studio.ui.actions import actions, bases, embeddings, library, notebook, recall, runs, sets, status, words
+from lora_studio.ui.actions import (
+    actions,
+    bases,
+    embeddings,
+    library,
+    notebook,
+    recall,
+    runs,
+    sets,
+    status,
+    words,
+    workbench,
+)
 from lora_studio.ui.studio import Ask, Studio
 from tests.support.fake_engine import adapter_entry
 from tests.ui.conftest import Call, ended, uid, wait_until
@@ -455,7 +467,7 @@ def test_how_a_base_is_read_is_checked(call: Call) -> None:
 
 
 def test_every_action_has_a_name_of_its_own() -> None:
-    rooms = (status, bases, notebook, library, embeddings, sets, runs, words, recall)
+    rooms = (status, bases, notebook, library, embeddings, sets, runs, words, recall, workbench)
     assert len(actions()) == sum(len(room.ACTIONS) for room in rooms)
 
 
