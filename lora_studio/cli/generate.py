@@ -230,7 +230,7 @@ def find_adapter(workspace: Workspace, text: str) -> Asked:
 
 def _named(workspace: Workspace, name: str, weight: float) -> Asked:
     path = Path(name).expanduser()
-    if (path / PEFT_FILE).is_file():  # a folder as peft's `save_pretrained` writes it
+    if os.path.isfile(path / PEFT_FILE):  # a folder as peft's `save_pretrained` writes it
         return Asked(weight, name=path.name, file=path / PEFT_FILE)
     if os.path.isfile(path) and (path.suffix.lower() in FILE_SUFFIXES or len(path.parts) > 1):
         adapter_name(name)

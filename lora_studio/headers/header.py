@@ -24,6 +24,10 @@ class HeaderDamagedError(ValueError):
     """What is wrong with a header, as words that continue "it is no usable file:"."""
 
 
+class HeaderCutOffError(HeaderDamagedError):
+    """The file ends before its last tensor does: it is cut off, or somebody is still writing it."""
+
+
 def read(file: BinaryIO, size: int, dimensions: int = MAX_DIMENSIONS) -> dict[str, Any]:
     """The header of an open file of `size` bytes, `__metadata__` included.
 
@@ -31,6 +35,7 @@ def read(file: BinaryIO, size: int, dimensions: int = MAX_DIMENSIONS) -> dict[st
         dimensions: how many a tensor may have.
 
     Raises:
+        HeaderCutOffError: the file is shorter than its header says.
         HeaderDamagedError: it is no safetensors file, or its header is damaged or beyond the limits.
     """
     start = file.read(8)
@@ -69,6 +74,7 @@ def read(file: BinaryIO, size: int, dimensions: int = MAX_DIMENSIONS) -> dict[st
 def _check_places(tensors: dict[str, Any], room: int, dimensions: int) -> None:
     """Every tensor has a shape that its bytes fill, within the file and beside the others."""
     places: list[tuple[int, int, str]] = []
+    missing = 0
     for name, entry in tensors.items():
         if len(name) > MAX_NAME:
             raise HeaderDamagedError(f"the name of the tensor {name[:80]!r} has {len(name)} characters")
@@ -80,12 +86,15 @@ def _check_places(tensors: dict[str, Any], room: int, dimensions: int) -> None:
         if not isinstance(offsets, list) or len(offsets) != 2 or any(type(place) is not int for place in offsets):
             raise HeaderDamagedError(f"the tensor {name[:80]!r} has no place in the file")
         first, last = offsets
-        if not 0 <= first <= last <= room:
+        if not 0 <= first <= last:
             raise HeaderDamagedError(f"the tensor {name[:80]!r} lies outside the file")
+        missing = max(missing, last - room)
         bits = _BITS.get(str(entry.get("dtype")))
         if bits is not None and (last - first) * 8 != math.prod(shape) * bits:
             raise HeaderDamagedError(f"the bytes of the tensor {name[:80]!r} do not fill its shape")
         places.append((first, last, name))
+    if missing:
+        raise HeaderCutOffError(f"it is cut off, {missing} bytes are missing")
     end = 0
     for first, last, name in sorted(places):
         if first < end:

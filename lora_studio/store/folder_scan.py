@@ -110,11 +110,7 @@ class Scan:
             with file.path.open("rb") as opened:
                 named = header.read(opened, file.size)
                 told = examine(named)
-                ends = (entry["data_offsets"][1] for name, entry in named.items() if name != "__metadata__")
-                end = max(ends, default=0)
                 behind = opened.tell()
-                if behind + end > file.size:
-                    return Read(problem="incomplete")
                 if told.kind != "lora":
                     return Read(problem=told.kind)
                 opened.seek(0)
@@ -130,6 +126,8 @@ class Scan:
                 after = os.fstat(opened.fileno())
                 if (after.st_size, after.st_mtime_ns) != (file.size, file.modified):
                     return Read(problem="incomplete")  # somebody is writing it: its new time has it read again
+        except header.HeaderCutOffError:
+            return Read(problem="incomplete")
         except header.HeaderDamagedError:
             return Read(problem="damaged")
         except (OSError, KeyError, IndexError, TypeError):

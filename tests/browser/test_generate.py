@@ -354,7 +354,7 @@ def test_a_base_that_is_not_there(page: Page) -> None:
     page.click(".tools .base")
     page.fill("#base-ref", "/no/such/base")
     page.keyboard.press("Enter")
-    expect(page.locator("dialog .wrong")).to_contain_text("/no/such/base")
+    expect(page.locator("dialog .wrong:visible")).to_contain_text("/no/such/base")
     page.keyboard.press("Escape")
     generate(page)
     expect_done(page)

@@ -130,9 +130,12 @@ def test_searching_filtering_and_sorting(visit: Visit, reading: Server) -> None:
     expect(page.locator(CARDS)).to_have_count(4)
     family.select_option("")
     order.select_option("name")
+    expect(page.locator(CARDS).first).to_contain_text("cat")  # cards are filled as they come into view
+    expect(page.locator(CARDS).nth(1)).to_contain_text("Cat ears")
     assert names(page) == ["cat", "Cat ears", "ink", "Miko Tsuki", "Papercut style"]
     page.reload()
     page.wait_for_selector(CARDS)
+    expect(page.locator(CARDS).first).to_contain_text("cat")
     assert names(page)[0] == "cat", "the order is remembered"
     order.select_option("newest")
 

@@ -88,7 +88,7 @@ def test_errors_are_said_in_chinese(visit: Visit, server: Server) -> None:
     page.click(".tools .base")
     page.fill("#base-ref", "/no/such/base")
     page.keyboard.press("Enter")
-    expect(page.locator("dialog .wrong")).to_contain_text("底模“/no/such/base”不存在")
+    expect(page.locator("dialog .wrong:visible")).to_contain_text("底模“/no/such/base”不存在")
 
 
 # ---------------------------------------------------------------- themes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -159,4 +160,6 @@ def test_deleting_the_lora_frees_what_came_within(
     (embedding,) = bundled_in(workspace.adapters.get(done["adapter"]))
     assert workspace.files.has(embedding.sha256)
     workspace.adapters.delete(done["adapter"])
+    assert workspace.files.has(embedding.sha256), "it can be brought back for an hour"
+    workspace.adapters.purge(time.time() + 1)
     assert not workspace.files.has(embedding.sha256)

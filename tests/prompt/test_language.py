@@ -137,7 +137,14 @@ def test_every_code_is_listed() -> None:
     assert found <= listed
     elsewhere = {
         *("style_unknown", "style_file_columns", "style_file_row", "embedding_too_long"),
-        *("adapter_not_found", "adapter_not_found_near", "tag_overruled", "tag_weight_limit"),
+        *(
+            "adapter_not_found",
+            "adapter_not_found_near",
+            "adapter_several",
+            "adapter_also",
+            "tag_overruled",
+            "tag_weight_limit",
+        ),
         *("embedding_not_installed", "embedding_misfit"),
         *("dynamic_brace", "dynamic_limit", "wildcard_unknown", "wildcard_in_itself"),
     }
