@@ -265,7 +265,7 @@ def test_a_thousand_cards_are_drawn_as_they_come_into_view(visit: Visit, reading
             made.file_bytes({"a.lora_down.weight": (4, 4)}, seed=number)
         )
     goto(page, "library")
-    expect(page.locator(".folders")).to_contain_text("1,001 LoRAs", timeout=120_000)
+    expect(page.locator(".folders")).to_contain_text("1,001 LoRAs", timeout=300_000)
     assert page.locator(CARDS).count() <= 96
     page.fill(".library input[type=search]", "n0777")
     expect(page.locator(CARDS)).to_have_count(1)

@@ -43,8 +43,6 @@ def draw(models: Path, out: Path, *more: str | Path) -> int:
         "2",
         "--seed",
         "1",
-        "--dtype",
-        "float32",
         "--out",
         out,
     )
