@@ -18,7 +18,7 @@ A key goes two steps: *dialect* (`parts`, `dialects`, `ldm`: tensor name -> modu
 
 from __future__ import annotations
 
-from lora_studio.adapters.formats.dialects import LayerIndex, kohya_name, layer_names
+from lora_studio.adapters.formats.dialects import LayerIndex, kohya_name
 from lora_studio.adapters.formats.parsed import Ignored, ModuleParts, ParsedFile
 from lora_studio.adapters.formats.reading import canonical, parse, parsing, resolve
 
@@ -29,7 +29,6 @@ __all__ = [
     "ParsedFile",
     "canonical",
     "kohya_name",
-    "layer_names",
     "parse",
     "parsing",
     "resolve",

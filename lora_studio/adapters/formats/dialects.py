@@ -18,7 +18,7 @@ on saying it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from lora_studio.adapters.formats.ldm import LdmNames
 
@@ -134,10 +134,3 @@ def sdxl_name(layer: str, ldm: LdmNames) -> str:
     component, path = layer.split(".", 1)
     original = ldm.of(path) if component == UNET else None
     return kohya_name(f"{component}.{original or path}", numbered=True)
-
-
-def layer_names(layers: Iterable[str]) -> Mapping[str, str]:
-    """kohya's module names of a base's layers, mapped back to the layer keys."""
-    keys = list(layers)
-    numbered = any(key.startswith(TEXT_2 + ".") for key in keys)
-    return {kohya_name(key, numbered): key for key in keys}
