@@ -88,6 +88,7 @@ class Studio:
             "height": defaults.height,
             "num_inference_steps": defaults.num_inference_steps,
             "guidance_scale": defaults.guidance_scale,
+            "guidance_rescale": defaults.guidance_rescale,
             "sampler": defaults.sampler,
             "adapters": tuple(AdapterWeight(adapter.key, "adapter", weight) for adapter, weight in mix),
         } | changes

@@ -105,6 +105,7 @@ def draw(engine: Engine, workspace: Workspace, texts: dict[str, Any]) -> Image.I
             height=d.height,
             num_inference_steps=d.num_inference_steps,
             guidance_scale=GUIDANCE,
+            guidance_rescale=d.guidance_rescale,
             sampler=d.sampler,
             seed=seed,
             adapters=tuple(

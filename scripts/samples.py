@@ -119,6 +119,7 @@ def draw_cells(engine: Engine, workspace: Workspace) -> None:
             height=d.height,
             num_inference_steps=d.num_inference_steps,
             guidance_scale=d.guidance_scale,
+            guidance_rescale=d.guidance_rescale,
             sampler=d.sampler,
             seed=SEED,
             adapters=tuple(AdapterWeight(entry.sha256, entry.name, weight) for entry, weight in mix),

@@ -272,6 +272,9 @@ def requests_of(plan: Plan, adapters: tuple[AdapterWeight, ...], defaults: BaseD
             height=height,
             num_inference_steps=defaults.num_inference_steps if options.steps is None else options.steps,
             guidance_scale=defaults.guidance_scale if options.cfg is None else options.cfg,
+            guidance_rescale=(
+                defaults.guidance_rescale if options.guidance_rescale is None else options.guidance_rescale
+            ),
             sampler=plan.sampler or defaults.sampler,
             seed=plan.seed + index * count,
             num_images=count,

@@ -165,6 +165,9 @@ class GenerateOptions:
     seed: Annotated[int | None, number("--seed", "S", spec_of(GenerateRequest, "seed"))] = None
     steps: Annotated[int | None, number("--steps", "K", spec_of(GenerateRequest, "num_inference_steps"))] = None
     cfg: Annotated[float | None, number("--cfg", "C", spec_of(GenerateRequest, "guidance_scale"), float)] = None
+    guidance_rescale: Annotated[
+        float | None, number("--guidance-rescale", "X", spec_of(GenerateRequest, "guidance_rescale"), float)
+    ] = None
     sampler: Annotated[str | None, SAMPLER] = None
     size: Annotated[str | None, text("--size", "WxH", "Width and height in pixels, like 128x192.")] = None
     clip_skip: Annotated[int | None, number("--clip-skip", "N", spec_of(GenerateRequest, "clip_skip"))] = None

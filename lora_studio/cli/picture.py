@@ -22,6 +22,7 @@ from lora_studio.types import AdapterWeight, BaseInfo
 OPTIONS = {
     "num_inference_steps": "steps",
     "guidance_scale": "cfg",
+    "guidance_rescale": "guidance_rescale",
     "seed": "seed",
     "sampler": "sampler",
     "clip_skip": "clip_skip",

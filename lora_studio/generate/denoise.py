@@ -33,6 +33,7 @@ class PictureTask:
         guidance: CFG scale; 1 leaves the negative side out.
         mix: its adapters.
         latents: (C, h, w) noise to start from instead of the seed's own, or None.
+        rescale: 0 to 1, how much of the contrast that guidance adds is taken back.
     """
 
     seed: int
@@ -41,12 +42,16 @@ class PictureTask:
     guidance: float
     mix: Mix = ()
     latents: Tensor | None = None
+    rescale: float = 0.0
 
 
 def tasks_of(request: GenerateRequest, positive: Conditioning, negative: Conditioning, mix: Mix) -> list[PictureTask]:
     """The pictures of a request: picture i uses seed + i."""
-    guidance = request.guidance_scale
-    return [PictureTask(request.seed + i, positive, negative, guidance, mix) for i in range(request.num_images)]
+    guidance, rescale = request.guidance_scale, request.guidance_rescale
+    return [
+        PictureTask(request.seed + i, positive, negative, guidance, mix, rescale=rescale)
+        for i in range(request.num_images)
+    ]
 
 
 def denoise(
@@ -96,7 +101,7 @@ def denoise(
             assert part is not None
             parts.append(part)
         prediction = parts[0] if len(parts) == 1 else torch.cat(parts)
-        combined = _combine(prediction, rows, len(tasks))
+        combined = _combine(prediction, rows, tasks)
         latents = scheduler.step(combined, timestep, latents, **extra, return_dict=False)[0]
         yield latents
     return latents  # type: ignore[no-any-return]
@@ -126,17 +131,34 @@ def _rows(tasks: Sequence[PictureTask], step: int) -> list[_Row]:
     return bases + texts
 
 
-def _combine(prediction: Tensor, rows: Sequence[_Row], pictures: int) -> Tensor:
-    """base + sum of guidance · weight · (text - base) for each picture; its one text where it has no base."""
+def _combine(prediction: Tensor, rows: Sequence[_Row], tasks: Sequence[PictureTask]) -> Tensor:
+    """base + sum of guidance · weight · (text - base) for each picture, rescaled; its one text where it has no base."""
     bases = {row.picture: prediction[i] for i, row in enumerate(rows) if row.is_base}
-    out: list[Tensor | None] = [bases.get(picture) for picture in range(pictures)]
+    out: list[Tensor | None] = [bases.get(picture) for picture in range(len(tasks))]
     for i, row in enumerate(rows):
         if not row.is_base:
             base, total = bases.get(row.picture), out[row.picture]
             out[row.picture] = (
                 prediction[i] if base is None or total is None else total + row.factor * (prediction[i] - base)
             )
+    for picture, task in enumerate(tasks):
+        base, total = bases.get(picture), out[picture]
+        if task.rescale and base is not None and total is not None:
+            out[picture] = _rescaled(total, base + (total - base) / task.guidance, task.rescale)
     return torch.stack([total for total in out if total is not None])
+
+
+def _rescaled(guided: Tensor, said: Tensor, share: float) -> Tensor:
+    """A guided prediction (C, h, w) with the spread of the one that its texts say alone, to a share of 0 to 1.
+
+    Guidance multiplies what a prediction says beside the base, and so its contrast; a strong LoRA, or several, add to
+    that until the picture burns (Lin et al. 2023, arXiv 2305.08891, equations 15 and 16; diffusers'
+    `rescale_noise_cfg`). A prediction without any spread stays as it is.
+    """
+    ratio = said.std() / guided.std()
+    if not bool(torch.isfinite(ratio)):
+        return guided
+    return share * (guided * ratio) + (1 - share) * guided
 
 
 def _noise(

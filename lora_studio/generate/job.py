@@ -217,6 +217,7 @@ def _sample(
             negative=one.said[1],
             guidance=one.request.guidance_scale,
             mix=one.mix,
+            rescale=one.request.guidance_rescale,
         )
         for one in group
     ]

@@ -118,6 +118,8 @@ def _pairs(request: GenerateRequest, facts: ModelFacts, names: list[str], seed: 
     for key, listed in (("Lora hashes", known), ("TI hashes", embeddings)):
         if listed:
             pairs.append((key, ", ".join(listed)))
+    if request.guidance_rescale > 0:
+        pairs.append(("CFG Rescale", number(request.guidance_rescale)))
     if request.emphasis != "original":
         pairs.append(("Emphasis", _EMPHASES.get(request.emphasis, request.emphasis)))
     if request.pad_prompts:

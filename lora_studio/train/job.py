@@ -305,6 +305,7 @@ class _Run:
                 height=defaults.height,
                 num_inference_steps=defaults.num_inference_steps,
                 guidance_scale=defaults.guidance_scale,
+                guidance_rescale=defaults.guidance_rescale,
                 sampler=defaults.sampler,
                 seed=self._config.seed % 2**32 + index,
                 embeddings=tuple(EmbeddingUse(word.name, word.sha256) for word in words),

@@ -154,6 +154,14 @@ class GenerateRequest:
         advanced=True,
     )
     """Whoever completes the request does so, and leaves the drawn text and False."""
+    guidance_rescale: float = spec(
+        0.0,
+        doc="How much of the contrast that guidance adds is taken back, 0 to 1; strong or many LoRAs then burn less.",
+        minimum=0,
+        maximum=1,
+        advanced=True,
+    )
+    """Lin et al. 2023 (arXiv 2305.08891), section 3.4. Old requests do not have it, so 0 where it is left out."""
 
     def __post_init__(self) -> None:
         check(self)

@@ -118,6 +118,7 @@ class BaseDefaults:
     batch_size: int
     """Pictures made together in one batch; a part of what decides the last bit of the pixels."""
     preview_prompts: tuple[str, ...] = ()
+    guidance_rescale: float = 0.0
 
 
 PREDICTION_TYPES = ("auto", "epsilon", "v_prediction")

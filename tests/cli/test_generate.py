@@ -43,7 +43,7 @@ def test_everything_that_is_given_is_used(studio: Studio) -> None:
     answer = studio(
         "generate", "--prompt", "a", "--negative", "b", "--seed", "1", "--steps", "3", "--cfg", "2.5", "--sampler",
         "DPM++ 2M Karras", "--size", "64x32", "--clip-skip", "2", "--emphasis", "No Norm", "--pad-prompts",
-        "--old-scheduling", "--out", "p", "--json",
+        "--old-scheduling", "--guidance-rescale", "0.6", "--out", "p", "--json",
     )  # fmt: skip
     image = json.loads(answer.out)["images"][0]
     with Image.open(image["file"]) as picture:
@@ -51,6 +51,7 @@ def test_everything_that_is_given_is_used(studio: Studio) -> None:
     words = (request.clip_skip, request.emphasis, request.pad_prompts, request.old_scheduling)
     assert words == (2, "no norm", True, True)
     assert (image["negative"], image["steps"], image["guidance_scale"]) == ("b", 3, 2.5)
+    assert request.guidance_rescale == 0.6
     assert (image["sampler"], image["width"], image["height"]) == ("dpmpp_2m_karras", 64, 32)
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from diffusers import EulerDiscreteScheduler, StableDiffusionPipeline
 
-from lora_studio.generate.denoise import PictureTask, denoise
+from lora_studio.generate.denoise import PictureTask, _rescaled, denoise
 from lora_studio.generate.samplers import make_scheduler
 from lora_studio.pipeline import ModelCall, SharedBase
 from lora_studio.pipeline.calls import Mix
@@ -46,10 +46,13 @@ def pipeline(tiny: tuple[Path, SharedBase], tmp_path_factory: pytest.TempPathFac
     return pipe
 
 
-def ours(base: SharedBase, mix: Mix, sampler: str, guidance: float, noise: torch.Tensor) -> torch.Tensor:
+def ours(
+    base: SharedBase, mix: Mix, sampler: str, guidance: float, noise: torch.Tensor, rescale: float = 0.0
+) -> torch.Tensor:
     conditions = base.family.encode_text([*PROMPTS, ""], [mix] * 3)
     tasks = [
-        PictureTask(7 + i, always(conditions[i]), always(conditions[2]), guidance, mix, noise[i]) for i in range(2)
+        PictureTask(7 + i, always(conditions[i]), always(conditions[2]), guidance, mix, noise[i], rescale)
+        for i in range(2)
     ]
     loop = denoise(base, tasks, make_scheduler(sampler, base.scheduler_config), STEPS, SIZE)
     want = next(loop)
@@ -61,7 +64,12 @@ def ours(base: SharedBase, mix: Mix, sampler: str, guidance: float, noise: torch
 
 
 def theirs(
-    pipe: StableDiffusionPipeline, base: SharedBase, sampler: str, guidance: float, noise: torch.Tensor
+    pipe: StableDiffusionPipeline,
+    base: SharedBase,
+    sampler: str,
+    guidance: float,
+    noise: torch.Tensor,
+    rescale: float = 0.0,
 ) -> torch.Tensor:
     pipe.scheduler = make_scheduler(sampler, base.scheduler_config)
     # Starting noise is handed in on both sides, so the generators serve the ancestral noise alone.
@@ -71,6 +79,7 @@ def theirs(
         latents=noise.clone(),
         num_inference_steps=STEPS,
         guidance_scale=guidance,
+        guidance_rescale=rescale,
         generator=generators,
         output_type="latent",
         height=SIZE[0],
@@ -90,6 +99,26 @@ def test_denoise_equals_diffusers_pipeline(
     found, wanted = ours(base, mix, sampler, guidance, noise), theirs(pipeline, base, sampler, guidance, noise)
     assert torch.isfinite(wanted).all()
     assert (found - wanted).abs().max() <= 1e-5 * wanted.abs().max()
+
+
+@pytest.mark.parametrize("rescale", [0.3, 1.0])
+def test_rescaled_guidance_equals_diffusers(
+    tiny: tuple[Path, SharedBase], pipeline: StableDiffusionPipeline, rescale: float
+) -> None:
+    _, base = tiny
+    noise = torch.randn(2, 4, 16, 24, generator=torch.Generator().manual_seed(3))
+    mix = ((random_adapter(base, 1), 0.7), (random_adapter(base, 2), -0.4))
+    plain = ours(base, mix, "euler", 7.5, noise)
+    found = ours(base, mix, "euler", 7.5, noise, rescale)
+    wanted = theirs(pipeline, base, "euler", 7.5, noise, rescale)
+    assert (found - wanted).abs().max() <= 1e-5 * wanted.abs().max()
+    assert (found - plain).abs().max() > 1e-3 * plain.abs().max()  # a hundred times what is allowed above
+    assert torch.equal(ours(base, mix, "euler", 1.0, noise, rescale), ours(base, mix, "euler", 1.0, noise))
+
+
+def test_a_prediction_without_spread_is_not_rescaled() -> None:
+    flat = torch.zeros(4, 2, 2)
+    assert torch.equal(_rescaled(flat, flat, 1.0), flat)
 
 
 def test_the_adapters_matter(tiny: tuple[Path, SharedBase]) -> None:

@@ -80,14 +80,15 @@ def test_the_whole_last_line_in_a1111_s_order() -> None:
         emphasis="no norm",
         pad_prompts=True,
         old_scheduling=True,
+        guidance_rescale=0.7,
     )
     text = infotext(asked, FACTS)
     assert text.startswith("1girl, red hair <lora:nekomimi:0.5:0.8>\n"), "text encoder first, as A1111 reads it"
     assert text.splitlines()[-1] == (
         "Steps: 28, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7, Seed: 123, Size: 512x768, "
         "Model hash: 6ce0161689, Model: v1-5-pruned-emaonly, Clip skip: 2, RNG: CPU, "
-        'Lora hashes: "nekomimi: 1a2b3c4d5e6f", TI hashes: "EasyNegativeV2: aabbccddeeff", Emphasis: No norm, '
-        f"Pad conds: True, Old prompt editing timelines: True, Version: lora-studio {__version__}"
+        'Lora hashes: "nekomimi: 1a2b3c4d5e6f", TI hashes: "EasyNegativeV2: aabbccddeeff", CFG Rescale: 0.7, '
+        f"Emphasis: No norm, Pad conds: True, Old prompt editing timelines: True, Version: lora-studio {__version__}"
     )
 
 
@@ -158,6 +159,7 @@ def test_the_text_alone_gives_the_request_again(
         "height": 768,
         "num_inference_steps": 28,
         "guidance_scale": 7.0,
+        "guidance_rescale": 0.0,
         "seed": 123,
         "pad_prompts": False,
         "old_scheduling": False,

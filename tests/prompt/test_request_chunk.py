@@ -47,7 +47,7 @@ def test_the_exact_request_comes_back() -> None:
 def test_a_request_of_an_older_version_is_read() -> None:
     """Fields that did not exist then have their defaults."""
     data = json.loads(request_chunk(request()))
-    for name in ("clip_skip", "emphasis", "embeddings", "styles", "pad_prompts", "old_scheduling"):
+    for name in ("clip_skip", "emphasis", "embeddings", "styles", "pad_prompts", "old_scheduling", "guidance_rescale"):
         del data["request"][name]
     del data["request"]["adapters"][0]["text_encoder_weight"]
     assert read_request_chunk(json.dumps(data)) == (request(), 0)

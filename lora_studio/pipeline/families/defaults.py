@@ -48,6 +48,7 @@ def defaults_of(parts: Parts, precision: Precision, said: Mapping[str, Any], own
         sampler=str(said.get("sampler", own["sampler"])),
         batch_size=int(said.get("batch_size", 1 if precision.device.type == "cpu" and tokens > 1024 else 4)),
         preview_prompts=tuple(said.get("preview_prompts", ())),
+        guidance_rescale=float(said.get("guidance_rescale", 0.0)),
     )
 
 

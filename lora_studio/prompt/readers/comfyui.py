@@ -156,6 +156,8 @@ def read_comfyui(data: Any) -> Reading:
     _size(graph, draft, inputs)
     _skip(graph, draft, inputs)
     model, adapters = _models(graph, inputs.get("model"))
+    nodes = [node for node in graph.chain(inputs.get("model"), "model") if node["class_type"] == "RescaleCFG"]
+    draft.rescale(graph.scalar(nodes[0]["inputs"].get("multiplier")) if nodes else None)
     draft.settings["emphasis"] = "comfy"
     if graph.unknown:
         draft.remark("graph", names=names(graph.unknown))

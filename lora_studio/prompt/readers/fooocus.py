@@ -28,6 +28,7 @@ def read_fooocus(data: Any) -> Reading:
     draft = Draft()
     for name, key in (("seed", "seed"), ("num_inference_steps", "steps"), ("guidance_scale", "guidance_scale")):
         draft.take(name, found.get(key))
+    draft.rescale(None)
     size = re.fullmatch(r"\(\s*'?(\d{1,6})'?\s*,\s*'?(\d{1,6})'?\s*\)", str(found.get("resolution", "")))
     if size:
         draft.take("width", size[1])

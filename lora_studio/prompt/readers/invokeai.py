@@ -20,7 +20,6 @@ _WITHOUT = (
     "refiner_model",
     "seamless_x",
     "seamless_y",
-    "cfg_rescale_multiplier",
     "vae",
     "regions",
 )
@@ -42,6 +41,7 @@ def read_invokeai(data: Any) -> Reading:
     draft = Draft()
     for name, key in _SETTINGS:
         draft.take(name, found.get(key))
+    draft.rescale(found.get("cfg_rescale_multiplier"))
     skipped = number(found.get("clip_skip"))
     draft.take("clip_skip", None if skipped is None else skipped + 1)
     take_sampler(draft, found.get("scheduler"))

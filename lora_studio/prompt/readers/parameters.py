@@ -130,6 +130,7 @@ def _settings(draft: Draft, info: Infotext, fields: dict[str, Any]) -> None:
     old = version is not None and version < ((1, 9, 0, 0), 1, 0)
     spacing = info.first("Schedule type") or info.first("Scheduler")
     take_sampler(draft, fields.get("Sampler"), spacing, automatic_is_karras=not old)
+    draft.rescale(fields.get("CFG Rescale"))
     emphasis = str(fields.get("Emphasis", "Original")).casefold()
     if emphasis in EMPHASES:
         draft.settings["emphasis"] = emphasis

@@ -47,6 +47,7 @@ _KINDS: Mapping[str, type] = {
     "height": int,
     "clip_skip": int,
     "guidance_scale": float,
+    "guidance_rescale": float,
     "strength": float,
 }
 
@@ -137,6 +138,12 @@ class Draft:
             self.remark("value", field=name, given=str(given), allowed=spec.allowed)
         else:
             self.settings[name] = value if _KINDS[name] is int else float(value)
+
+    def rescale(self, given: Any) -> None:
+        """How far guidance was rescaled; settings that do not say it had none, whatever a base here wants."""
+        silent = given is None or given == ""
+        if self.settings or not silent:
+            self.take("guidance_rescale", 0 if silent else given)
 
 
 def number(given: Any) -> int | float | None:

@@ -92,7 +92,7 @@ def request_of(ask: Ask) -> GenerateRequest:
                 allowed="a list",
             )
     adapters = tuple(_weight(ask, item) for item in listed)
-    plain = {"width", "height", "num_inference_steps", "guidance_scale", "sampler"}
+    plain = {"width", "height", "num_inference_steps", "guidance_scale", "guidance_rescale", "sampler"}
     defaults = {name: value for name, value in to_json(base.defaults).items() if name in plain}
     values = (
         defaults

@@ -59,6 +59,7 @@ def test_the_plain_graph() -> None:
         "seed": 156680208700286,
         "num_inference_steps": 20,
         "guidance_scale": 8.0,
+        "guidance_rescale": 0.0,
         "sampler": "dpmpp_2m_karras",
         "width": 512,
         "height": 768,
@@ -67,6 +68,16 @@ def test_the_plain_graph() -> None:
     }
     assert found.adapters == (NamedFile("ears", "", 0.8), NamedFile("style", "", 0.5, 0.2))
     assert found.model == NamedFile("v1-5-pruned")
+    assert found.remarks == ()
+
+
+def test_rescaled_guidance() -> None:
+    graph = plain()
+    graph["60"] = node("RescaleCFG", model=graph["3"]["inputs"]["model"], multiplier=0.7)
+    graph["3"]["inputs"]["model"] = ["60", 0]
+    found = read_comfyui(graph)
+    assert found.settings["guidance_rescale"] == 0.7
+    assert [one.name for one in found.adapters] == ["ears", "style"]
     assert found.remarks == ()
 
 
@@ -119,7 +130,7 @@ def test_the_sampler_of_parts() -> None:
     found = read_comfyui(graph)
     assert found.settings | {"emphasis": ""} == {
         "seed": 11, "num_inference_steps": 6, "guidance_scale": 3.5, "sampler": "euler_a", "width": 512, "height": 768,
-        "clip_skip": 2, "emphasis": "",
+        "clip_skip": 2, "emphasis": "", "guidance_rescale": 0.0,
     }  # fmt: skip
     assert [one.name for one in found.adapters] == ["ears", "style"]
 

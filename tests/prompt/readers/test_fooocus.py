@@ -32,7 +32,8 @@ def test_the_scheme() -> None:
     found = read_texts({"parameters": json.dumps(SCHEME), "fooocus_scheme": "fooocus"})
     assert (found.program, found.prompt, found.negative) == ("fooocus", "cat", "")
     assert found.settings == {
-        "seed": 7, "num_inference_steps": 30, "guidance_scale": 4.0, "width": 1152, "height": 896, "sampler": "euler",
+        "seed": 7, "num_inference_steps": 30, "guidance_scale": 4.0, "guidance_rescale": 0.0, "width": 1152,
+        "height": 896, "sampler": "euler",
     }  # fmt: skip
     assert found.adapters == (NamedFile("sd_xl_offset_example-lora_1.0", "4852686128", 0.1), NamedFile("x", "", 2.0))
     assert found.model == NamedFile("juggernautXL_v8Rundiffusion", "aeb7e9e689")

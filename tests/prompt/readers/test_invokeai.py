@@ -32,6 +32,7 @@ def test_version_5() -> None:
         "seed": 12,
         "num_inference_steps": 30,
         "guidance_scale": 7.5,
+        "guidance_rescale": 0.0,
         "width": 512,
         "height": 768,
         "clip_skip": 2,
@@ -74,3 +75,8 @@ def test_other_values_than_expected() -> None:
         read_texts({"sd-metadata": json.dumps({"image": damaged})})
     found = read_texts({"invokeai_metadata": json.dumps([])})
     assert (found.program, found.remarks[0].code) == ("", "damaged")
+
+
+def test_rescaled_guidance() -> None:
+    found = read_texts({"invokeai_metadata": json.dumps(NEW | {"cfg_rescale_multiplier": 0.7})})
+    assert found.settings["guidance_rescale"] == 0.7

@@ -38,6 +38,7 @@ def test_a_whole_text_of_a1111() -> None:
     assert found.settings == {
         "num_inference_steps": 28,
         "guidance_scale": 6.5,
+        "guidance_rescale": 0.0,
         "seed": 4294967295,
         "width": 512,
         "height": 768,
@@ -77,11 +78,17 @@ def test_samplers(sampler: str, wanted: str | None, remarks: list[str]) -> None:
     assert codes(found) == remarks
 
 
+def test_rescaled_guidance_is_off_where_nothing_is_said() -> None:
+    text = "cat\nSteps: 1, Sampler: Euler, CFG scale: 7, CFG Rescale: 0.7, RNG: CPU, Seed: 2"
+    assert read_pasted(text).settings["guidance_rescale"] == 0.7
+    assert read_pasted(text.replace("CFG Rescale: 0.7, ", "")).settings["guidance_rescale"] == 0.0
+
+
 def test_values_that_are_not_allowed_are_named_and_left_out() -> None:
     found = read_pasted(
         "cat\nSteps: 0, Sampler: Euler, CFG scale: nan, Seed: -1, Size: 9x99999, RNG: CPU, Clip skip: 99"
     )
-    assert set(found.settings) == {"sampler", "emphasis", "pad_prompts", "old_scheduling"}
+    assert set(found.settings) == {"sampler", "guidance_rescale", "emphasis", "pad_prompts", "old_scheduling"}
     assert [remark.values["field"] for remark in found.remarks if remark.code == "value"] == [
         "num_inference_steps",
         "guidance_scale",

@@ -7,7 +7,7 @@ import { Fields } from "./fields.js";
 import { t } from "./text.js";
 
 const MAIN = ["width", "height", "num_images", "seed", "guidance_scale", "num_inference_steps", "sampler"];
-const MORE = ["clip_skip", "emphasis", "pad_prompts", "old_scheduling", "dynamic"]; // how the words are read
+const MORE = ["guidance_rescale", "clip_skip", "emphasis", "pad_prompts", "old_scheduling", "dynamic"]; // how the words are read and guide
 const NAMES = [...MAIN, ...MORE];
 
 let fields = null;
@@ -21,7 +21,7 @@ export function defaults() {
   return {
     ...Object.fromEntries(plan.filter(({ name }) => MORE.includes(name)).map((entry) => [entry.name, entry.default])),
     width: given.width ?? "", height: given.height ?? "", num_images: 1, seed: "", num_inference_steps: given.num_inference_steps ?? "",
-    guidance_scale: given.guidance_scale ?? "", sampler: given.sampler ?? "",
+    guidance_scale: given.guidance_scale ?? "", guidance_rescale: given.guidance_rescale ?? 0, sampler: given.sampler ?? "",
   };
 }
 
@@ -53,9 +53,10 @@ export function relock(locked) {
   drawLock();
 }
 
-// Sets every field to what a cell was made with; what an old cell does not have is at its default.
+// Sets every field to what a cell was made with. What an old cell does not have is at its default; guidance was not
+// rescaled then, whatever the base wants now.
 export function take(request) {
-  const held = { ...defaults(), ...request };
+  const held = { ...defaults(), guidance_rescale: 0, ...request };
   draft.form = Object.fromEntries(NAMES.map((name) => [name, held[name]]));
   draft.seedLocked = true;
   keep({}, "form");
