@@ -199,6 +199,10 @@ class Captions(Section):
     shortest: float = setting(0.35, "least share of its tags that a shortened caption keeps", 0, 1)
     keep_head: bool = setting(True, "whether quality, style and who is there stay in front when tags are left out")
     underscores: float = setting(0.04, "share of tags written with underscores", 0, 1)
+    long: float = setting(0.0, "share of steps whose prompts are long: see `pretrain.diffusion.clutter`", 0, 1)
+    chunks: int = setting(4, "most chunks of 75 tokens of a long prompt", 1)
+    weighted: float = setting(0.35, "share of the words of a long prompt that have a weight", 0, 1)
+    heaviest: float = setting(1.5, "largest weight of a word", 1.05)
 
     def __post_init__(self) -> None:
         super().__post_init__()

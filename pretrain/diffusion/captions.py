@@ -38,8 +38,8 @@ def variant(tags: Sequence[str], rng: np.random.Generator, recipe: Captions) -> 
 class TagTokens:
     """Token numbers of every tag of some captions, with spaces and with underscores."""
 
-    def __init__(self, tokenizer: Any, captions: Iterable[str]) -> None:
-        tags = sorted({tag for caption in captions for tag in split(caption)})
+    def __init__(self, tokenizer: Any, captions: Iterable[str], more: Iterable[str] = ()) -> None:
+        tags = sorted({tag for caption in captions for tag in split(caption)} | set(more))
         tags += [tag.replace(" ", "_") for tag in tags if " " in tag]
         found = tokenizer([*tags, ","], add_special_tokens=False).input_ids
         self._ids = dict(zip([*tags, ","], found, strict=True))
@@ -52,5 +52,18 @@ class TagTokens:
         for place, tag in enumerate(tags):
             numbers += self._ids[","] if place else []
             numbers += self._ids[tag]
+        return self.framed(numbers)
+
+    def framed(self, numbers: Sequence[int]) -> list[int]:
+        """Begin, these numbers, end, padding."""
         row = [self._begin, *numbers[: self.length - 2], self._end]
         return row + [self._padding] * (self.length - len(row))
+
+    def tag(self, tag: str) -> list[int]:
+        """The numbers of one tag, or of the comma; KeyError where it was not given."""
+        found: list[int] = self._ids[tag]
+        return found
+
+    def count(self, tag: str) -> int:
+        """How many tokens a tag has."""
+        return len(self._ids[tag])

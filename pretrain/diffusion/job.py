@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from pretrain.batches import Order
 from pretrain.diffusion.captions import TagTokens, variant
+from pretrain.diffusion.clutter import chunk_count, long_prompt, stray_words, weighted
 from pretrain.diffusion.models import load_models, new_models, noise_schedule
 from pretrain.drawing import draw, make_pipeline
 from pretrain.export import write_base
@@ -35,31 +36,42 @@ from pretrain.trainer import Step, train_in
 
 @dataclass(frozen=True)
 class Batch:
-    """What a step sees: numbers of pictures (n,), whether each is mirrored (n,), its words (n, length); int64."""
+    """What a step sees: numbers of pictures (n,), whether each is mirrored (n,), its words; int64.
+
+    ids: (n, length), or (n, chunks, length) with as many weights where the prompts are long.
+    """
 
     indices: Tensor
     mirrored: Tensor
     ids: Tensor
+    weights: Tensor | None = None
 
     def pin_memory(self) -> Batch:
         """For quick copies to a GPU."""
-        return Batch(self.indices.pin_memory(), self.mirrored.pin_memory(), self.ids.pin_memory())
+        weights = None if self.weights is None else self.weights.pin_memory()
+        return Batch(self.indices.pin_memory(), self.mirrored.pin_memory(), self.ids.pin_memory(), weights)
 
 
 class Plan(Dataset[Batch]):
     """The batch of every step; processes may work it out ahead."""
 
-    def __init__(self, captions: list[str], tokens: TagTokens, recipe: Diffusion) -> None:
-        self._captions, self._tokens, self._recipe = captions, tokens, recipe
+    def __init__(self, captions: list[str], tokenizer: Any, recipe: Diffusion) -> None:
+        self._strays = stray_words(sorted({tag for caption in captions for tag in split(caption)}))
+        self._captions, self._recipe = captions, recipe
+        self._tokens = TagTokens(tokenizer, captions, self._strays)
         self._order = Order(len(captions), recipe.batch, recipe.seed, recipe.mirrored)
 
     def __getitem__(self, step: int) -> Batch:
         indices, mirrored = self._order.at(step)
         rng = numbers(self._recipe.seed, step, "captions")
-        rows = [
-            self._tokens.row(variant(split(self._captions[i]), rng, self._recipe.captions)) for i in indices.tolist()
-        ]
-        return Batch(indices, mirrored, torch.tensor(rows))
+        tags = [variant(split(self._captions[i]), rng, self._recipe.captions) for i in indices.tolist()]
+        rng = numbers(self._recipe.seed, step, "long prompts")
+        chunks = chunk_count(rng, self._recipe.captions)
+        if not chunks:
+            return Batch(indices, mirrored, torch.tensor([self._tokens.row(words) for words in tags]))
+        prompts = [long_prompt(words, self._strays, chunks, self._tokens, rng, self._recipe.captions) for words in tags]
+        ids, weights = ([prompt.ids for prompt in prompts], [prompt.weights for prompt in prompts])
+        return Batch(indices, mirrored, torch.tensor(ids), torch.tensor(weights))
 
 
 def timesteps(count: int, seed: int, step: int, shift: float = 1.0) -> Tensor:
@@ -101,7 +113,7 @@ class DiffusionJob:
         self._words = self._words.to(machine.device)
         self._signal = noise_schedule(self._base).to(machine.device)
         tokenizer = CLIPTokenizer.from_pretrained(self._base / "tokenizer")
-        self._plan = Plan(pictures.captions, TagTokens(tokenizer, pictures.captions), mine)
+        self._plan = Plan(pictures.captions, tokenizer, mine)
         self._reader: Reader | None = None
         if mine.reading.weight:
             self._reader = load_reader(Path(mine.reading.folder), encoder_hash(self._vae))
@@ -139,9 +151,7 @@ class DiffusionJob:
         signal = self._signal[t]
         a, b = (share.sqrt().view(-1, 1, 1, 1) for share in (signal, 1 - signal))
         noisy, target = a * latents + b * noise, a * noise - b * latents
-        trained = recipe.text_encoder.trained
-        with torch.set_grad_enabled(trained), self._machine.autocast():
-            words = self._words(batch.ids.to(device))[0].float()
+        words = self._conditioning(batch)
         with self._machine.autocast():
             found = self._unet(noisy, t, words).sample.float()
         error = (found - target).pow(2).mean((1, 2, 3))
@@ -152,6 +162,15 @@ class DiffusionJob:
             differs = reading_loss(self._reader, a * noisy - b * found, latents)
         self._figures = {"velocity": float(weighted.detach().mean()), "reading": float(differs.detach().mean())}
         return weighted.mean() + recipe.reading.weight * differs.mean()
+
+    def _conditioning(self, batch: Batch) -> Tensor:
+        """What the text encoder says of the words (n, tokens, width); the chunks of a long prompt stand in a row."""
+        ids = batch.ids.to(self._machine.device).flatten(0, -2)
+        with torch.set_grad_enabled(self._recipe.text_encoder.trained), self._machine.autocast():
+            states: Tensor = self._words(ids)[0].float()
+        if batch.weights is not None:
+            states = weighted(states, batch.weights.to(self._machine.device).flatten(0, -2))
+        return states.reshape(len(batch.ids), -1, states.shape[-1])
 
     def figures(self) -> dict[str, float]:
         """The two parts of the loss, where a reader listens."""
