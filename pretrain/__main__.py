@@ -68,6 +68,7 @@ def _add_evaluate(job: argparse.ArgumentParser) -> None:
     job.add_argument("--kind", action="append", choices=("girl", "boy", "no humans"), help="may be repeated (girl)")
     job.add_argument("--steps", default="18", help="denoising steps, several with commas (%(default)s)")
     job.add_argument("--guidance", type=float, default=4.0)
+    job.add_argument("--rescale", type=float, default=0.0, help="share to which guidance is rescaled, 0 to 1")
     job.add_argument("--seed", type=int, default=0, help="seed of the first picture's noise (%(default)s)")
     job.add_argument("--batch", type=int, default=20)
     job.add_argument("--renders", type=int, default=200, help="pictures for the autoencoder's PSNR (%(default)s)")
@@ -108,6 +109,7 @@ def _evaluate(options: argparse.Namespace, recipe: Recipe) -> None:
         kinds=tuple(options.kind or ["girl"]),
         steps=steps,
         guidance=options.guidance,
+        rescale=options.rescale,
         seed=options.seed,
         batch=options.batch,
         renders=options.renders,

@@ -52,16 +52,28 @@ def _quiet(pipe: Any) -> Any:
 
 @torch.no_grad()
 def draw(
-    pipe: Any, prompts: Sequence[str], machine: Machine, steps: int, guidance: float, seed: int = 0, batch: int = 20
+    pipe: Any,
+    prompts: Sequence[str],
+    machine: Machine,
+    steps: int,
+    guidance: float,
+    seed: int = 0,
+    batch: int = 20,
+    rescale: float = 0.0,
 ) -> NDArray[np.uint8]:
-    """uint8 (prompts, h, w, 3). Prompt number k is drawn from the noise of seed + k."""
+    """uint8 (prompts, h, w, 3). Prompt number k is drawn from the noise of seed + k; rescale: `guidance_rescale`."""
     parts = []
     for first in range(0, len(prompts), batch):
         texts = list(prompts[first : first + batch])
         noise = [torch.Generator().manual_seed(seed + first + k) for k in range(len(texts))]
         with machine.autocast():
             found = pipe(
-                texts, num_inference_steps=steps, guidance_scale=guidance, generator=noise, output_type="np"
+                texts,
+                num_inference_steps=steps,
+                guidance_scale=guidance,
+                guidance_rescale=rescale,
+                generator=noise,
+                output_type="np",
             ).images
             parts.append((np.asarray(found, np.float32) * 255).round().astype(np.uint8))
     return np.concatenate(parts)

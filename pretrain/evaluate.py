@@ -32,12 +32,16 @@ KINDS = ("girl", "boy", "no humans")
 
 @dataclass(frozen=True)
 class Settings:
-    """What is drawn: prompts of each kind, denoising steps (one column each), guidance, first seed, batch."""
+    """What is drawn: prompts of each kind, denoising steps (one column each), guidance, first seed, batch.
+
+    rescale: 0 to 1, how far guidance is rescaled (Lin et al. 2023, section 3.4).
+    """
 
     count: int = 200
     kinds: tuple[str, ...] = ("girl",)
     steps: tuple[int, ...] = (18,)
     guidance: float = 4.0
+    rescale: float = 0.0
     seed: int = 0
     batch: int = 20
     renders: int = 200
@@ -81,7 +85,7 @@ def evaluate(base: Path, settings: Settings, machine: Machine) -> dict[str, Any]
     columns: dict[str, Any] = {}
     for steps in settings.steps:
         start = time.perf_counter()
-        images = draw(pipe, texts, machine, steps, settings.guidance, settings.seed, settings.batch)
+        images = draw(pipe, texts, machine, steps, settings.guidance, settings.seed, settings.batch, settings.rescale)
         together = (time.perf_counter() - start) / len(texts)
         columns[str(steps)] = {
             **count_right(judge, images, asked),
@@ -95,6 +99,7 @@ def evaluate(base: Path, settings: Settings, machine: Machine) -> dict[str, Any]
         "prompts": len(texts),
         "kinds": list(settings.kinds),
         "guidance": settings.guidance,
+        "rescale": settings.rescale,
         "seed": settings.seed,
         "machine": str(machine),
         "steps": columns,
@@ -118,6 +123,7 @@ def table(figures: dict[str, Any]) -> str:
     """The figures as lines of text, one column for each number of steps, and what is wanted."""
     columns = figures["steps"]
     title = f"{figures['base']}: {figures['prompts']} unseen prompts, guidance {figures['guidance']:g}"
+    title += f" rescaled by {figures['rescale']:g}" if figures["rescale"] else ""
     lines = [title, f"{'':22}" + "".join(f"{steps + ' steps':>22}" for steps in columns) + f"{'wanted':>12}"]
     for head in (*HEADS, "animal ears"):
         cells = [_cell(column[head]) for column in columns.values()]
