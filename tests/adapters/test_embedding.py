@@ -74,6 +74,7 @@ def test_two_text_encoders(names: tuple[str, str], tmp_path: Path) -> None:
     assert refusal(path).values["has"] == "32 + 48"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("zipped", [True, False])
 def test_torch_files_old_and_new(zipped: bool, tmp_path: Path) -> None:
     path = made.write_pt(tmp_path / "EasyThing.pt", 5, _use_new_zipfile_serialization=zipped)
@@ -90,6 +91,7 @@ def test_torch_files_old_and_new(zipped: bool, tmp_path: Path) -> None:
     assert (second.kind, second.metadata["name"]) == ("safetensors", "inner name")
 
 
+@pytest.mark.slow
 def test_the_first_embeddings_kept_their_vectors_in_a_module(tmp_path: Path) -> None:
     """Those of the paper's own code hold a ParameterDict, which torch refuses unless it is named."""
     path = tmp_path / "first.pt"
@@ -98,12 +100,14 @@ def test_the_first_embeddings_kept_their_vectors_in_a_module(tmp_path: Path) -> 
     assert torch.equal(admit(path, SHA, WIDTHS)[0].vectors["clip_l"], vectors(2))
 
 
+@pytest.mark.slow
 def test_diffusers_bin(tmp_path: Path) -> None:
     path = tmp_path / "learned_embeds.bin"
     torch.save({"<cat-toy>": torch.nn.Parameter(vectors(1)[0])}, path)
     assert torch.equal(admit(path, SHA, WIDTHS)[0].vectors["clip_l"], vectors(1))
 
 
+@pytest.mark.slow
 def test_two_text_encoders_in_a_torch_file(tmp_path: Path) -> None:
     path = tmp_path / "xl.pt"
     torch.save({"clip_l": vectors(2), "clip_g": vectors(2, 48)}, path)
@@ -151,6 +155,7 @@ def test_more_vectors_than_stand_together_are_told_of(tmp_path: Path) -> None:
 
 
 # ---------------------------------------------------------------- what is refused
+@pytest.mark.slow
 def test_a_wrong_width_names_both(tmp_path: Path) -> None:
     problem = refusal(made.write_safetensors(tmp_path / "a.safetensors", width=768))
     assert (problem.code, problem.values["has"], problem.values["allowed"]) == ("embedding_width", "768", "32")
@@ -159,6 +164,7 @@ def test_a_wrong_width_names_both(tmp_path: Path) -> None:
     assert refusal(made.write_pt(tmp_path / "a.pt", width=768)).code == "embedding_width"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 1e30])
 def test_values_that_are_none(value: float, tmp_path: Path) -> None:
     bad = vectors()
@@ -236,6 +242,7 @@ def test_a_file_that_is_too_large_is_refused_unread(tmp_path: Path) -> None:
     assert refusal(path).code == "embedding_large"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("write", [made.write_code, made.write_plain_code])
 def test_code_is_never_run(write: Callable[..., Path], tmp_path: Path) -> None:
     target = tmp_path / "ran"
@@ -249,6 +256,7 @@ def test_code_is_never_run(write: Callable[..., Path], tmp_path: Path) -> None:
 
 
 # ---------------------------------------------------------------- bounds that are really kept
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("write", "size"),
     [(made.write_zip_bomb, 300), (made.write_pickle_bomb, 2**31 - 1), (made.write_repeated, 40_000_000)],
@@ -259,6 +267,7 @@ def test_bombs_are_small_and_refused(write: Callable[..., Path], size: int, tmp_
     assert refusal(path).code == "embedding_bomb"
 
 
+@pytest.mark.slow
 def test_a_zip_whose_directory_lies(tmp_path: Path) -> None:
     """Its directory says 128 bytes, its data unpack to 300 MB: no more is read than the directory says."""
     path = made.write_zip_bomb(tmp_path / "bomb.pt", 300)

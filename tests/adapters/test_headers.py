@@ -149,6 +149,7 @@ def test_any_bytes(tiny: TinyModels, tmp_path: Path, content: bytes) -> None:
         admit(path, "0" * 64, tiny.layers)
 
 
+@pytest.mark.slow
 def test_very_long_names_take_no_time(tiny: TinyModels, tmp_path: Path) -> None:
     """One name of nine megabytes, and ten thousand just within the limit, all of words that searches look for."""
     one = "lora_unet_" + "down_blocks." * 750_000 + "lora_down.weight"
@@ -181,6 +182,7 @@ print(json.dumps({"told": told, "seconds": spent, "megabytes": grown}))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ru_maxrss is in kilobytes on Linux alone")
 @pytest.mark.parametrize("short", [True, False])
 def test_a_header_of_200_000_tensors_costs_nothing(tmp_path: Path, short: bool) -> None:

@@ -45,6 +45,7 @@ def picture(base: SharedBase) -> bytes:
     return png
 
 
+@pytest.mark.slow
 def test_no_failure_leaves_a_trace(base: SharedBase, tmp_path: Path) -> None:
     """Every refused kind of the corpus, made for this very base, one after the other."""
     models = TinyModels({"unet": base.unet, "text_encoder": base.text_encoder}, base.slots, {}, 32)

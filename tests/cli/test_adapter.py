@@ -284,6 +284,7 @@ def test_generating_with_a_refused_file_is_one_sentence(
     assert "Traceback" not in err
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to one process")
 def test_ctrl_c_stops_a_long_extraction(here: Path) -> None:
     for name in ("one", "two"):

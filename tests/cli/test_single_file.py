@@ -49,6 +49,7 @@ def draw(models: Path, out: Path, *more: str | Path) -> int:
     return run(*words, "--workspace", out / "ws", *more, "--json")
 
 
+@pytest.mark.slow
 def test_a_picture_by_path_and_by_name(models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """By its path and by its name in the folder of checkpoints: the same pixels, the hash of the file in the PNG."""
     path = models / "tiny xl.safetensors"
@@ -63,6 +64,7 @@ def test_a_picture_by_path_and_by_name(models: Path, tmp_path: Path, capsys: pyt
     assert f"Model hash: {digest[:10]}, Model: tiny xl" in Image.open(one).text["parameters"]
 
 
+@pytest.mark.slow
 def test_the_prediction_type_is_chosen(models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = models / "tiny xl.safetensors"
     options = ("--prediction-type", "v_prediction", "--zero-terminal-snr", "on")

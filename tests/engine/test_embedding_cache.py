@@ -46,6 +46,7 @@ def test_the_base_says_what_it_takes(base: SharedBase) -> None:
     assert base.info.text_widths == {"clip_l": weight.shape[1]} == {"clip_l": made.WIDTH}
 
 
+@pytest.mark.slow
 def test_read_once_without_another_process(
     base: SharedBase, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -58,6 +59,7 @@ def test_read_once_without_another_process(
     assert cache.get(entry.sha256) is first
 
 
+@pytest.mark.slow
 def test_one_that_was_deleted_still_serves_who_has_it(base: SharedBase, workspace: Workspace, tmp_path: Path) -> None:
     """A picture that waits in the queue, and later a cell that is made again, find it."""
     entry = enter(workspace, made.write_pt(tmp_path / "words.pt", 4), base.text_widths)

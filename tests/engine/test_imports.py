@@ -75,6 +75,7 @@ def drawn(engine: InlineEngine, workspace: Workspace, **changes: Any) -> bytes:
     return pictures(workspace, engine.job(job))[0].tobytes()
 
 
+@pytest.mark.slow
 def test_a_pickle_is_kept_as_safetensors(
     engine: InlineEngine, workspace: Workspace, base: SharedBase, tmp_path: Path
 ) -> None:
@@ -91,6 +92,7 @@ def test_a_pickle_is_kept_as_safetensors(
     assert (entry.rank, entry.alpha) == (2, 2.0)
 
 
+@pytest.mark.slow
 def test_a_pickled_embedding_dropped_as_a_lora_becomes_one(
     engine: InlineEngine, workspace: Workspace, tmp_path: Path
 ) -> None:

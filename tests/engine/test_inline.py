@@ -133,6 +133,7 @@ def test_a_queued_picture_survives_a_restart(workspace: Workspace, folder: Path)
     engine.close()
 
 
+@pytest.mark.slow
 def test_a_change_of_base_waits_and_frees_the_old_one(workspace: Workspace, folder: Path, tmp_path: Path) -> None:
     other = write_tiny_base(tmp_path / "other", seed=1)
     engine = start(workspace, folder)
@@ -193,6 +194,7 @@ print(len(os.listdir("/proc/self/task")) - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="counts the threads of a process as Linux lists them")
 def test_only_the_workers_thread_keeps_a_team_of_openmp(tmp_path: Path, folder: Path) -> None:
     """Two teams are more threads than processors: then all of them sleep between two operations, at half the speed."""

@@ -63,6 +63,7 @@ def taken(sha256: str, name: str, owner: str) -> EmbeddingEntry:
     return EmbeddingEntry(sha256, name, owner, time.time(), 9, 2, {"clip_l": 32})
 
 
+@pytest.mark.slow
 def test_from_pictures_to_a_prompt_with_the_word(engine: InlineEngine, workspace: Workspace, tmp_path: Path) -> None:
     """Train; the word is in the library with its hash; a prompt that names it, with the LoRA, draws by both; deleting
     the word changes nothing while the LoRA is in the stack, in whose file it came, and makes it ordinary words else."""
@@ -129,6 +130,7 @@ def test_a_taken_name_is_refused_before_anything_is_done(
     assert workspace.jobs.list(kinds=["train"]) == []
 
 
+@pytest.mark.slow
 def test_a_name_that_was_taken_meanwhile_is_told(engine: InlineEngine, workspace: Workspace, tmp_path: Path) -> None:
     """Nothing is lost: the word enters the library under the next name, and the run says so."""
     config = settings(make_dataset(workspace, tmp_path / "p"), steps=30)
@@ -142,6 +144,7 @@ def test_a_name_that_was_taken_meanwhile_is_told(engine: InlineEngine, workspace
     assert workspace.embeddings.get(end.data["embedding"]["sha256"]).name == f"{NAME} 2"
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_is_not_asked_for_its_name_again(workspace: Workspace, folder: Path, tmp_path: Path) -> None:
     """Stopped with the engine and continued by the next one, it ends as if it had never stopped."""
 

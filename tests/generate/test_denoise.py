@@ -101,6 +101,7 @@ def test_denoise_equals_diffusers_pipeline(
     assert (found - wanted).abs().max() <= 1e-5 * wanted.abs().max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rescale", [0.3, 1.0])
 def test_rescaled_guidance_equals_diffusers(
     tiny: tuple[Path, SharedBase], pipeline: StableDiffusionPipeline, rescale: float

@@ -89,6 +89,7 @@ def test_a_stopped_training_ends_as_one_that_was_not(
     assert all(torch.equal(x, y) for x, y in zip(a["average"], b["average"], strict=True))
 
 
+@pytest.mark.slow
 def test_the_loss_falls(drawn: Path, recipe_of: RecipeOf, tmp_path: Path) -> None:
     recipe = recipe_of(*ALL, "autoencoder.crop=32", "autoencoder.steps=60", "autoencoder.batch=8")
     losses = [step.loss for step in train(recipe, drawn, tmp_path)]

@@ -118,6 +118,7 @@ def test_mistakes_end_with_one_sentence(capsys: pytest.CaptureFixture[str], tmp_
     assert "is no base" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_call_ends_in_time_and_the_next_goes_on(
     drawn: Path, tiny_base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -190,6 +190,7 @@ def whole(drawn: Path, recipe_of: RecipeOf, tmp_path: Path) -> tuple[Path, list[
     return folder, [step.loss for step in train(recipe_of(), drawn, folder)]
 
 
+@pytest.mark.slow
 def test_two_runs_of_one_seed_are_equal_and_of_two_are_not(
     drawn: Path, recipe_of: RecipeOf, tmp_path: Path, whole: tuple[Path, list[float]]
 ) -> None:
@@ -200,6 +201,7 @@ def test_two_runs_of_one_seed_are_equal_and_of_two_are_not(
     assert all(a != b for a, b in zip(other, again, strict=True))
 
 
+@pytest.mark.slow
 def test_a_stopped_training_ends_as_one_that_was_not(
     drawn: Path, recipe_of: RecipeOf, tmp_path: Path, whole: tuple[Path, list[float]]
 ) -> None:
@@ -226,6 +228,7 @@ def test_worker_processes_change_nothing(
     assert [step.loss for step in train(recipe, drawn, tmp_path / "workers")] == whole[1]
 
 
+@pytest.mark.slow
 def test_the_loss_falls(drawn: Path, recipe_of: RecipeOf, tmp_path: Path) -> None:
     recipe = recipe_of("diffusion.steps=24", "diffusion.start=new")
     losses = [step.loss for step in train(recipe, drawn, tmp_path)]
@@ -243,6 +246,7 @@ def test_a_frozen_text_encoder_stays(drawn: Path, recipe_of: RecipeOf, tmp_path:
     assert not torch.equal(state["modules"]["unet"]["conv_in.weight"], unet["conv_in.weight"])
 
 
+@pytest.mark.slow
 def test_a_run_keeps_its_recipe_and_its_latents(
     drawn: Path, recipe_of: RecipeOf, tmp_path: Path, whole: tuple[Path, list[float]], tiny_base: Path
 ) -> None:
@@ -281,6 +285,7 @@ def test_a_loss_that_is_no_number_changes_nothing(drawn: Path, recipe_of: Recipe
     assert trainer.step == 0
 
 
+@pytest.mark.slow
 def test_sheets_and_kept_exports_are_of_the_average(drawn: Path, recipe_of: RecipeOf, tmp_path: Path) -> None:
     from PIL import Image
     from safetensors.torch import load_file

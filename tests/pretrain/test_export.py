@@ -104,6 +104,7 @@ def test_training_goes_on_from_an_export(
     assert {file: file.stat().st_mtime_ns for file in drawn.rglob("latents-*.npy")} == latents
 
 
+@pytest.mark.slow
 def test_an_autoencoder_of_other_latents_is_refused(
     trained: Path, tiny_base: Path, drawn: Path, recipe_of: RecipeOf, tmp_path: Path
 ) -> None:

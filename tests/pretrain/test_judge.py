@@ -138,6 +138,7 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_loss_falls(few: Path, tmp_path: Path) -> None:
     losses = [loss for _, loss in train(few, tmp_path, Recipe(steps=16, batch=16, rate=2e-3))]
     assert len(losses) == 16

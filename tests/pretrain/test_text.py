@@ -36,6 +36,7 @@ def test_every_place_names_its_tag_so_far_and_the_comma_all_of_it() -> None:
     assert named[3:] == [hair, {"blue</w>"}, {"blue</w>", "eyes</w>"}, {"smile</w>"}]
 
 
+@pytest.mark.slow
 def test_it_learns_and_goes_on_where_it_was_stopped(drawn: Path, recipe_of: RecipeOf, tmp_path: Path) -> None:
     recipe = recipe_of("text.steps=60", "text.batch=4", "text.optimizer.warmup=1", "text.cadence.log_seconds=0")
     whole = [step.loss for step in train(recipe, drawn, tmp_path / "whole")]

@@ -247,6 +247,7 @@ def adversaries(size: int) -> Iterator[tuple[str, str]]:
         yield name, left * depth + middle + right * depth
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reading", READINGS)
 def test_work_grows_linearly(reading: str) -> None:
     """Five times the text takes at most about five times the steps, and no text takes more than so many a character."""
@@ -257,6 +258,7 @@ def test_work_grows_linearly(reading: str) -> None:
         assert many <= 500 * len(long), name
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_long_texts_end() -> None:
     """Quadratic work inside a regular expression, which no count of lines sees, would not end here."""

@@ -98,6 +98,7 @@ def test_changes_for_a_timeline() -> None:
     assert [(c.place.start, c.place.end) for c in changes if c.place] == [(2, 7), (8, 22), (11, 17)]
 
 
+@pytest.mark.slow
 def test_no_depth_is_too_deep() -> None:
     depth = 20_000
     assert texts("[a:" * depth + "b" + ":3]" * depth) == [[3, "a"], [10, "b"]]

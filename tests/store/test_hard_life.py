@@ -58,6 +58,7 @@ def small_disk(tmp_path: Path) -> str:
     return mount
 
 
+@pytest.mark.slow
 def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
     rng = random.Random(3)
     acknowledged: list[dict[str, Any]] = []

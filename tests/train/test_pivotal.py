@@ -123,6 +123,7 @@ def sensitive(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> SharedB
 
 
 # ---------------------------------------------------------------- learning
+@pytest.mark.slow
 def test_the_loss_falls_by_the_word_alone(sensitive: SharedBase, examples: list[Example]) -> None:
     """At LoRA rate 0 the same steps, with the same noise, cost less from step to step than where nothing learns."""
     plain = {"steps": 40, "learning_rate": 0.0, "caption_dropout": 0, "flip": False, "lr_scheduler": "constant"}
@@ -137,6 +138,7 @@ def test_the_loss_falls_by_the_word_alone(sensitive: SharedBase, examples: list[
     assert all(torch.equal(before[key], after[key]) for key in before)
 
 
+@pytest.mark.slow
 def test_base_and_text_encoder_are_bit_equal_after_training(base: SharedBase, examples: list[Example]) -> None:
     """Values, hooks and flags, the table of tokens and the slots' quiet state included."""
     before = state(base)
@@ -150,6 +152,7 @@ def test_base_and_text_encoder_are_bit_equal_after_training(base: SharedBase, ex
     assert not base.text_encoder.training
 
 
+@pytest.mark.slow
 def test_gradients_are_those_of_an_enlarged_vocabulary(
     base: SharedBase, folder: Path, examples: list[Example], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -209,6 +212,7 @@ def test_gradients_are_those_of_an_enlarged_vocabulary(
     assert torch.allclose(found["grad"], expected, rtol=1e-3, atol=1e-6 * float(expected.abs().max()))
 
 
+@pytest.mark.slow
 def test_the_spread_is_kept(base: SharedBase, examples: list[Example]) -> None:
     """A pull of 1 sets the vectors' standard deviation to the table's at each step; one of 0 lets it go."""
     spread = float(base.text_encoder.get_input_embeddings().weight.std())
@@ -256,6 +260,7 @@ def test_resume_equals_never_having_stopped(
     assert all(torch.equal(v, load(resumed.file)[k]) for k, v in load(whole.file).items())
 
 
+@pytest.mark.slow
 def test_a_share_of_the_steps(base: SharedBase, examples: list[Example]) -> None:
     """After half of the steps the vectors stay, bit for bit, and the LoRA goes on."""
     states: list[dict[str, Tensor]] = []
@@ -295,6 +300,7 @@ def test_finishing_early_keeps_what_was_learnt(base: SharedBase, examples: list[
     assert json.loads(result.metadata["lora_studio_embedding"])["steps"] == 2
 
 
+@pytest.mark.slow
 def test_a_cancel_at_each_turn_leaves_nothing(base: SharedBase, examples: list[Example]) -> None:
     """Wherever the job is closed, the text encoder reads plain texts as before and no gradient is left."""
     settings = config(steps=2, checkpoint_every=1, preview_prompts=(f"{NAME}, sky",))
@@ -320,6 +326,7 @@ def test_a_cancel_at_each_turn_leaves_nothing(base: SharedBase, examples: list[E
     assert all(p.grad is None for p in (*base.text_encoder.parameters(), *base.unet.parameters()))
 
 
+@pytest.mark.slow
 def test_between_two_model_calls_there_is_a_yield(base: SharedBase, examples: list[Example]) -> None:
     """A step with a word that learns calls the text encoder and the training tree, with a turn between them."""
     calls, most = 0, 0
@@ -360,6 +367,7 @@ def a1111_bundles(tensors: dict[str, Tensor]) -> dict[str, dict[str, Any]]:
     return found
 
 
+@pytest.mark.slow
 def test_the_files(base: SharedBase, examples: list[Example], tmp_path: Path) -> None:
     """One word, three places: the LoRA's bundle as A1111 reads it, its own file as our reader and as diffusers' do."""
     result = run(base, examples, config(preview_every=3))
@@ -387,6 +395,7 @@ def test_the_files(base: SharedBase, examples: list[Example], tmp_path: Path) ->
         assert file.metadata()["modelspec.trigger_phrase"] == NAME
 
 
+@pytest.mark.slow
 def test_diffusers_reads_the_words_file(
     base: SharedBase, folder: Path, examples: list[Example], tmp_path: Path
 ) -> None:
@@ -412,6 +421,7 @@ def test_diffusers_reads_the_words_file(
     assert torch.allclose(ours, theirs, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reader", [False, True])
 def test_the_last_preview_is_what_the_files_draw(
     base: SharedBase, examples: list[Example], tmp_path: Path, reader: bool
@@ -460,6 +470,7 @@ def test_the_last_preview_is_what_the_files_draw(
     assert np.abs(pixels(result.cover) - drawn(replace(request, embeddings=()))).max() > 1
 
 
+@pytest.mark.slow
 def test_previews_draw_the_living_word(base: SharedBase, examples: list[Example]) -> None:
     """Each preview is asked for with the vectors as they stand, and its prompts name them."""
     asked: list[NeedPreview] = []

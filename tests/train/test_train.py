@@ -73,6 +73,7 @@ def state(base: SharedBase) -> dict[str, Tensor]:
     return {f"{n}.{k}": v.clone() for n, tree in trees.items() for k, v in tree.state_dict().items()}
 
 
+@pytest.mark.slow
 def test_the_base_is_bit_equal_after_training(base: SharedBase, examples: list[Example]) -> None:
     """Values, names, hooks and flags of the serving tree are what they were."""
     before = state(base)
@@ -142,6 +143,7 @@ def test_nothing_but_left_out_captions_learns_nothing_and_says_so(base: SharedBa
         run(base, examples, config(caption_dropout=1.0, keep_unprompted=True))
 
 
+@pytest.mark.slow
 def test_training_at_a_smaller_weight_is_training_with_a_smaller_alpha(
     base: SharedBase, examples: list[Example]
 ) -> None:
@@ -234,6 +236,7 @@ def test_the_last_preview_is_what_the_file_draws(base: SharedBase, examples: lis
     assert np.abs(one - two).max() <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alpha", [None, 2.0])
 @pytest.mark.filterwarnings("ignore:Already found a `peft_config`")
 def test_diffusers_and_peft_read_the_file(
@@ -257,6 +260,7 @@ def test_diffusers_and_peft_read_the_file(
     assert (ours - theirs).abs().max() <= 1e-4 * ours.abs().max()
 
 
+@pytest.mark.slow
 def test_the_file_tells_no_tales(base: SharedBase, examples: list[Example], tmp_path: Path) -> None:
     """kohya's and Stability's keys are there; file names and captions are not, unless somebody asked for them."""
     path = tmp_path / "a.safetensors"
@@ -275,11 +279,13 @@ def test_the_file_tells_no_tales(base: SharedBase, examples: list[Example], tmp_
     assert json.loads(told["ss_tag_frequency"])["ears"]["cat ears"] == len(examples)
 
 
+@pytest.mark.slow
 def test_finishing_early_keeps_what_was_learnt(base: SharedBase, examples: list[Example]) -> None:
     answers = iter(["go", "go", "finish"])
     assert run(base, examples, config(), ask=lambda: next(answers)).steps == 2
 
 
+@pytest.mark.slow
 def test_between_two_model_calls_there_is_a_yield(base: SharedBase, examples: list[Example]) -> None:
     """So a cancel costs at most one of them, wherever the job is: encoding, training, previews, exporting."""
     calls = 0

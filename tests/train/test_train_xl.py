@@ -90,6 +90,7 @@ def test_the_pooled_text_and_the_framing_matter(base: SharedBase) -> None:
     assert not torch.allclose(plain, predict(-text.pooled), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_loss_falls(base: SharedBase, examples: list[Example]) -> None:
     losses: list[float] = []
 
@@ -102,6 +103,7 @@ def test_the_loss_falls(base: SharedBase, examples: list[Example]) -> None:
     assert sum(losses[-8:]) < 0.85 * sum(losses[:8])
 
 
+@pytest.mark.slow
 def test_resume_equals_never_having_stopped(base: SharedBase, examples: list[Example]) -> None:
     more = {"keep_unprompted": True, "caption_dropout": 0.5, "batch_size": 2}
     whole: TrainingResult = run(base, examples, config(**more))
@@ -119,6 +121,7 @@ def test_resume_equals_never_having_stopped(base: SharedBase, examples: list[Exa
     assert all(torch.equal(v, load(whole.file)[k]) for k, v in load(resumed.file).items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layers", ["attention", "all"])
 def test_diffusers_draws_with_the_file_what_we_draw(
     base: SharedBase, folder: Path, examples: list[Example], tmp_path: Path, layers: str
@@ -162,6 +165,7 @@ def test_diffusers_draws_with_the_file_what_we_draw(
     assert (draw(0.0) - wanted).abs().max() > 1e-3 * wanted.abs().max()
 
 
+@pytest.mark.slow
 def test_the_file_says_what_it_was_made_for(base: SharedBase, examples: list[Example]) -> None:
     metadata = run(base, examples, config()).metadata
     assert metadata["modelspec.architecture"] == "stable-diffusion-xl-v1-base/lora"

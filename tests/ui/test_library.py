@@ -238,6 +238,7 @@ def test_a_picture_that_is_none_is_refused(studio: Studio, mine: AdapterEntry, t
         take_side(Ask(studio, "ann", {"sha256": mine.sha256}), tmp_path / "f", "mine.png")
 
 
+@pytest.mark.slow
 def test_a_thousand_are_listed_without_their_metadata(
     studio: Studio, call: Call, monkeypatch: pytest.MonkeyPatch, counted: Callable[[], list[str]]
 ) -> None:

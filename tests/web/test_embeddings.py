@@ -40,6 +40,7 @@ def test_an_embedding_among_loras_becomes_one(browser: Browser, engine: FakeEngi
     assert last.data["embedding"] == call(client, "library").json()["embeddings"][0]["sha256"]
 
 
+@pytest.mark.slow
 def test_what_is_refused_is_one_sentence(browser: Browser, engine: FakeEngine, tmp_path: Path) -> None:
     client = browser()
     answer = upload(client, "embedding", b"x", job=uid(), name="notes.txt")

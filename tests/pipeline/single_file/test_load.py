@@ -67,6 +67,7 @@ def state(base: SharedBase) -> dict[str, Tensor]:
     return {f"{name}.{key}": t for name, module in base.modules.items() for key, t in module.state_dict().items()}
 
 
+@pytest.mark.slow
 def test_one_file_is_the_folder(pair: tuple[Path, dict[str, Tensor]], tmp_path: Path, no_network: None) -> None:
     """Weights and texts bit for bit, the picture to 1/255: with sockets blocked and an empty cache of the hub."""
     folder, tensors = pair
@@ -148,6 +149,7 @@ def test_the_trained_weights_are_used_and_averaged_ones_told(tmp_path: Path) -> 
     assert [told["code"] for told in base.info.remarks] == ["base_prediction_assumed", "base_ema_unused"]
 
 
+@pytest.mark.slow
 def test_older_names_of_parts(tmp_path: Path) -> None:
     """Files without `text_model.` in the text encoder's names, and with `vae.` before the autoencoder's."""
     tensors = write_both(tmp_path / "folder", "sd1")

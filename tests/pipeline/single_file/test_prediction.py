@@ -63,6 +63,7 @@ def test_stable_diffusion_2_is_told_by_its_weights(tmp_path: Path, spread: float
     assert predicted(read_contents("a", path), "sd1", lambda name: biases).kind == "epsilon"
 
 
+@pytest.mark.slow
 def test_the_base_says_what_it_is_read_as(tensors: dict[str, Tensor], tmp_path: Path) -> None:
     marks = {"v_pred": torch.zeros(0), "ztsnr": torch.zeros(0)}
     plain = write_file(tensors, tmp_path / "plain.safetensors")

@@ -98,6 +98,7 @@ PAIRS = st.lists(
 TEXTS = st.one_of(st.text(max_size=60), JSON.map(json.dumps), PAIRS)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=300)
 @given(
     st.dictionaries(
