@@ -99,4 +99,8 @@ def _check_places(tensors: dict[str, Any], room: int, dimensions: int) -> None:
     for first, last, name in sorted(places):
         if first < end:
             raise HeaderDamagedError(f"the tensor {name[:80]!r} lies over another one")
-        end = max(end, last)
+        if first > end:
+            raise HeaderDamagedError(f"{first - end} bytes before the tensor {name[:80]!r} are no tensor's")
+        end = last
+    if end < room:
+        raise HeaderDamagedError(f"{room - end} bytes behind its last tensor are no tensor's")

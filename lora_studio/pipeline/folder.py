@@ -14,11 +14,14 @@ from typing import Any
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
+from lora_studio.adapters.tensors import read_index
 from lora_studio.pipeline.autoencoder import dtype_of
 from lora_studio.pipeline.device import Precision
 from lora_studio.pipeline.parts import Parts, TextPart
 from lora_studio.pipeline.source import BaseSource
 from lora_studio.types import Tag
+
+_COMPONENTS = ("text_encoder", "text_encoder_2", "unet", "vae")
 
 
 def load_folder(source: BaseSource, precision: Precision) -> Parts:
@@ -28,6 +31,7 @@ def load_folder(source: BaseSource, precision: Precision) -> Parts:
         OSError, ValueError, RuntimeError, KeyError: a file is missing, damaged or not safetensors.
     """
     folder = source.path
+    _check_numbers(folder)
     index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
     options = {"use_safetensors": True, "local_files_only": True}
     unet = UNet2DConditionModel.from_pretrained(folder, subfolder="unet", torch_dtype=precision.weights, **options)
@@ -80,7 +84,7 @@ def _hash_weights(folder: Path) -> tuple[str, str]:
     its header anew changes nothing.
     """
     whole = hashlib.sha256()
-    for component in ("text_encoder", "text_encoder_2", "unet", "vae"):
+    for component in _COMPONENTS:
         entries = []
         for path in _weight_files(folder / component):
             with path.open("rb") as file:
@@ -99,6 +103,18 @@ def _hash_weights(folder: Path) -> tuple[str, str]:
         with path.open("rb") as file:
             _update(unet, file, path.stat().st_size)
     return whole.hexdigest(), unet.hexdigest()
+
+
+def _check_numbers(folder: Path) -> None:
+    """Raise `ValueError` for 8-bit weights with scales beside them, which the libraries would leave out unsaid."""
+    for path in (path for component in _COMPONENTS for path in _weight_files(folder / component)):
+        with path.open("rb") as file:
+            index = read_index(file, path.stat().st_size)
+        if index.scales:
+            raise ValueError(
+                f"{path.parent.name}/{path.name} holds 8-bit weights with scales, which are read from single "
+                ".safetensors files alone"
+            )
 
 
 def _weight_files(folder: Path) -> list[Path]:

@@ -11,16 +11,16 @@ src/open_clip/transformer.py (names of a text encoder); huggingface/diffusers lo
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from lora_studio.adapters.tensors import TensorFile, TensorIndex, beside_weights, read_index
 from lora_studio.errors import InvalidInput
 from lora_studio.headers import header
 
@@ -55,9 +55,10 @@ _OPEN = {"attn.out_proj": "self_attn.out_proj", "mlp.c_fc": "mlp.fc1", "mlp.c_pr
 
 @dataclass(frozen=True)
 class Place:
-    """Where one layer's weight lies: file, tensor, shape, and which third of it (None: all)."""
+    """Where one layer's weight lies: file, its index, tensor, shape, and which third of it (None: all)."""
 
     file: Path
+    index: TensorIndex
     tensor: str
     shape: tuple[int, ...]
     third: int | None = None
@@ -79,9 +80,9 @@ class Checkpoint:
         """W of a layer (or another tensor), float32. Raises `InvalidInput` when it cannot be read."""
         place = self.layers.get(key) or self.others[key]
         try:
-            with safe_open(str(place.file), framework="pt") as file:
-                tensor: Tensor = file.get_tensor(place.tensor).to(torch.float32)
-        except (SafetensorError, OSError, ValueError) as error:
+            with place.file.open("rb") as file:
+                tensor = TensorFile(file, place.index).weight(place.tensor).to(torch.float32)
+        except (OSError, ValueError) as error:
             raise _damaged(place.file, str(error).splitlines()[0]) from error
         if place.third is None:
             return tensor
@@ -100,13 +101,13 @@ def open_checkpoint(path: Path) -> Checkpoint:
     """
     found = Checkpoint({}, {})
     if path.is_file():
-        for name, shape in _names(path):
-            _single(found, path, name, shape)
+        for place in _places(path):
+            _single(found, place)
     else:
         for component in COMPONENTS:
             for file in _weight_files(path / component):
-                for name, shape in _names(file):
-                    _add(found, f"{component}.{_clip_path(component, name)}", Place(file, name, shape))
+                for place in _places(file):
+                    _add(found, f"{component}.{_clip_path(component, place.tensor)}", place)
     if not found.layers:
         raise InvalidInput(
             f"{path} holds no model that is read here; give a folder in diffusers' layout or a .safetensors file of "
@@ -132,18 +133,18 @@ def _weight_files(folder: Path) -> list[Path]:
     return files[:1]
 
 
-def _names(file: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Name and shape of each tensor of a file. Raises `InvalidInput`."""
+def _places(file: Path) -> Iterator[Place]:
+    """Each tensor of a file, but for scales that stand beside weights. Raises `InvalidInput`."""
     try:
         with file.open("rb") as opened:
-            named: dict[str, Any] = header.read(opened, file.stat().st_size)
+            index = read_index(opened, os.fstat(opened.fileno()).st_size)
     except header.HeaderDamagedError as error:
         raise _damaged(file, str(error)) from None
     except OSError as error:
         raise _damaged(file, error.strerror or str(error)) from error
-    for name, entry in named.items():
-        if name != "__metadata__":
-            yield name, tuple(entry["shape"])
+    for name, entry in index.entries.items():
+        if not (index.scales and beside_weights(name)):
+            yield Place(file, index, name, tuple(entry["shape"]))
 
 
 def _damaged(file: Path, why: str) -> InvalidInput:
@@ -171,9 +172,9 @@ def _clip_path(component: str, name: str) -> str:
     return name.removeprefix("text_model.") if component == "text_encoder" else name
 
 
-def _single(found: Checkpoint, file: Path, name: str, shape: tuple[int, ...]) -> None:
+def _single(found: Checkpoint, place: Place) -> None:
     """Enter a tensor of a single file under its diffusers name."""
-    place = Place(file, name, shape)
+    name = place.tensor
     if name.startswith(_UNET):
         path, dot, part = name.removeprefix(_UNET).rpartition(".")
         known = diffusers_path(path)
@@ -197,7 +198,7 @@ def _open_clip(found: Checkpoint, layer: str, rest: str, place: Place) -> None:
         for third, name in enumerate(("q_proj", "k_proj", "v_proj")):
             shape = (place.shape[0] // 3, *place.shape[1:])
             part = rest.removeprefix("attn.in_proj_")
-            _add(found, f"{layer}.self_attn.{name}.{part}", Place(place.file, place.tensor, shape, third))
+            _add(found, f"{layer}.self_attn.{name}.{part}", replace(place, shape=shape, third=third))
         return
     path, _, part = rest.rpartition(".")
     _add(found, f"{layer}.{_OPEN.get(path, path)}.{part}", place)
