@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from typing import Any, BinaryIO
 
 MAX_HEADER = 10 * 2**20
@@ -69,6 +70,15 @@ def read(file: BinaryIO, size: int, dimensions: int = MAX_DIMENSIONS) -> dict[st
         {name: entry for name, entry in header.items() if name != "__metadata__"}, size - 8 - length, dimensions
     )
     return header
+
+
+def to_bytes(entries: Mapping[str, Any], metadata: Mapping[str, str]) -> bytes:
+    """Length and header of a safetensors file, padded with blanks to a multiple of 8 as the library does it."""
+    whole: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
+    whole.update(entries)
+    text = json.dumps(whole, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
 
 
 def _check_places(tensors: dict[str, Any], room: int, dimensions: int) -> None:

@@ -17,14 +17,12 @@ from torch import Tensor
 
 from lora_studio.adapters.embedding import kind_of
 from lora_studio.adapters.tensors import TensorFile, TensorIndex
-from lora_studio.adapters.unpacking import Unpacking, UnpackingError
+from lora_studio.adapters.unpacking import UnpackingError, unpacked
 from lora_studio.errors import AdapterRefused
 from lora_studio.headers import header
 
 MAX_FILE = 16 * 2**30
 """Bytes; full differences of SDXL in float32 are about 10 GB."""
-PATIENCE = 0.05
-"""Seconds that are waited for the other process in one turn."""
 FLOATS: Mapping[str, torch.dtype] = {
     "F64": torch.float64,
     "F32": torch.float32,
@@ -63,7 +61,10 @@ def opening(path: Path, given: str) -> Generator[None, None, Source]:
             allowed=f"{MAX_FILE / 1e9:.0f}",
         )
     if kind_of(path) == "torch":
-        data = yield from _unpacked(path, given)
+        try:
+            data = yield from unpacked(path, "adapter")
+        except UnpackingError as error:
+            raise _sentence(error, given) from None
         return _read(io.BytesIO(data), len(data), given, data)
     with path.open("rb") as file:
         return _read(file, os.fstat(file.fileno()).st_size, given)
@@ -129,17 +130,6 @@ def _checked(named: dict[str, Any], given: str) -> tuple[list[str], dict[str, st
         if dtype not in FLOATS and not any(word in name[-40:] for word in _COUNTS):
             raise damaged(given, f"{name[:80]} holds {dtype}, not floating-point numbers")
     return list(named), metadata, tuple(sorted({str(entry["dtype"]) for entry in named.values()}))
-
-
-def _unpacked(path: Path, given: str) -> Generator[None, None, bytes]:
-    """The safetensors form of a pickle, by another process."""
-    with Unpacking(path, what="adapter") as reading:
-        while not reading.wait(PATIENCE):
-            yield
-        try:
-            return reading.result()
-        except UnpackingError as error:
-            raise _sentence(error, given) from None
 
 
 def _sentence(error: UnpackingError, given: str) -> AdapterRefused:

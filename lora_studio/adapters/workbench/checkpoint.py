@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from lora_studio.adapters.formats.ldm import diffusers_path
 from lora_studio.adapters.tensors import TensorFile, TensorIndex, beside_weights, read_index
 from lora_studio.errors import InvalidInput
 from lora_studio.headers import header
@@ -34,21 +35,6 @@ _OPEN_CLIP = (
     ("cond_stage_model.model.", "text_encoder"),
     ("conditioner.embedders.1.model.", "text_encoder_2"),
 )
-_OUTER = {
-    "input_blocks.0.0": "conv_in",
-    "time_embed.0": "time_embedding.linear_1",
-    "time_embed.2": "time_embedding.linear_2",
-    "label_emb.0.0": "add_embedding.linear_1",
-    "label_emb.0.2": "add_embedding.linear_2",
-    "out.2": "conv_out",
-}
-_INSIDE = {
-    "in_layers.2": "conv1",
-    "emb_layers.1": "time_emb_proj",
-    "out_layers.3": "conv2",
-    "skip_connection": "conv_shortcut",
-}
-_LDM = re.compile(r"(input_blocks|middle_block|output_blocks)\.(\d+)\.(?:(\d+)\.)?(.+)")
 _BLOCK = re.compile(r"transformer\.resblocks\.(\d+)\.(.+)")
 _OPEN = {"attn.out_proj": "self_attn.out_proj", "mlp.c_fc": "mlp.fc1", "mlp.c_proj": "mlp.fc2"}
 
@@ -122,7 +108,10 @@ def _weight_files(folder: Path) -> list[Path]:
     """The safetensors files of a component: an index's, else one without or with a variant's name."""
     if not folder.is_dir():
         return []
-    indexes = sorted(folder.glob("*.safetensors.index.json"))
+    plain = any(file.name.count(".") == 1 for file in folder.glob("*.safetensors"))
+    indexes = sorted(folder.glob("*.safetensors.index.json")) or sorted(folder.glob("*.safetensors.index.*.json"))
+    if plain and indexes and not indexes[0].name.endswith(".safetensors.index.json"):
+        indexes = []  # of a variant
     if indexes:
         try:
             table = json.loads(indexes[0].read_text(encoding="utf-8"))["weight_map"]
@@ -202,26 +191,3 @@ def _open_clip(found: Checkpoint, layer: str, rest: str, place: Place) -> None:
         return
     path, _, part = rest.rpartition(".")
     _add(found, f"{layer}.{_OPEN.get(path, path)}.{part}", place)
-
-
-def diffusers_path(path: str) -> str | None:
-    """diffusers' module path of a layer of the original UNet with two residual blocks a level; None for another."""
-    if path in _OUTER:
-        return _OUTER[path]
-    match = _LDM.fullmatch(path)
-    if match is None:
-        return None
-    block, number, inner, rest = match[1], int(match[2]), match[3], match[4]
-    if block == "middle_block":
-        whole = f"{inner}.{rest}" if inner is not None else rest
-        if number == 1:
-            return f"mid_block.attentions.0.{whole}"
-        return f"mid_block.resnets.{number // 2}.{_INSIDE.get(whole, whole)}"
-    way, count = ("down_blocks", number - 1) if block == "input_blocks" else ("up_blocks", number)
-    level, index = divmod(count, 3)
-    if rest in ("op", "conv"):
-        kind = "downsamplers" if rest == "op" else "upsamplers"
-        return f"{way}.{level}.{kind}.0.conv"
-    if inner == "0":
-        return f"{way}.{level}.resnets.{index}.{_INSIDE.get(rest, rest)}"
-    return f"{way}.{level}.attentions.{index}.{rest}"
