@@ -26,7 +26,7 @@ from lora_studio.adapters.formats import originals
 from lora_studio.adapters.workbench.checkpoint import open_checkpoint
 from lora_studio.adapters.workbench.combine import How, Made, Part, combine
 from lora_studio.adapters.workbench.extract import extract
-from lora_studio.adapters.workbench.layouts import DTYPES, write
+from lora_studio.adapters.workbench.layouts import DTYPES, named_for, write
 from lora_studio.adapters.workbench.plain import WeightOf, no_weights
 from lora_studio.adapters.workbench.progress import Done
 from lora_studio.adapters.workbench.ranks import Target
@@ -290,8 +290,9 @@ def _files(bench: Bench, request: MakingRequest, product: Product, tool: str) ->
     """The files of a product, taken into the store."""
     settings = {k: v for k, v in to_json(request).items() if k not in ("file", "parts", "before", "after")}
     how = {"tool": tool, "settings": settings, "from": [source.adapter.key for source in product.sources]}
-    metadata = metadata_of([source.report.metadata for source in product.sources], product.made.layers, how)
-    for part in write(product.made.layers, request.to, DTYPES[request.dtype], product.sdxl, _family(product)):
+    layers = named_for(product.made.layers, request.to, _family(product))
+    metadata = metadata_of([source.report.metadata for source in product.sources], layers, how)
+    for part in write(layers, request.to, DTYPES[request.dtype], product.sdxl, _family(product)):
         path = bench.folder / "made.safetensors"
         seal(part.tensors, metadata, path)
         yield _kept(bench.workspace, path, part.name or "adapter.safetensors")

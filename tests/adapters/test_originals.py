@@ -16,7 +16,7 @@ from lora_studio.adapters import CanonicalAdapter, inspect
 from lora_studio.adapters.binding import delta
 from lora_studio.adapters.canonical import Decomposed, Dense, LowRank
 from lora_studio.adapters.formats import canonical, parse
-from lora_studio.adapters.workbench.layouts import write
+from lora_studio.adapters.workbench.layouts import named_for, write
 from lora_studio.errors import InvalidInput
 
 SMALL = {
@@ -131,6 +131,15 @@ def test_kohya_to_diffusers(tmp_path: Path) -> None:
     assert not torch.allclose(before, drawn(merged), atol=1e-3)
 
 
+def test_names_for_a_layout_are_made_once(tmp_path: Path) -> None:
+    """Fused layers have the ranks that a file's header must tell; named again they stay what they are."""
+    layers = read(kohya(SMALL), tmp_path / "a.safetensors").layers
+    named = named_for(layers, "kohya", "flux")
+    assert {change.rank for change in named.values()} == {4}
+    assert named_for(named, "kohya", "flux") == named
+    assert len(named) == len(SMALL) < len(layers)
+
+
 def test_diffusers_converter_agrees_on_blocks() -> None:
     tensors = kohya({name: shape for name, shape in SMALL.items() if name.startswith("double")})
     converted = theirs._convert_kohya_flux_lora_to_diffusers({name: t.clone() for name, t in tensors.items()})
@@ -209,12 +218,14 @@ def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
     qkv = "lora_unet_double_blocks_0_img_attn_qkv"
     lokr = read({f"{qkv}.lokr_w1": torch.ones(4, 4), f"{qkv}.lokr_w2": torch.ones(24, 8)}, tmp_path / "a.safetensors")
     with pytest.raises(
-        InvalidInput, match=r"no name in diffusers's layout that is known here; convert to one of kohya"
+        InvalidInput, match=r"no name that is known here in the layout of diffusers; convert to one of kohya"
     ):
         write(lokr.layers, "diffusers", torch.float32, sdxl=False, family="flux")
     assert write(lokr.layers, "kohya", torch.float32, sdxl=False, family="flux")
     pair = LowRank(torch.ones(2, 8), torch.ones(8, 2))
-    with pytest.raises(InvalidInput, match=r"Z-Image has no name in kohya's layout .* diffusers, peft"):
+    with pytest.raises(
+        InvalidInput, match=r"Z-Image has no name .* layout of kohya; convert to one of diffusers, peft"
+    ):
         write({"transformer.layers.0.attention.to_q": pair}, "kohya", torch.float32, sdxl=False, family="z-image")
     half = {f"{BLOCK}attn.to_q": Decomposed(LowRank(torch.ones(2, 32), torch.ones(32, 2)), torch.ones(32), "out")}
     with pytest.raises(InvalidInput, match="DoRA, which kohya's layout cannot hold"):
@@ -246,6 +257,45 @@ def test_wan_s_names_are_diffusers_s(tmp_path: Path) -> None:
     again, _ = inspect(path)
     assert again is not None
     assert set(again.layers) == set(adapter.layers)
+
+
+ODD = ("adapter_damaged", "adapter_shape", "adapter_family_other", "adapter_other_family")
+
+
+def test_hunyuan_is_not_flux(tmp_path: Path) -> None:
+    """Its blocks are called as FLUX's are; their number, or the other layers', tells."""
+    for name in ("double_blocks_19_img_attn_qkv", "single_blocks_38_linear1", "double_blocks_0_img_mlp_fc1"):
+        path = tmp_path / f"{name}.safetensors"
+        save_file(kohya({name: (96, 32)}), path)
+        assert parse(path).family == "hunyuan-video"
+
+
+def test_a_config_beside_fused_matrices(tmp_path: Path) -> None:
+    """peft's alphas are those of the names that the file has, before a matrix is cut."""
+    name = "base_model.model.double_blocks.0.img_attn.qkv"
+    pair = {f"{name}.lora_A.weight": torch.ones(4, 32), f"{name}.lora_B.weight": torch.ones(96, 4)}
+    config = '{"peft_type": "LORA", "r": 4, "lora_alpha": 4, "alpha_pattern": {"double_blocks.0.img_attn.qkv": 12}}'
+    path = tmp_path / "a.safetensors"
+    save_file(pair, path)
+    adapter = canonical(parse(path, config=config))
+    assert set(adapter.layers) == set(FUSED["double_blocks_0_img_attn_qkv"])
+    assert {float(delta(change).max()) for change in adapter.layers.values()} == {12.0}
+
+
+@pytest.mark.parametrize(
+    "name", ["double_blocks_0_img_attn_qkv", "single_blocks_0_linear1", "final_layer_adaLN_modulation_1"]
+)
+def test_parts_of_odd_shapes_are_refused(tmp_path: Path, name: str) -> None:
+    """A number where factors must stand, or one row."""
+    good = kohya({name: SMALL[name]})
+    for part in ("lora_up.weight", "lora_down.weight"):
+        for shape in ((), (3,), (1, 1), (0, 4)):
+            path = tmp_path / "odd.safetensors"
+            save_file(good | {f"lora_unet_{name}.{part}": torch.ones(shape)}, path)
+            adapter, report = inspect(path)
+            assert adapter is None
+            assert report.refused is not None
+            assert report.refused.code in ODD
 
 
 def test_a_mixture_of_factors_and_differences_is_a_difference() -> None:

@@ -147,8 +147,9 @@ def _cut(module: ModuleParts, original: Original) -> dict[str, ModuleParts]:
     whole = module.tensors
     if len(original.ours) == 1 and original.ours[0] != _SWAPPED:
         return {f"{TRANSFORMER}.{original.ours[0]}": _named(module, original.ours[0], whole)}
-    rows = next((whole[part].shape[0] for part in ("lora_up", "hada_w1_a", "diff", "diff_b") if part in whole), 0)
-    inputs = next((whole[p].shape[-1] for p in ("lora_down", "hada_w1_b", "diff") if p in whole and whole[p].dim()), 0)
+    shapes = {part: tuple(tensor.shape) for part, tensor in whole.items() if tensor.dim()}
+    rows = next((shapes[part][0] for part in ("lora_up", "hada_w1_a", "diff", "diff_b") if part in shapes), 0)
+    inputs = next((shapes[part][-1] for part in ("lora_down", "hada_w1_b", "diff") if part in shapes), 0)
     own = [tensor for part, tensor in whole.items() if part in _ROWS]
     if set(whole) - {*_ROWS, *_WHOLE} or any(not one.dim() or one.shape[0] != rows for one in own):
         return {}
@@ -163,7 +164,7 @@ def _cut(module: ModuleParts, original: Original) -> dict[str, ModuleParts]:
         {part: pieces[part][number].contiguous() if part in pieces else tensor for part, tensor in whole.items()}
         for number in range(len(sizes))
     ]
-    if "lora_up" in whole and "lora_down" in whole and "dora_scale" not in whole:
+    if len(shapes.get("lora_up", ())) > 1 and "lora_down" in shapes and "dora_scale" not in whole:
         cut = _without_zeros(cut)
     return {
         f"{TRANSFORMER}.{path}": _named(module, path, tensors)

@@ -74,9 +74,9 @@ def understand(source: Source, given: str, path: Path | None = None, config: str
         modules[name] = ModuleParts(name, component, path_within, kind, own)
     if not modules:
         raise no_layout(given, min(tensors or bundled))
-    modules = originals.under_diffusers_names(newer_family, modules)
     configs, beside = _configs(modules, source, given, (path, config))
     modules = {name: _with_config(module, configs) for name, module in modules.items()}
+    modules = originals.under_diffusers_names(newer_family, modules)
     shapes = {name: algebra.shape_of(module.tensors) for name, module in modules.items()}
     said = families.said(source.metadata)
     return ParsedFile(

@@ -76,7 +76,7 @@ def write(
     Raises:
         InvalidInput: the layout cannot hold a layer's change, or has no name for it.
     """
-    layers = _named(layers, layout, family)
+    layers = named_for(layers, layout, family)
     sdxl = sdxl or originals.known(family)
     _finite(layers, dtype)
     if layout == "kohya":
@@ -208,7 +208,7 @@ def _factors(
     return tensors
 
 
-def _named(layers: Mapping[str, LayerChange], layout: str, family: str) -> Mapping[str, LayerChange]:
+def named_for(layers: Mapping[str, LayerChange], layout: str, family: str) -> Mapping[str, LayerChange]:
     """The layers under names that the layout has: kohya's for transformers are their makers'.
 
     Raises:
@@ -236,8 +236,8 @@ def _named(layers: Mapping[str, LayerChange], layout: str, family: str) -> Mappi
 def _nameless(layer: str, layout: str, family: str, allowed: str) -> InvalidInput:
     made_for = TITLES.get(family, family) or "a family that is not known"
     return InvalidInput(
-        f"The layer {layer[:80]} of {made_for} has no name in {layout}'s layout that is known here; convert to one of "
-        f"{allowed}.",
+        f"The layer {layer[:80]} of {made_for} has no name that is known here in the layout of {layout}; convert to "
+        f"one of {allowed}.",
         code="workbench_no_name",
         layer=layer[:80],
         family=made_for,
