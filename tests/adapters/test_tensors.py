@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import save, save_file
 from torch import Tensor
 
+from lora_studio.adapters import inspect
 from lora_studio.adapters.tensors import ScaledError, TensorFile, read_index, scales_of
 from lora_studio.headers.header import HeaderDamagedError
 from tests.support.ldm import write_both, write_file
@@ -86,6 +87,19 @@ def test_scales_of_other_kinds_are_refused(beside: dict[str, Tensor], why: str) 
         read_index(file, len(file.getvalue()))
     wide = {name: tensor.float() for name, tensor in tensors.items()}
     assert scales_of({name: {"dtype": "F32", "shape": list(t.shape)} for name, t in wide.items()}) == {}
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_loras_of_eight_bits_are_refused(tmp_path: Path, scaled: bool) -> None:
+    """One sentence, with scales and without: they are never read unscaled."""
+    name = "lora_unet_mid_block_attentions_0_proj_in"
+    pair = {f"{name}.lora_down.weight": torch.ones(4, 8), f"{name}.lora_up.weight": torch.ones(8, 4)}
+    tensors = {key: tensor.to(torch.float8_e4m3fn) for key, tensor in pair.items()}
+    tensors |= {f"{name}.lora_down.scale_weight": torch.tensor(0.5)} if scaled else {}
+    save_file(tensors, tmp_path / "small.safetensors")
+    _, report = inspect(tmp_path / "small.safetensors")
+    assert report.refused is not None
+    assert report.refused.code == "adapter_dtype"
 
 
 def test_holes_and_tails_are_damage(tmp_path: Path) -> None:
