@@ -34,7 +34,12 @@ float32 when it meets it.
 
 Files of the FLUX family, SD 3, Wan, Qwen-Image, Z-Image, HiDream, HunyuanVideo, Lumina 2 and other transformers are
 recognised, named and inspected, where diffusers' converters reach under diffusers' own names; no base here can draw
-with them, and they are refused by the family's name.
+with them, and they are refused by the family's name. FLUX, Chroma and Wan are converted between kohya's layout and
+diffusers' or peft's both ways: a matrix that is queries, keys and values at once is cut into its rows and put together
+again (LoRA, LoHa, full differences, DoRA of rows). Other transformers are written in diffusers' and peft's layouts.
+
+Files are read plainly, never mapped: one that is truncated meanwhile is refused. Weights of 8 bits are refused in LoRA
+files, scaled or not; of single-file bases they are read, multiplied by ComfyUI's scales where there are any.
 
 """
 

@@ -24,12 +24,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load
 from torch import Tensor
 
+from lora_studio.adapters.tensors import TensorFile, TensorIndex
 from lora_studio.adapters.unpack import PNG, TOLD
-from lora_studio.adapters.unpacking import Unpacking, UnpackingError
+from lora_studio.adapters.unpacking import UnpackingError, unpacked
 from lora_studio.errors import EmbeddingRefused
 from lora_studio.headers import header
 from lora_studio.prompt.chunks import CHUNK
@@ -38,8 +37,6 @@ MAX_FILE = 64 * 2**20
 MAX_VECTORS = 1000
 LARGEST_VALUE = 1e4
 """A number beyond this is damage: the tokens of CLIP stay below 1, trained vectors below about 100."""
-PATIENCE = 0.05
-"""Seconds that are waited for the other process in one turn."""
 
 _NAMES = {"clip_l": "clip_l", "clip_g": "clip_g", "text_encoders_0": "clip_l", "text_encoders_1": "clip_g"}
 _FLOATS = ("F16", "BF16", "F32", "F64")
@@ -125,7 +122,10 @@ def admitting(path: Path, sha256: str, widths: Mapping[str, int], name: str = ""
             allowed=f"{MAX_FILE / 1e6:.0f}",
         )
     kind = kind_of(path)
-    data = path.read_bytes() if kind == "safetensors" else (yield from _unpacked(path, given))
+    try:
+        data = _bytes(path) if kind == "safetensors" else (yield from unpacked(path, "embedding"))
+    except UnpackingError as error:
+        raise _sentence(error, given) from None
     tensors, metadata = _tensors(data, given)
     vectors, ignored = _vectors(tensors, given)
     embedding = TextEmbedding(name or path.stem, sha256, vectors)
@@ -185,15 +185,10 @@ def _is_lora(names: Iterable[str]) -> bool:
     return any(part in name.casefold() for name in names for part in ("lora_down", "lora_up", "lora_a.", "lora_b."))
 
 
-def _unpacked(path: Path, given: str) -> Generator[None, None, bytes]:
-    """The safetensors form of a pickle or a picture, by another process."""
-    with Unpacking(path) as reading:
-        while not reading.wait(PATIENCE):
-            yield
-        try:
-            return reading.result()
-        except UnpackingError as error:
-            raise _sentence(error, given) from None
+def _bytes(path: Path) -> bytes:
+    """What is in the file now, should it have grown meanwhile at most what an embedding may have."""
+    with path.open("rb") as file:
+        return file.read(MAX_FILE)
 
 
 def _sentence(error: UnpackingError, given: str) -> EmbeddingRefused:
@@ -228,8 +223,9 @@ def _sentence(error: UnpackingError, given: str) -> EmbeddingRefused:
 
 def _tensors(data: bytes, given: str) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors and texts of a safetensors file, its header checked first."""
+    file = io.BytesIO(data)
     try:
-        named = header.read(io.BytesIO(data), len(data))
+        named = header.read(file, len(data))
     except header.HeaderDamagedError as error:
         raise _damaged(given, str(error)) from None
     metadata = named.pop("__metadata__", {})
@@ -246,10 +242,11 @@ def _tensors(data: bytes, given: str) -> tuple[dict[str, Tensor], dict[str, str]
     for name, entry in named.items():
         if entry.get("dtype") not in _FLOATS:
             raise _damaged(given, f"{name[:80]!r} holds {entry.get('dtype')}, not floating-point numbers")
+    opened = TensorFile(file, TensorIndex(named, metadata, file.tell(), {}))
     try:
-        return load(data), metadata
-    except (SafetensorError, ValueError, RuntimeError, OverflowError) as error:
-        raise _damaged(given, str(error).splitlines()[0][:120]) from None
+        return {name: opened.tensor(name) for name in named}, metadata
+    except header.HeaderDamagedError as error:
+        raise _damaged(given, str(error)) from None
 
 
 def _vectors(tensors: Mapping[str, Tensor], given: str) -> tuple[dict[str, Tensor], tuple[str, ...]]:

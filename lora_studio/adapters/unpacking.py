@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Generator
 from pathlib import Path
 from types import TracebackType
 
@@ -23,6 +24,10 @@ DEADLINE = 600.0
 waiting on a machine that is busy with trainings."""
 _KEPT = ("PATH", "HOME", "TMPDIR", "TEMP", "SYSTEMROOT", "LD_LIBRARY_PATH", "LANG")
 """What of the environment the process is given, beside the way to the libraries that this process uses."""
+
+
+PATIENCE = 0.05
+"""Seconds that are waited for the other process in one turn."""
 
 
 class UnpackingError(Exception):
@@ -99,3 +104,15 @@ class Unpacking:
             self._process.kill()
             self._process.wait()
         self._answer.close()
+
+
+def unpacked(path: Path, what: unpack.What) -> Generator[None, None, bytes]:
+    """The safetensors form of a pickle or a picture; yields while the other process works, and ends it in any case.
+
+    Raises:
+        UnpackingError: it was not read.
+    """
+    with Unpacking(path, what=what) as reading:
+        while not reading.wait(PATIENCE):
+            yield
+        return reading.result()

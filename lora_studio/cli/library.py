@@ -150,12 +150,17 @@ def _print(answer: dict[str, Any], as_json: bool) -> None:
     shown: dict[str, Callable[[Any], list[str]]] = {
         "adapters": lambda listed: [_text(one) for one in listed],
         "folders": lambda listed: [_folder(one) for one in listed] or ["no folders are set; see lora_folders"],
-        "unusable": lambda listed: [f"no LoRA ({one['code']}): {one['place']}" for one in listed],
+        "unusable": lambda listed: [f"not used ({_reason(one['code'])}): {one['place']}" for one in listed],
         "adapter": lambda one: [f"{name}: {value}" for name, value in one.items() if value not in (None, "", [], {})],
     }
     for name, value in answer.items():
         for line in shown.get(name, lambda _: [])(value):
             print(line)
+
+
+def _reason(code: str) -> str:
+    """Why a file in a folder is not used."""
+    return "a pickle; convert it first, by `adapter convert`" if code == "pickled" else code
 
 
 def _text(line: dict[str, Any]) -> str:

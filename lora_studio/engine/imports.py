@@ -20,6 +20,7 @@ from lora_studio.errors import AdapterRefused, NotFound
 from lora_studio.pipeline import JobGenerator, Report
 from lora_studio.pipeline.calls import Turn
 from lora_studio.store import Workspace
+from lora_studio.store.bundled import header_cover
 from lora_studio.types import AdapterEntry, EmbeddingEntry, JobSpec, to_json
 from lora_studio.types.library import BUNDLED, bundled_text
 
@@ -76,6 +77,7 @@ def open_import_adapter(spec: JobSpec, tools: Tools) -> JobGenerator:
             trigger_words=report.trigger_words,
             metadata=meta,
             stem=name,
+            cover=header_cover(workspace.files, meta),
         )
     )
     remember(workspace, sha256, report, tools.base.info)

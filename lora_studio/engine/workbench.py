@@ -22,10 +22,11 @@ from typing import Any
 from lora_studio.adapters import AdapterReport, CanonicalAdapter
 from lora_studio.adapters.canonical import LayerChange
 from lora_studio.adapters.door import FileOptions, inspect
+from lora_studio.adapters.formats import originals
 from lora_studio.adapters.workbench.checkpoint import open_checkpoint
 from lora_studio.adapters.workbench.combine import How, Made, Part, combine
 from lora_studio.adapters.workbench.extract import extract
-from lora_studio.adapters.workbench.layouts import DTYPES, write
+from lora_studio.adapters.workbench.layouts import DTYPES, named_for, write
 from lora_studio.adapters.workbench.plain import WeightOf, no_weights
 from lora_studio.adapters.workbench.progress import Done
 from lora_studio.adapters.workbench.ranks import Target
@@ -246,7 +247,8 @@ def _written(
 ) -> Generator[Any, Any, dict[str, Any]]:
     """The files of a product in the store, and the result."""
     layers = product.made.layers
-    _check_names(layers, request.to)
+    if not originals.known(_family(product)):
+        _check_names(layers, request.to)
     files = list(_files(bench, request, product, spec.payload["tool"]))
     yield Report("progress", {"phase": "export", "step": 1, "steps": 1})
     yield Turn()
@@ -255,7 +257,7 @@ def _written(
     result = {
         "files": files,
         "format": request.to,
-        "family": next((s.report.family for s in product.sources if s.report.family), ""),
+        "family": _family(product),
         "rank": {"min": ranks[0], "max": ranks[-1]} if ranks else None,
         "layers": len(layers),
         "retained": {"mean": sum(shares.values()) / len(shares), "min": min(shares.values()), "layers": dict(shares)},
@@ -265,6 +267,11 @@ def _written(
         _, report = inspect(bench.workspace.files.path(files[0]["sha256"]), files[0]["sha256"])
         result |= _entered(spec, bench.workspace, files[0]["sha256"], report)
     return result
+
+
+def _family(product: Product) -> str:
+    """The family of the first source that tells it."""
+    return next((source.report.family for source in product.sources if source.report.family), "")
 
 
 def _check_names(layers: Mapping[str, LayerChange], layout: str) -> None:
@@ -283,8 +290,9 @@ def _files(bench: Bench, request: MakingRequest, product: Product, tool: str) ->
     """The files of a product, taken into the store."""
     settings = {k: v for k, v in to_json(request).items() if k not in ("file", "parts", "before", "after")}
     how = {"tool": tool, "settings": settings, "from": [source.adapter.key for source in product.sources]}
-    metadata = metadata_of([source.report.metadata for source in product.sources], product.made.layers, how)
-    for part in write(product.made.layers, request.to, DTYPES[request.dtype], product.sdxl):
+    layers = named_for(product.made.layers, request.to, _family(product))
+    metadata = metadata_of([source.report.metadata for source in product.sources], layers, how)
+    for part in write(layers, request.to, DTYPES[request.dtype], product.sdxl, _family(product)):
         path = bench.folder / "made.safetensors"
         seal(part.tensors, metadata, path)
         yield _kept(bench.workspace, path, part.name or "adapter.safetensors")

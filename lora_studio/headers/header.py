@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from typing import Any, BinaryIO
 
 MAX_HEADER = 10 * 2**20
@@ -71,6 +72,15 @@ def read(file: BinaryIO, size: int, dimensions: int = MAX_DIMENSIONS) -> dict[st
     return header
 
 
+def to_bytes(entries: Mapping[str, Any], metadata: Mapping[str, str]) -> bytes:
+    """Length and header of a safetensors file, padded with blanks to a multiple of 8 as the library does it."""
+    whole: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
+    whole.update(entries)
+    text = json.dumps(whole, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
 def _check_places(tensors: dict[str, Any], room: int, dimensions: int) -> None:
     """Every tensor has a shape that its bytes fill, within the file and beside the others."""
     places: list[tuple[int, int, str]] = []
@@ -99,4 +109,8 @@ def _check_places(tensors: dict[str, Any], room: int, dimensions: int) -> None:
     for first, last, name in sorted(places):
         if first < end:
             raise HeaderDamagedError(f"the tensor {name[:80]!r} lies over another one")
-        end = max(end, last)
+        if first > end:
+            raise HeaderDamagedError(f"{first - end} bytes before the tensor {name[:80]!r} are no tensor's")
+        end = last
+    if end < room:
+        raise HeaderDamagedError(f"{room - end} bytes behind its last tensor are no tensor's")

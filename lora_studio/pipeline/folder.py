@@ -14,10 +14,11 @@ from typing import Any
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
+from lora_studio.adapters.tensors import read_index
 from lora_studio.pipeline.autoencoder import dtype_of
 from lora_studio.pipeline.device import Precision
 from lora_studio.pipeline.parts import Parts, TextPart
-from lora_studio.pipeline.source import BaseSource
+from lora_studio.pipeline.source import VARIANT, WEIGHTS, BaseSource, half_weights, plain_weights
 from lora_studio.types import Tag
 
 
@@ -28,11 +29,16 @@ def load_folder(source: BaseSource, precision: Precision) -> Parts:
         OSError, ValueError, RuntimeError, KeyError: a file is missing, damaged or not safetensors.
     """
     folder = source.path
+    _check_numbers(folder)
     index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
     options = {"use_safetensors": True, "local_files_only": True}
-    unet = UNet2DConditionModel.from_pretrained(folder, subfolder="unet", torch_dtype=precision.weights, **options)
+    unet = UNet2DConditionModel.from_pretrained(
+        folder, subfolder="unet", torch_dtype=precision.weights, variant=_variant(folder / "unet"), **options
+    )
     numbers = dtype_of(json.loads((folder / "vae" / "config.json").read_text(encoding="utf-8")), precision)
-    vae = AutoencoderKL.from_pretrained(folder, subfolder="vae", torch_dtype=numbers, **options)
+    vae = AutoencoderKL.from_pretrained(
+        folder, subfolder="vae", torch_dtype=numbers, variant=_variant(folder / "vae"), **options
+    )
     texts = [_text(folder, "text_encoder", "tokenizer", CLIPTextModel, precision)]
     if (folder / "text_encoder_2").is_dir():
         texts.append(_text(folder, "text_encoder_2", "tokenizer_2", CLIPTextModelWithProjection, precision))
@@ -50,7 +56,7 @@ def load_folder(source: BaseSource, precision: Precision) -> Parts:
         sha256=whole,
         file_sha256=unet_file,
         zeros_for_empty=bool(index.get("force_zeros_for_empty_prompt", False)),
-        remarks=(_prediction(config),),
+        remarks=(_prediction(config), *_halves(folder)),
         words=_words(folder),
     )
 
@@ -59,7 +65,12 @@ def _text(folder: Path, model: str, tokenizer: str, kind: Any, precision: Precis
     """One text encoder with its tokenizer."""
     options = {"local_files_only": True}
     encoder = kind.from_pretrained(
-        folder, subfolder=model, dtype=precision.weights, use_safetensors=True, local_files_only=True
+        folder,
+        subfolder=model,
+        dtype=precision.weights,
+        use_safetensors=True,
+        local_files_only=True,
+        variant=_variant(folder / model),
     )
     return TextPart(encoder, CLIPTokenizer.from_pretrained(folder, subfolder=tokenizer, **options))
 
@@ -73,6 +84,20 @@ def _prediction(config: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _variant(part: Path) -> str | None:
+    """What the files of a part that has no other weights are called by the libraries; None for the plain ones."""
+    return VARIANT if not plain_weights(part) and half_weights(part) else None
+
+
+def _halves(folder: Path) -> tuple[dict[str, Any], ...]:
+    """What is said of parts that have weights in 16 bits alone."""
+    parts = ", ".join(part for part in WEIGHTS if _variant(folder / part))
+    if not parts:
+        return ()
+    message = f"It has its weights in 16 bits alone (fp16: {parts}), and these are read."
+    return ({"code": "base_variant", "message": message, "values": {"variant": VARIANT, "parts": parts}},)
+
+
 def _hash_weights(folder: Path) -> tuple[str, str]:
     """sha256 over all weights, whatever files they lie in, and sha256 of the UNet's (first) file.
 
@@ -80,7 +105,7 @@ def _hash_weights(folder: Path) -> tuple[str, str]:
     its header anew changes nothing.
     """
     whole = hashlib.sha256()
-    for component in ("text_encoder", "text_encoder_2", "unet", "vae"):
+    for component in sorted(WEIGHTS):
         entries = []
         for path in _weight_files(folder / component):
             with path.open("rb") as file:
@@ -101,11 +126,21 @@ def _hash_weights(folder: Path) -> tuple[str, str]:
     return whole.hexdigest(), unet.hexdigest()
 
 
+def _check_numbers(folder: Path) -> None:
+    """Raise `ValueError` for 8-bit weights with scales beside them, which the libraries would leave out unsaid."""
+    for path in (path for component in WEIGHTS for path in _weight_files(folder / component)):
+        with path.open("rb") as file:
+            index = read_index(file, path.stat().st_size)
+        if index.scales:
+            raise ValueError(
+                f"{path.parent.name}/{path.name} holds 8-bit weights with scales, which are read from single "
+                ".safetensors files alone"
+            )
+
+
 def _weight_files(folder: Path) -> list[Path]:
     """The safetensors files that diffusers and transformers read: without a variant where there are both."""
-    files = sorted(folder.glob("*.safetensors"))
-    plain = [path for path in files if path.name.count(".") == 1]
-    return plain or files
+    return plain_weights(folder) or half_weights(folder)
 
 
 def _update(digest: Any, file: Any, length: int) -> None:

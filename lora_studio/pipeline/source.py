@@ -21,6 +21,10 @@ _PIPELINES = {
 }
 _UNREAD = ["*.fp16.safetensors", "*.fp16-*.safetensors", "*.non_ema.safetensors", "*.non_ema-*.safetensors"]
 """Variants of weights that lie beside those that are loaded; Stable Diffusion XL's are 7 GB."""
+VARIANT = "fp16"
+"""The variant that is loaded where a part has no other weights; in what files of it are called."""
+WEIGHTS = ("unet", "vae", "text_encoder", "text_encoder_2")
+"""The parts that hold weights."""
 _PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
 
 
@@ -136,6 +140,16 @@ def _wanted() -> list[str]:
     return ["model_index.json", "lora_studio.json", "words.json", *inside]
 
 
+def plain_weights(folder: Path) -> list[Path]:
+    """The weights of a part that are no variant: model.safetensors, model-00001-of-00002.safetensors ..."""
+    return sorted(path for path in folder.glob("*.safetensors") if path.name.count(".") == 1)
+
+
+def half_weights(folder: Path) -> list[Path]:
+    """Its weights in 16 bits."""
+    return sorted(path for path in folder.glob("*.safetensors") if f".{VARIANT}" in path.name)
+
+
 def _from_hub(ref: str, offline: bool) -> Path:
     """Fetch the files of a hub id, or find them among those already fetched."""
     from huggingface_hub import snapshot_download
@@ -148,7 +162,14 @@ def _from_hub(ref: str, offline: bool) -> Path:
     )
 
     try:
-        return Path(snapshot_download(ref, allow_patterns=_wanted(), ignore_patterns=_UNREAD, local_files_only=offline))
+        folder = Path(
+            snapshot_download(ref, allow_patterns=_wanted(), ignore_patterns=_UNREAD, local_files_only=offline)
+        )
+        bare = [part for part in WEIGHTS if (folder / part).is_dir() and not plain_weights(folder / part)]
+        if bare:
+            halves = [f"{part}/*.{VARIANT}{end}.safetensors" for part in bare for end in ("", "-*")]
+            folder = Path(snapshot_download(ref, allow_patterns=halves, ignore_patterns=[], local_files_only=offline))
+        return folder
     except (RepositoryNotFoundError, GatedRepoError) as error:
         raise BaseUnavailable(
             f"The Hugging Face hub has no open model {ref!r}; check the id, or log in with `hf auth login` if it is a "

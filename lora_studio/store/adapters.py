@@ -78,7 +78,8 @@ class Adapters:
         number = connection.execute(insert(adapter).values(**made)).inserted_primary_key
         assert number is not None
         row = connection.execute(select(adapter).where(adapter.c.number == number[0])).one()
-        self._references.add(connection, "adapter", _holder(row), entry.owner, [entry.cover])
+        beside = [entry.cover, *(embedding.sha256 for embedding in bundled_in(entry))]
+        self._references.add(connection, "adapter", _holder(row), entry.owner, beside)
         return row
 
     def get(self, sha256: str, owner: str | None = None, *, deleted: bool = False) -> AdapterEntry:
@@ -217,6 +218,8 @@ class Adapters:
                 self._references.drop(connection, "adapter", _holder(row))
                 if connection.scalar(select(exists().where(folder_file.c.sha256 == row.sha256))):
                     _change(connection, row.number, {"kept": False, "cover": None})
+                    within = [embedding.sha256 for embedding in bundled_in(entry_of(row, {}))]
+                    self._references.add(connection, "adapter", _holder(row), row.owner, within)
                 else:
                     connection.execute(delete(adapter).where(adapter.c.number == row.number))
                 others = (adapter.c.sha256 == row.sha256) & adapter.c.kept.is_(True)

@@ -14,6 +14,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -241,7 +242,7 @@ def _checked(chunks: Iterator[bytes], sha256: str, target: Path) -> Iterator[byt
         )
 
 
-def shrink(source: Path, size: int) -> bytes:
+def shrink(source: Path | BinaryIO, size: int) -> bytes:
     """The picture as WebP bytes, at most `size` pixels on its longer side.
 
     Raises:
@@ -255,11 +256,15 @@ def shrink(source: Path, size: int) -> bytes:
             small = upright.convert("RGBA" if upright.has_transparency_data else "RGB")
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InvalidInput(
-            f"The file {source.name!r} is not a picture that can be shown; only pictures have thumbnails.",
+            f"The file {_name(source)!r} is not a picture that can be shown; only pictures have thumbnails.",
             code="thumbnail_not_a_picture",
-            given=source.name,
+            given=_name(source),
         ) from error
     small.thumbnail((size, size), Image.Resampling.LANCZOS)
     out = io.BytesIO()
     small.save(out, "WEBP", quality=85, method=4)
     return out.getvalue()
+
+
+def _name(source: Path | BinaryIO) -> str:
+    return source.name if isinstance(source, Path) else "picture"

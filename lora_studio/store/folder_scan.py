@@ -4,7 +4,8 @@ A file that has the size and time it had is not opened. A new one is examined by
 decides which entry it is, so that a file in two places, one that was uploaded too, and one that was moved or renamed
 are the entry that is there. A file that was written over is another file: the entry's label, notes and stars go with
 the place, the old entry stays as one that is missing. What the files beside it say is taken over, but for what a person
-changed. It writes to the workspace alone.
+changed. Embeddings and a picture that lie in a file are copied into the store; a pickle is not opened, whoever wants it
+brings it in, where it is converted by a process of its own. It writes to the workspace alone.
 """
 
 from __future__ import annotations
@@ -23,29 +24,31 @@ from sqlalchemy.dialects.sqlite import insert
 from lora_studio.errors import InvalidInput, StudioError
 from lora_studio.headers import header
 from lora_studio.headers.adapter import AdapterHeader, examine
+from lora_studio.store.bundled import COVER_SIZE, header_cover, keep_bundled
 from lora_studio.store.files import shrink
 from lora_studio.store.folder_state import FolderState, Rooms, ScanState
 from lora_studio.store.folder_walk import Found, walk
 from lora_studio.store.side_files import MAX_PICTURE, MAX_SIDE, SideFacts, read_sides, remark
 from lora_studio.store.tables import adapter, folder_file
 from lora_studio.store.words import MAX_NAME, displayable
-from lora_studio.types import LOCAL, AdapterEntry
+from lora_studio.types import LOCAL, AdapterEntry, EmbeddingEntry
+from lora_studio.types.library import ADAPTER_SUFFIX, BUNDLED, bundled_text
 
 _CHUNK = 1 << 20
 _BREATH = 64
 """Chunks that are hashed between two yields."""
-COVER_SIZE = 512
-"""Pixels of the longer side of the copy that is made of a picture beside a LoRA."""
 _PERSONAL = ("trigger_words", "notes", "recommended_weight", "cover", "stars")
 
 
 @dataclass(frozen=True)
 class Read:
-    """What was found out about a file: its hash ("" where it is no LoRA, and then why), and what its header says."""
+    """What was found out about a file: its hash ("" where it is no LoRA, and then why), what its header says, and the
+    embeddings in it, which the store has."""
 
     sha256: str = ""
     problem: str = ""
     header: AdapterHeader | None = None
+    bundled: tuple[EmbeddingEntry, ...] = ()
 
 
 class Scan:
@@ -106,6 +109,8 @@ class Scan:
     # ------------------------------------------------------------ reading
     def _read(self, file: Found, before: Row[Any] | None) -> Generator[ScanState, None, Read]:
         """Examine and hash a file that is new or has changed."""
+        if not file.path.name.casefold().endswith(ADAPTER_SUFFIX):
+            return Read(problem="pickled")
         try:
             with file.path.open("rb") as opened:
                 named = header.read(opened, file.size)
@@ -126,6 +131,7 @@ class Scan:
                 after = os.fstat(opened.fileno())
                 if (after.st_size, after.st_mtime_ns) != (file.size, file.modified):
                     return Read(problem="incomplete")  # somebody is writing it: its new time has it read again
+                bundled = tuple(keep_bundled(self._rooms.files, opened, named, behind))
         except header.HeaderCutOffError:
             return Read(problem="incomplete")
         except header.HeaderDamagedError:
@@ -133,7 +139,7 @@ class Scan:
         except (OSError, KeyError, IndexError, TypeError):
             return Read(problem="unreadable")
         self._rooms.files.keep_tensors_hash(whole.hexdigest(), tensors.hexdigest())
-        return Read(whole.hexdigest(), header=told)
+        return Read(whole.hexdigest(), "", told, bundled)
 
     # ------------------------------------------------------------ writing
     def _enter(self, folder: str, file: Found, read: Read, before: Row[Any] | None) -> None:
@@ -176,7 +182,9 @@ class Scan:
         elif not row.stem:
             connection.execute(update(adapter).where(adapter.c.number == row.number).values(stem=_stem(file)))
         if not row.sample:
-            self._rooms.adapters.describe(connection, row, news(row, described(told, *beside)))
+            facts, cover = beside
+            cover = cover or header_cover(self._rooms.files, told.metadata)
+            self._rooms.adapters.describe(connection, row, news(row, described(told, facts, cover)))
 
     def _take_over(self, connection: Connection, row: Row[Any], replaced: str) -> None:
         """Give a file that was written over another the label and what a person wrote for the place."""
@@ -203,6 +211,7 @@ class Scan:
             query = select(adapter).where(adapter.c.sha256 == sha256, adapter.c.owner == LOCAL)
             for row in connection.execute(query).all() if sha256 else ():
                 told = AdapterHeader("lora", family=_header_family(row), metadata=row.metadata)
+                cover = cover or header_cover(self._rooms.files, row.metadata)
                 self._rooms.adapters.describe(connection, row, news(row, described(told, facts, cover)))
         self._rooms.references.settle()
 
@@ -285,7 +294,7 @@ def _new_entry(file: Found, read: Read) -> AdapterEntry:
         family=told.family,
         rank=told.rank,
         report=told.as_report(),
-        metadata=dict(told.metadata),
+        metadata=dict(told.metadata) | ({BUNDLED: bundled_text(read.bundled)} if read.bundled else {}),
         stem=_stem(file),
     )
 

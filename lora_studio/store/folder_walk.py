@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lora_studio.errors import NotFound, StudioError
 from lora_studio.store.side_files import side_names
-from lora_studio.types.library import ADAPTER_SUFFIX
+from lora_studio.types.library import ADAPTER_SUFFIXES
 
 MOST_FILES = 20_000
 """LoRA files of one folder; what is beyond is not read."""
@@ -42,7 +42,7 @@ class Found:
 
 
 def walk(folder: Path) -> Iterator[Found]:
-    """Every `.safetensors` file of a folder and the folders below it.
+    """Every file of a folder and the folders below it that ends as a LoRA's may: `.safetensors`, and pickles'.
 
     Raises:
         NotFound: the folder is not there or cannot be read (a folder below it that cannot is left out).
@@ -121,9 +121,10 @@ def _list(here: str, seen: set[tuple[int, int]]) -> tuple[dict[str, os.stat_resu
 def _adapters(here: str, files: dict[str, os.stat_result]) -> Iterator[Found]:
     lower = {name.casefold(): name for name in files}
     for name in sorted(files):
-        if not name.casefold().endswith(ADAPTER_SUFFIX):
+        suffix = next((one for one in ADAPTER_SUFFIXES if name.casefold().endswith(one)), None)
+        if suffix is None:
             continue
-        known, sides = files[name], side_names(name[: -len(ADAPTER_SUFFIX)], lower)
+        known, sides = files[name], side_names(name[: -len(suffix)], lower)
         told = (f"{side}:{files[side].st_size}:{files[side].st_mtime_ns}" for side in sides.values())
         yield Found(Path(here, name), known.st_size, known.st_mtime_ns, "|".join(told), sides)
 

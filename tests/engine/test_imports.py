@@ -165,3 +165,26 @@ def test_deleting_the_lora_frees_what_came_within(
     assert workspace.files.has(embedding.sha256), "it can be brought back for an hour"
     workspace.adapters.purge(time.time() + 1)
     assert not workspace.files.has(embedding.sha256)
+
+
+def test_what_comes_within_a_lora_of_a_folder_acts_too(folder: Path, base: SharedBase, tmp_path: Path) -> None:
+    """A folder that is read in place: the same picture as with the file brought in."""
+    vectors = torch.randn(2, 32, generator=torch.Generator().manual_seed(2))
+    (tmp_path / "models").mkdir()
+    path = tmp_path / "models" / "both.safetensors"
+    save_file(kohya(base) | {"bundle_emb.mycat.string_to_param.*": vectors}, path)
+    pictures_ = []
+    for name, folders in (("there", [path.parent]), ("here", [])):
+        with Workspace.open(tmp_path / name, folders) as workspace:
+            made = InlineEngine(
+                workspace, lambda choice: load_tiny(folder), BaseChoice("tiny"), lambda: describe(EXACT)
+            )
+            list(workspace.folders.scan())
+            sha256 = workspace.adapters.find("both").sha256 if folders else bring(made, workspace, path)["adapter"]
+            (embedding,) = bundled_in(workspace.adapters.get(sha256))
+            assert (embedding.name, embedding.vectors, embedding.widths) == ("mycat", 2, {"clip_l": 32})
+            lora = (AdapterWeight(sha256, "x", 0.5),)
+            pictures_.append([drawn(made, workspace, prompt=text, adapters=lora) for text in ("mycat", "a dog")])
+            made.close()
+    assert pictures_[0] == pictures_[1]
+    assert pictures_[0][0] != pictures_[0][1]

@@ -12,9 +12,10 @@ from huggingface_hub.utils import filter_repo_objects
 from safetensors.torch import load_file, save_file
 
 from lora_studio.errors import BaseUnavailable
+from lora_studio.pipeline import load_base
 from lora_studio.pipeline.source import find_base
 from lora_studio.pipeline.twin import training_tree
-from tests.support.tiny import ASSETS, load_tiny, write_tiny_base, write_tiny_xl
+from tests.support.tiny import ASSETS, EXACT, load_tiny, write_tiny_base, write_tiny_xl
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +99,67 @@ def test_what_is_fetched_of_a_hub_repository(folder: Path, tmp_path: Path, monke
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
     assert find_base("owner/model", tmp_path).path == folder
     assert fetched == [there[i] for i in (0, 1, 2, 5, 6, 7, 8)]
+
+
+def halves(folder: Path, root: Path) -> Path:
+    """A copy of a base that has its weights in 16 bits alone, as several repositories of SDXL's children have."""
+    copy = shutil.copytree(folder, root / "halves")
+    for path in copy.glob("*/*.safetensors"):
+        save_file(
+            {name: t.half() if t.is_floating_point() else t for name, t in load_file(path).items()},
+            path.with_suffix(".fp16.safetensors"),
+            metadata={"format": "pt"},
+        )
+        path.unlink()
+    return copy
+
+
+@pytest.mark.parametrize("kind", ["sd", "xl"])
+def test_weights_in_sixteen_bits_alone(folder: Path, tmp_path: Path, kind: str) -> None:
+    """They are the base's rounded numbers, and it is said; plain weights come first where there are both."""
+    whole = folder if kind == "sd" else write_tiny_xl(tmp_path / "whole")
+    copy = halves(whole, tmp_path)
+    base, plain = load_tiny(copy), load_tiny(whole)
+    assert base.unet.dtype == torch.float32
+    for name, module in base.modules.items():
+        for key, tensor in module.state_dict().items():
+            assert torch.equal(tensor, plain.modules[name].state_dict()[key].half().float())
+    told = next(one for one in base.info.remarks if one["code"] == "base_variant")
+    assert "unet" in told["values"]["parts"]
+    assert ("text_encoder_2" in told["values"]["parts"]) == (kind == "xl")
+    assert base.info.sha256 != plain.info.sha256
+    shutil.copytree(whole, copy, dirs_exist_ok=True)
+    both = load_tiny(copy)
+    assert both.info.sha256 == plain.info.sha256
+    assert "base_variant" not in [one["code"] for one in both.info.remarks]
+
+
+def test_sixteen_bits_are_fetched_of_parts_that_have_no_others(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hub repository whose UNet has no plain weights; what is missing is fetched, and nothing else."""
+    remote, local = halves(folder, tmp_path), tmp_path / "cache"
+    shutil.copy(folder / "vae" / "diffusion_pytorch_model.safetensors", remote / "vae")
+    fetched: list[str] = []
+
+    def snapshot(ref: str, allow_patterns: list[str], ignore_patterns: list[str], local_files_only: bool) -> str:
+        there = [path.relative_to(remote).as_posix() for path in remote.rglob("*") if path.is_file()]
+        for name in filter_repo_objects(there, allow_patterns=allow_patterns, ignore_patterns=ignore_patterns):
+            fetched.append(name)
+            (local / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(remote / name, local / name)
+        return str(local)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
+    base = load_base(find_base("owner/model", tmp_path), EXACT)
+    weights = sorted(name for name in fetched if name.endswith(".safetensors"))
+    assert weights == [
+        "text_encoder/model.fp16.safetensors",
+        "unet/diffusion_pytorch_model.fp16.safetensors",
+        "vae/diffusion_pytorch_model.safetensors",
+    ]
+    told = next(one for one in base.info.remarks if one["code"] == "base_variant")
+    assert told["values"]["parts"] == "unet, text_encoder"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import io
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -9,10 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from lora_studio.errors import InvalidInput, NotFound
+from lora_studio.headers import header
 from lora_studio.store import FileStore, Workspace, files, folder_walk
 from lora_studio.types import LOCAL, AdapterEntry
+from lora_studio.types.library import BUNDLED, bundled_in
 from tests.support import lora_files as made
 
 Make = Callable[..., AdapterEntry]
@@ -324,3 +330,90 @@ def test_files_are_found_by_stem_place_and_label(opened: Workspace, models: Path
     opened.adapters.update(opened.adapters.find("ink").sha256, owner=LOCAL, name="Wash")
     assert opened.adapters.find("ink").name == "Wash", "A1111's prompts still find it"
     assert opened.adapters.find("INK").name == "Wash"
+
+
+def test_pickles_are_listed_and_not_opened(opened: Workspace, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They were not seen at all: people looked for a LoRA that lay in its folder."""
+    for name in ("old.pt", "older.CKPT", "style/oldest.bin"):
+        (models / name).write_bytes(b"PK\x03\x04")
+    (models / "notes.txt").write_text("x")
+    plain = Path.open
+
+    def watched(path: Path, *mode: Any, **more: Any) -> Any:
+        assert path.suffix == ".safetensors" or path.is_relative_to(opened.root)
+        return plain(path, *mode, **more)
+
+    monkeypatch.setattr(Path, "open", watched)
+    scan(opened)
+    assert names(opened) == ["cat", "ink"]
+    assert opened.folders.unusable() == [
+        {"place": place, "code": "pickled"} for place in ("Lora/old.pt", "Lora/older.CKPT", "Lora/style/oldest.bin")
+    ]
+    assert opened.folders.state.folders[0].unusable == 3
+
+
+def picture(colour: str) -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", (300, 200), colour).save(out, "JPEG")
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("key", ["modelspec.thumbnail", "ssmd_cover_images"])
+def test_the_picture_in_a_header_is_the_cover(opened: Workspace, models: Path, key: str) -> None:
+    """One that lies beside the file comes first; without it the header's is the cover again."""
+    text = base64.b64encode(picture("green")).decode()
+    said = f"data:image/jpeg;base64,{text}" if key == "modelspec.thumbnail" else json.dumps([text])
+    made.write(models / "fern.safetensors", metadata={key: said}, seed=5)
+    made.write(models / "moss.safetensors", metadata={key: said[:-90] + "A" * 7}, seed=6)
+    scan(opened)
+
+    def colour() -> tuple[int, ...]:
+        cover = opened.adapters.find("fern").cover
+        assert cover is not None
+        with Image.open(opened.files.path(cover)) as image:
+            assert max(image.size) <= 512
+            found = image.convert("RGB").getpixel((9, 9))
+        return tuple(int(value > 60) for value in found)
+
+    assert colour() == (0, 1, 0)
+    assert opened.adapters.find("moss").cover is None, "it is damaged"
+    made.write_picture(models / "fern.png", "blue")
+    scan(opened)
+    assert colour() == (0, 0, 1)
+    (models / "fern.png").unlink()
+    scan(opened)
+    assert colour() == (0, 1, 0)
+
+
+def test_embeddings_within_a_lora_are_known_by_the_first_look(opened: Workspace, models: Path) -> None:
+    """They were known only of files that had been brought in; their bytes are the file's, in a file of the store."""
+    shapes = made.kohya() | {
+        "bundle_emb.mycat.string_to_param.*": (2, 768),
+        "bundle_emb.both.clip_l": (3, 768),
+        "bundle_emb.both.clip_g": (3, 1280),
+        "bundle_emb.one.emb_params": (768,),
+        "bundle_emb.uneven.clip_l": (1, 768),
+        "bundle_emb.uneven.clip_g": (2, 1280),
+        "bundle_emb.deep.clip_l": (1, 2, 768),
+    }
+    path = models / "with.safetensors"
+    path.write_bytes(made.file_bytes(shapes, {BUNDLED: "[[]]"}, seed=7))
+    scan(opened)
+    entry = next(one for one in opened.adapters.shelf("ann") if one.name == "with")
+    found = {one.name: one for one in bundled_in(entry)}
+    assert {name: (one.vectors, one.widths) for name, one in found.items()} == {
+        "mycat": (2, {"clip_l": 768}),
+        "both": (3, {"clip_g": 1280, "clip_l": 768}),
+        "one": (1, {"clip_l": 768}),
+    }
+    whole = path.read_bytes()
+    for one in found.values():
+        data = opened.files.path(one.sha256).read_bytes()
+        assert data[8 + int.from_bytes(data[:8], "little") :][: 2 * 768] in whole
+    with opened.files.path(found["both"].sha256).open("rb") as file:
+        named = header.read(file, opened.files.path(found["both"].sha256).stat().st_size)
+    assert {name: entry["shape"] for name, entry in named.items()} == {"clip_g": [3, 1280], "clip_l": [3, 768]}
+    opened.adapters.delete(entry.sha256, LOCAL)
+    opened.adapters.purge(1e12)
+    opened.adapters.restore(entry.sha256, LOCAL)
+    assert opened.files.has(found["mycat"].sha256), "it comes back with the LoRA"

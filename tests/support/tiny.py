@@ -17,6 +17,7 @@ from lora_studio.adapters.kohya import to_kohya
 from lora_studio.generate import generate
 from lora_studio.pipeline import ModelCall, NeedPreview, Precision, Report, SharedBase, load_base
 from lora_studio.pipeline.source import find_base
+from tests.support.tiny_models import tiny_xl_unet
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 EXACT = Precision(torch.device("cpu"), torch.float32, None)
@@ -81,20 +82,12 @@ def write_tiny_base(
 def write_tiny_xl(folder: Path, prediction_type: str = "epsilon", zero_snr: bool = False, zeros: bool = True) -> Path:
     """A Stable-Diffusion-XL-architecture base of some 0.5 million random parameters; pictures of 32x32, f = 2."""
     torch.manual_seed(0)
-    unet = UNet2DConditionModel(
+    unet = tiny_xl_unet(
         sample_size=16,
-        in_channels=4,
-        out_channels=4,
-        layers_per_block=1,
         block_out_channels=(32, 64),
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        transformer_layers_per_block=(1, 2),
         attention_head_dim=(2, 4),
-        use_linear_projection=True,
         cross_attention_dim=32 + 48,
         norm_num_groups=8,
-        addition_embed_type="text_time",
         addition_time_embed_dim=8,
         projection_class_embeddings_input_dim=40 + 6 * 8,
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from diffusers import UNet2DConditionModel
@@ -99,7 +100,6 @@ def tiny_models(kind: str = "sd", seed: int = 0) -> TinyModels:
         torch.manual_seed(seed)
         common = {
             "sample_size": 8,
-            "layers_per_block": 1,
             "block_out_channels": (16, 32),
             "norm_num_groups": 4,
             "attention_head_dim": 4,
@@ -107,6 +107,7 @@ def tiny_models(kind: str = "sd", seed: int = 0) -> TinyModels:
         if kind == "sd":
             unet = UNet2DConditionModel(
                 **common,
+                layers_per_block=1,
                 down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
                 up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
                 cross_attention_dim=24,
@@ -114,16 +115,8 @@ def tiny_models(kind: str = "sd", seed: int = 0) -> TinyModels:
             trees: dict[str, nn.Module] = {"unet": unet, "text_encoder": CLIPTextModel(_text(24))}
             added: dict[str, Tensor] = {}
         else:
-            unet = UNet2DConditionModel(
-                **common,
-                down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-                up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-                transformer_layers_per_block=(1, 2),
-                cross_attention_dim=56,
-                use_linear_projection=True,
-                addition_embed_type="text_time",
-                addition_time_embed_dim=4,
-                projection_class_embeddings_input_dim=56,
+            unet = tiny_xl_unet(
+                **common, cross_attention_dim=56, addition_time_embed_dim=4, projection_class_embeddings_input_dim=56
             )
             trees = {
                 "unet": unet,
@@ -137,6 +130,19 @@ def tiny_models(kind: str = "sd", seed: int = 0) -> TinyModels:
                 if "norm" in name:  # fresh norms are all ones and zeros, which would hide an error
                     parameter += 0.1 * torch.randn_like(parameter)
     return TinyModels(trees, AdapterSlots(trees), added, 24 if kind == "sd" else 56)
+
+
+def tiny_xl_unet(**sizes: Any) -> UNet2DConditionModel:
+    """A UNet of Stable Diffusion XL's architecture: two levels, attention in the deeper one; `sizes` as diffusers'."""
+    return UNet2DConditionModel(
+        layers_per_block=1,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        transformer_layers_per_block=(1, 2),
+        use_linear_projection=True,
+        addition_embed_type="text_time",
+        **sizes,
+    )
 
 
 def _text(width: int) -> CLIPTextConfig:

@@ -55,6 +55,7 @@ _PREFIXES = (
 _BARE = (
     (("down_blocks", "up_blocks", "mid_block", "conv_in", "conv_out", "time_embed", "add_embedding"), UNET),
     (("input_blocks", "middle_block", "output_blocks", "label_emb"), UNET),
+    (("transformer_blocks.", "single_transformer_blocks."), TRANSFORMER),
     (("text_model", "encoder.layers", "encoder_layers", "text_projection"), TEXT),
 )
 _OLD_ATTENTION = re.compile(r"(?:\.processor)?\.(to_[qkv]|to_out)\Z")

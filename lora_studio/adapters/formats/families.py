@@ -47,6 +47,12 @@ _NAMES = (
         "flux2",
     ),
     (r"distilled_guidance_layer", "chroma"),
+    (
+        # FLUX has 19 and 38 blocks under the same names, and calls these layers otherwise.
+        r"double_blocks[._](19|[2-9]\d)[._]|single_blocks[._](3[89]|[4-9]\d)[._]"
+        r"|_blocks[._]\d+[._]((img|txt)_mlp[._]fc|(img|txt)_mod[._]linear|modulation[._]linear)",
+        "hunyuan-video",
+    ),
     (r"single_transformer_blocks[._]|double_blocks[._]|single_blocks[._]\d+[._](linear1|linear2)", "flux"),
     (r"joint_blocks|lora_unet_joint_blocks|context_block", "sd3"),
     (r"individual_token_refiner|lora_unet_txt_in_individual", "hunyuan-video"),

@@ -30,6 +30,9 @@ _ENDS = {
     "conv_norm_out": "out.0",
     "conv_out": "out.2",
 }
+_INVERSE_RESNET = {original: path for path, original in _RESNET.items()}
+_INVERSE_ENDS = {original: path for path, original in _ENDS.items()}
+_LDM = re.compile(r"(input_blocks|middle_block|output_blocks)\.(\d+)\.(?:(\d+)\.)?(.+)")
 _BLOCK = re.compile(
     r"(down_blocks|up_blocks|mid_block)\.(?:(\d+)\.)?(resnets|attentions|downsamplers|upsamplers)\.(\d+)\.(.+)"
 )
@@ -74,3 +77,26 @@ class LdmNames:
         if kind == "upsamplers":
             return f"output_blocks.{start + self._up_layers - 1}.{2 if number in self._with_attention else 1}"
         return f"output_blocks.{start + index}.{0 if kind == 'resnets' else 1}"
+
+
+def diffusers_path(path: str) -> str | None:
+    """diffusers' module path of a layer of the original UNet with two residual blocks a level; None for another."""
+    if path in _INVERSE_ENDS:
+        return _INVERSE_ENDS[path]
+    match = _LDM.fullmatch(path)
+    if match is None:
+        return None
+    block, number, inner, rest = match[1], int(match[2]), match[3], match[4]
+    if block == "middle_block":
+        whole = f"{inner}.{rest}" if inner is not None else rest
+        if number == 1:
+            return f"mid_block.attentions.0.{whole}"
+        return f"mid_block.resnets.{number // 2}.{_INVERSE_RESNET.get(whole, whole)}"
+    way, count = ("down_blocks", number - 1) if block == "input_blocks" else ("up_blocks", number)
+    level, index = divmod(count, 3)
+    if rest in ("op", "conv"):
+        kind = "downsamplers" if rest == "op" else "upsamplers"
+        return f"{way}.{level}.{kind}.0.conv"
+    if inner == "0":
+        return f"{way}.{level}.resnets.{index}.{_INVERSE_RESNET.get(rest, rest)}"
+    return f"{way}.{level}.attentions.{index}.{rest}"

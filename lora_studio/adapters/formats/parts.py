@@ -39,10 +39,6 @@ _PARTS = (
     (r"\.weight", "weight"),
 )
 
-BUNDLED = re.compile(r"^bundle_emb\.(?P<name>.+)\.(?P<part>string_to_param\.\*|clip_l|clip_g|emb_params)$")
-"""A textual-inversion embedding that lies in a LoRA file (A1111 1.10, OneTrainer): `bundle_emb.<name>.<part>`."""
-
-
 _LONGEST = 64
 """Characters at a name's end that are looked at: no ending is longer, and names may be very long."""
 

@@ -14,11 +14,12 @@ from safetensors.torch import save
 from torch import Tensor
 
 from lora_studio.adapters.canonical import CanonicalAdapter, LayerChange, LayerShape
-from lora_studio.adapters.formats import algebra, families, newer, peft_config
+from lora_studio.adapters.formats import algebra, families, newer, originals, peft_config
 from lora_studio.adapters.formats.dialects import TEXT, TEXT_2, LayerIndex, component_of
 from lora_studio.adapters.formats.parsed import Ignored, ModuleParts, ParsedFile
-from lora_studio.adapters.formats.parts import BUNDLED, split_names
+from lora_studio.adapters.formats.parts import split_names
 from lora_studio.adapters.formats.source import Source, damaged, no_layout, opening
+from lora_studio.headers.bundled import NAMES
 
 _NAMED_TEXT = ("lora_te", "text_encoder", "base_model.model.text_encoder", "oft_te")
 """Beginnings of names that say which text encoder is meant."""
@@ -55,7 +56,7 @@ def parsing(path: Path, label: str = "", config: str = "") -> Generator[None, No
 def understand(source: Source, given: str, path: Path | None = None, config: str = "") -> ParsedFile:
     """Layout, family and modules of tensors that were read; see `parsing`. Raises `AdapterRefused`."""
     tensors = dict(source.tensors)
-    bundled = {name: tensors.pop(name) for name in list(tensors) if BUNDLED.match(name)}
+    bundled = {name: tensors.pop(name) for name in list(tensors) if NAMES.match(name)}
     layout = _layout(tensors, source.metadata)
     newer_family = families.by_names(tensors)
     if newer_family:
@@ -75,6 +76,7 @@ def understand(source: Source, given: str, path: Path | None = None, config: str
         raise no_layout(given, min(tensors or bundled))
     configs, beside = _configs(modules, source, given, (path, config))
     modules = {name: _with_config(module, configs) for name, module in modules.items()}
+    modules = originals.under_diffusers_names(newer_family, modules)
     shapes = {name: algebra.shape_of(module.tensors) for name, module in modules.items()}
     said = families.said(source.metadata)
     return ParsedFile(
@@ -176,6 +178,8 @@ def _newer(
         family = said
     if any("processor" in name and "double_blocks" in name for name in tensors):
         layout = "XLabs"
+    if originals.covers(family, split_names(tensors)[0]):
+        return tensors, family, layout
     converted = newer.to_diffusers(family, tensors)
     return (converted or tensors), family, layout
 
@@ -231,7 +235,7 @@ def _embeddings(bundled: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
     """Bundled embeddings by name, vectors (n, width)."""
     found: dict[str, dict[str, Tensor]] = {}
     for name, tensor in bundled.items():
-        match = BUNDLED.match(name)
+        match = NAMES.match(name)
         if match is None:
             continue
         part = match["part"] if match["part"].startswith("clip_") else "clip_l"

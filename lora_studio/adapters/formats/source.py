@@ -6,25 +6,23 @@ It does not know what the tensors mean.
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load
 from torch import Tensor
 
 from lora_studio.adapters.embedding import kind_of
-from lora_studio.adapters.unpacking import Unpacking, UnpackingError
+from lora_studio.adapters.tensors import TensorFile, TensorIndex
+from lora_studio.adapters.unpacking import UnpackingError, unpacked
 from lora_studio.errors import AdapterRefused
 from lora_studio.headers import header
 
 MAX_FILE = 16 * 2**30
 """Bytes; full differences of SDXL in float32 are about 10 GB."""
-PATIENCE = 0.05
-"""Seconds that are waited for the other process in one turn."""
 FLOATS: Mapping[str, torch.dtype] = {
     "F64": torch.float64,
     "F32": torch.float32,
@@ -63,20 +61,29 @@ def opening(path: Path, given: str) -> Generator[None, None, Source]:
             allowed=f"{MAX_FILE / 1e9:.0f}",
         )
     if kind_of(path) == "torch":
-        data = yield from _unpacked(path, given)
-        named = _checked(header_of(io.BytesIO(data), len(data), given), given)
-        return Source(_loaded(data, given), named[1], named[2], data)
+        try:
+            data = yield from unpacked(path, "adapter")
+        except UnpackingError as error:
+            raise _sentence(error, given) from None
+        return _read(io.BytesIO(data), len(data), given, data)
     with path.open("rb") as file:
-        names, metadata, dtypes = _checked(header_of(file, size, given), given)
+        return _read(file, os.fstat(file.fileno()).st_size, given)
+
+
+def _read(file: BinaryIO, size: int, given: str, converted: bytes | None = None) -> Source:
+    """The tensors of an open safetensors file. Raises `AdapterRefused`."""
+    named = header_of(file, size, given)
+    names, metadata, dtypes = _checked(named, given)
+    opened = TensorFile(file, TensorIndex(named, metadata, file.tell(), {}))
     try:
-        with safe_open(str(path), framework="pt") as opened:
-            tensors = {name: opened.get_tensor(name).clone() for name in names}
-    except (SafetensorError, OSError, ValueError, RuntimeError, OverflowError) as error:
-        raise damaged(given, str(error).splitlines()[0][:120]) from error
-    return Source(tensors, metadata, dtypes)
+        return Source({name: opened.tensor(name) for name in names}, metadata, dtypes, converted)
+    except header.HeaderDamagedError as error:
+        raise damaged(given, str(error)) from None
+    except OSError as error:
+        raise damaged(given, error.strerror or "it cannot be read") from error
 
 
-def header_of(file: Any, size: int, given: str) -> dict[str, Any]:
+def header_of(file: BinaryIO, size: int, given: str) -> dict[str, Any]:
     """The checked header, `__metadata__` included. Raises `AdapterRefused`."""
     try:
         return header.read(file, size)
@@ -123,25 +130,6 @@ def _checked(named: dict[str, Any], given: str) -> tuple[list[str], dict[str, st
         if dtype not in FLOATS and not any(word in name[-40:] for word in _COUNTS):
             raise damaged(given, f"{name[:80]} holds {dtype}, not floating-point numbers")
     return list(named), metadata, tuple(sorted({str(entry["dtype"]) for entry in named.values()}))
-
-
-def _loaded(data: bytes, given: str) -> dict[str, Tensor]:
-    try:
-        tensors: dict[str, Tensor] = load(data)
-    except (SafetensorError, ValueError, RuntimeError, OverflowError) as error:
-        raise damaged(given, str(error).splitlines()[0][:120]) from error
-    return tensors
-
-
-def _unpacked(path: Path, given: str) -> Generator[None, None, bytes]:
-    """The safetensors form of a pickle, by another process."""
-    with Unpacking(path, what="adapter") as reading:
-        while not reading.wait(PATIENCE):
-            yield
-        try:
-            return reading.result()
-        except UnpackingError as error:
-            raise _sentence(error, given) from None
 
 
 def _sentence(error: UnpackingError, given: str) -> AdapterRefused:

@@ -11,16 +11,17 @@ src/open_clip/transformer.py (names of a text encoder); huggingface/diffusers lo
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from lora_studio.adapters.formats.ldm import diffusers_path
+from lora_studio.adapters.tensors import TensorFile, TensorIndex, beside_weights, read_index
 from lora_studio.errors import InvalidInput
 from lora_studio.headers import header
 
@@ -34,30 +35,16 @@ _OPEN_CLIP = (
     ("cond_stage_model.model.", "text_encoder"),
     ("conditioner.embedders.1.model.", "text_encoder_2"),
 )
-_OUTER = {
-    "input_blocks.0.0": "conv_in",
-    "time_embed.0": "time_embedding.linear_1",
-    "time_embed.2": "time_embedding.linear_2",
-    "label_emb.0.0": "add_embedding.linear_1",
-    "label_emb.0.2": "add_embedding.linear_2",
-    "out.2": "conv_out",
-}
-_INSIDE = {
-    "in_layers.2": "conv1",
-    "emb_layers.1": "time_emb_proj",
-    "out_layers.3": "conv2",
-    "skip_connection": "conv_shortcut",
-}
-_LDM = re.compile(r"(input_blocks|middle_block|output_blocks)\.(\d+)\.(?:(\d+)\.)?(.+)")
 _BLOCK = re.compile(r"transformer\.resblocks\.(\d+)\.(.+)")
 _OPEN = {"attn.out_proj": "self_attn.out_proj", "mlp.c_fc": "mlp.fc1", "mlp.c_proj": "mlp.fc2"}
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where one layer's weight lies: file, tensor, shape, and which third of it (None: all)."""
+    """Where one layer's weight lies: file, its index, tensor, shape, and which third of it (None: all)."""
 
     file: Path
+    index: TensorIndex
     tensor: str
     shape: tuple[int, ...]
     third: int | None = None
@@ -79,9 +66,9 @@ class Checkpoint:
         """W of a layer (or another tensor), float32. Raises `InvalidInput` when it cannot be read."""
         place = self.layers.get(key) or self.others[key]
         try:
-            with safe_open(str(place.file), framework="pt") as file:
-                tensor: Tensor = file.get_tensor(place.tensor).to(torch.float32)
-        except (SafetensorError, OSError, ValueError) as error:
+            with place.file.open("rb") as file:
+                tensor = TensorFile(file, place.index).weight(place.tensor).to(torch.float32)
+        except (OSError, ValueError) as error:
             raise _damaged(place.file, str(error).splitlines()[0]) from error
         if place.third is None:
             return tensor
@@ -100,13 +87,13 @@ def open_checkpoint(path: Path) -> Checkpoint:
     """
     found = Checkpoint({}, {})
     if path.is_file():
-        for name, shape in _names(path):
-            _single(found, path, name, shape)
+        for place in _places(path):
+            _single(found, place)
     else:
         for component in COMPONENTS:
             for file in _weight_files(path / component):
-                for name, shape in _names(file):
-                    _add(found, f"{component}.{_clip_path(component, name)}", Place(file, name, shape))
+                for place in _places(file):
+                    _add(found, f"{component}.{_clip_path(component, place.tensor)}", place)
     if not found.layers:
         raise InvalidInput(
             f"{path} holds no model that is read here; give a folder in diffusers' layout or a .safetensors file of "
@@ -121,7 +108,10 @@ def _weight_files(folder: Path) -> list[Path]:
     """The safetensors files of a component: an index's, else one without or with a variant's name."""
     if not folder.is_dir():
         return []
-    indexes = sorted(folder.glob("*.safetensors.index.json"))
+    plain = any(file.name.count(".") == 1 for file in folder.glob("*.safetensors"))
+    indexes = sorted(folder.glob("*.safetensors.index.json")) or sorted(folder.glob("*.safetensors.index.*.json"))
+    if plain and indexes and not indexes[0].name.endswith(".safetensors.index.json"):
+        indexes = []  # of a variant
     if indexes:
         try:
             table = json.loads(indexes[0].read_text(encoding="utf-8"))["weight_map"]
@@ -132,18 +122,18 @@ def _weight_files(folder: Path) -> list[Path]:
     return files[:1]
 
 
-def _names(file: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Name and shape of each tensor of a file. Raises `InvalidInput`."""
+def _places(file: Path) -> Iterator[Place]:
+    """Each tensor of a file, but for scales that stand beside weights. Raises `InvalidInput`."""
     try:
         with file.open("rb") as opened:
-            named: dict[str, Any] = header.read(opened, file.stat().st_size)
+            index = read_index(opened, os.fstat(opened.fileno()).st_size)
     except header.HeaderDamagedError as error:
         raise _damaged(file, str(error)) from None
     except OSError as error:
         raise _damaged(file, error.strerror or str(error)) from error
-    for name, entry in named.items():
-        if name != "__metadata__":
-            yield name, tuple(entry["shape"])
+    for name, entry in index.entries.items():
+        if not (index.scales and beside_weights(name)):
+            yield Place(file, index, name, tuple(entry["shape"]))
 
 
 def _damaged(file: Path, why: str) -> InvalidInput:
@@ -171,9 +161,9 @@ def _clip_path(component: str, name: str) -> str:
     return name.removeprefix("text_model.") if component == "text_encoder" else name
 
 
-def _single(found: Checkpoint, file: Path, name: str, shape: tuple[int, ...]) -> None:
+def _single(found: Checkpoint, place: Place) -> None:
     """Enter a tensor of a single file under its diffusers name."""
-    place = Place(file, name, shape)
+    name = place.tensor
     if name.startswith(_UNET):
         path, dot, part = name.removeprefix(_UNET).rpartition(".")
         known = diffusers_path(path)
@@ -197,30 +187,7 @@ def _open_clip(found: Checkpoint, layer: str, rest: str, place: Place) -> None:
         for third, name in enumerate(("q_proj", "k_proj", "v_proj")):
             shape = (place.shape[0] // 3, *place.shape[1:])
             part = rest.removeprefix("attn.in_proj_")
-            _add(found, f"{layer}.self_attn.{name}.{part}", Place(place.file, place.tensor, shape, third))
+            _add(found, f"{layer}.self_attn.{name}.{part}", replace(place, shape=shape, third=third))
         return
     path, _, part = rest.rpartition(".")
     _add(found, f"{layer}.{_OPEN.get(path, path)}.{part}", place)
-
-
-def diffusers_path(path: str) -> str | None:
-    """diffusers' module path of a layer of the original UNet with two residual blocks a level; None for another."""
-    if path in _OUTER:
-        return _OUTER[path]
-    match = _LDM.fullmatch(path)
-    if match is None:
-        return None
-    block, number, inner, rest = match[1], int(match[2]), match[3], match[4]
-    if block == "middle_block":
-        whole = f"{inner}.{rest}" if inner is not None else rest
-        if number == 1:
-            return f"mid_block.attentions.0.{whole}"
-        return f"mid_block.resnets.{number // 2}.{_INSIDE.get(whole, whole)}"
-    way, count = ("down_blocks", number - 1) if block == "input_blocks" else ("up_blocks", number)
-    level, index = divmod(count, 3)
-    if rest in ("op", "conv"):
-        kind = "downsamplers" if rest == "op" else "upsamplers"
-        return f"{way}.{level}.{kind}.0.conv"
-    if inner == "0":
-        return f"{way}.{level}.resnets.{index}.{_INSIDE.get(rest, rest)}"
-    return f"{way}.{level}.attentions.{index}.{rest}"

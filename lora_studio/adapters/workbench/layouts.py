@@ -4,11 +4,15 @@
                 blocks, which sd-scripts demands); A1111, Forge, ComfyUI, SwarmUI, InvokeAI and diffusers read it. What
                 factors cannot hold is written as LyCORIS writes it (.diff, .diff_b, .w_norm, .dora_scale): A1111 and
                 ComfyUI read that, diffusers does not
+                FLUX and Wan: their makers' names, fused matrices put together again
     diffusers   one file: unet.<path>.lora_A.weight and text_encoder...; `load_lora_weights` reads it
     peft        for each part of the model a file and its `adapter_config.json`, as `save_pretrained` leaves them, with
                 the module names that this base has; `PeftModel.from_pretrained(unet, folder)` reads it
 
-Alpha is always written as the rank, so that no reader can take it differently. It does not know bases or jobs.
+diffusers' and peft's readers take differences of biases (`lora_B.bias`), and magnitudes of rows
+(`lora_magnitude_vector`) where all layers of a component have them: of one that has none they would take the base's,
+which is another change. Alpha is always written as the rank, so that no reader can take it differently. It does not
+know bases or jobs.
 
 Sources: kohya-ss/sd-scripts networks/lora.py; KohakuBlueleaf/LyCORIS lycoris/modules/full.py and norms.py; huggingface/
 diffusers loaders/lora_base.py; huggingface/peft utils/save_and_load.py.
@@ -24,10 +28,12 @@ import torch
 from torch import Tensor
 
 from lora_studio.adapters.canonical import Decomposed, Dense, LayerChange, LowRank
-from lora_studio.adapters.formats.dialects import TEXT, TEXT_2, kohya_name, sdxl_name
+from lora_studio.adapters.formats import families, originals
+from lora_studio.adapters.formats.dialects import TEXT, TEXT_2, TRANSFORMER, UNET, kohya_name, sdxl_name
 from lora_studio.adapters.formats.ldm import LdmNames
 from lora_studio.adapters.workbench.plain import kind_of
 from lora_studio.errors import InvalidInput
+from lora_studio.headers.adapter import TITLES
 
 LAYOUTS = ("kohya", "diffusers", "peft")
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
@@ -55,7 +61,9 @@ class FilePart:
     config: str = ""
 
 
-def write(layers: Mapping[str, LayerChange], layout: str, dtype: torch.dtype, sdxl: bool) -> tuple[FilePart, ...]:
+def write(
+    layers: Mapping[str, LayerChange], layout: str, dtype: torch.dtype, sdxl: bool, family: str = ""
+) -> tuple[FilePart, ...]:
     """The files of an adapter in a layout.
 
     Args:
@@ -63,15 +71,22 @@ def write(layers: Mapping[str, LayerChange], layout: str, dtype: torch.dtype, sd
         layout: one of `LAYOUTS`.
         dtype: of factors and differences; alpha is always float32.
         sdxl: the base has two text encoders, so that kohya's names are SDXL's.
+        family: that the adapter was made for, "" where it is not known.
 
     Raises:
-        InvalidInput: the layout cannot hold a layer's change.
+        InvalidInput: the layout cannot hold a layer's change, or has no name for it.
     """
+    layers = named_for(layers, layout, family)
+    sdxl = sdxl or originals.known(family)
     _finite(layers, dtype)
     if layout == "kohya":
         return (FilePart("", _kohya(layers, dtype, sdxl)),)
     if layout == "diffusers":
-        return (FilePart("", _factors(layers, layout, dtype, _diffusers_name)),)
+        tensors: dict[str, Tensor] = {}
+        for part in sorted({layer.partition(".")[0] for layer in layers}):
+            own = {layer: change for layer, change in layers.items() if layer.startswith(f"{part}.")}
+            tensors |= _factors(own, layout, dtype, _diffusers_name)
+        return (FilePart("", tensors),)
     parts = sorted({layer.partition(".")[0] for layer in layers})
     found = []
     for part in parts:
@@ -84,7 +99,8 @@ def write(layers: Mapping[str, LayerChange], layout: str, dtype: torch.dtype, sd
 
 def peft_config(layers: Mapping[str, LayerChange]) -> str:
     """`adapter_config.json` of one part of a model: the ranks of its layers, alpha equal to the rank."""
-    ranks = {layer.partition(".")[2]: change.rank for layer, change in layers.items() if isinstance(change, LowRank)}
+    factors = [(layer.partition(".")[2], getattr(change, "rank", 0)) for layer, change in layers.items()]
+    ranks = {path: max(rank, 1) for path, rank in factors}
     common = max(set(ranks.values()), key=lambda rank: (list(ranks.values()).count(rank), rank))
     others = {path: rank for path, rank in sorted(ranks.items()) if rank != common}
     config = {
@@ -96,7 +112,8 @@ def peft_config(layers: Mapping[str, LayerChange]) -> str:
         "lora_alpha": common,
         "lora_dropout": 0.0,
         "bias": "none",
-        "use_dora": False,
+        "use_dora": any(isinstance(change, Decomposed) for change in layers.values()),
+        "lora_bias": any(change.delta_bias is not None for change in layers.values()),
         "use_rslora": False,
         "fan_in_fan_out": False,
         "init_lora_weights": True,
@@ -159,13 +176,74 @@ def _diffusers_name(layer: str) -> str:
 def _factors(
     layers: Mapping[str, LayerChange], layout: str, dtype: torch.dtype, named: Callable[[str], str]
 ) -> dict[str, Tensor]:
-    """lora_A and lora_B of every layer. Raises `InvalidInput` for what is no pair of factors."""
+    """lora_A and lora_B of every layer of one component, with what peft reads beside them.
+
+    Raises:
+        InvalidInput: a change is no pair of factors, or of another kind than its neighbours'.
+    """
     tensors: dict[str, Tensor] = {}
+    dora = any(isinstance(change, Decomposed) for change in layers.values())
+    biased = any(change.delta_bias is not None for change in layers.values())
     for layer, change in sorted(layers.items()):
-        if not isinstance(change, LowRank) or change.delta_bias is not None or change.rank == 0:
+        factors = change.direction if isinstance(change, Decomposed) else change
+        if not isinstance(factors, LowRank):
             raise _cannot(layout, layer, change)
-        tensors |= _pair(change, f"{named(layer)}.lora_A.weight", f"{named(layer)}.lora_B.weight", dtype)
+        if isinstance(change, Decomposed) != dora:
+            raise _cannot(layout, layer, change, f"{kind_of(change)} beside DoRA of other layers")
+        if isinstance(change, Decomposed):
+            if change.axis == "in" or biased:
+                raise _cannot(layout, layer, change, "DoRA beside a bias" if biased else "DoRA of columns")
+            m = change.magnitude.detach()
+            lying = m.reshape(1, -1, 1, 1) if factors.down.ndim == 4 else m
+            # transformers' reader adds no `.weight`, peft's takes both.
+            ending = ".weight" if layout == "diffusers" and layer.startswith((f"{TEXT}.", f"{TEXT_2}.")) else ""
+            tensors[f"{named(layer)}.lora_magnitude_vector{ending}"] = _stored(lying, torch.float32)
+        if factors.rank == 0:  # a difference of the bias alone, which peft's reader takes beside factors only
+            rows = factors.up.new_zeros(factors.up.shape[0], 1, *factors.up.shape[2:])
+            factors = LowRank(factors.down.new_zeros(1, *factors.down.shape[1:]), rows)
+        tensors |= _pair(factors, f"{named(layer)}.lora_A.weight", f"{named(layer)}.lora_B.weight", dtype)
+        if biased:
+            bias = factors.up.new_zeros(factors.up.shape[0]) if change.delta_bias is None else change.delta_bias
+            tensors[f"{named(layer)}.lora_B.bias"] = _stored(bias, dtype)
     return tensors
+
+
+def named_for(layers: Mapping[str, LayerChange], layout: str, family: str) -> Mapping[str, LayerChange]:
+    """The layers under names that the layout has: kohya's for transformers are their makers'.
+
+    Raises:
+        InvalidInput: the layout has no name for a layer that is known here, or cannot hold its change.
+    """
+    if layout != "kohya":
+        # A newer family has no UNet: what stands there is a layer whose name diffusers does not know.
+        lost = next((layer for layer in layers if layer.startswith(f"{UNET}.")), None)
+        if lost is None or not family or family in families.USABLE or family.startswith("lora-studio"):
+            return layers
+        raise _nameless(lost, layout, family, "kohya")
+    new = next((layer for layer in layers if layer.startswith(f"{TRANSFORMER}.")), None)
+    if new is None:
+        return layers
+    if not originals.known(family):
+        raise _nameless(new, layout, family, "diffusers, peft")
+    try:
+        return originals.under_original_names(family, layers)
+    except originals.NotWritableError as error:
+        if not isinstance(error.change, LowRank | Dense):
+            raise _cannot(layout, error.layer, error.change) from None
+        raise _nameless(error.layer, layout, family, "diffusers, peft") from None
+
+
+def _nameless(layer: str, layout: str, family: str, allowed: str) -> InvalidInput:
+    made_for = TITLES.get(family, family) or "a family that is not known"
+    return InvalidInput(
+        f"The layer {layer[:80]} of {made_for} has no name that is known here in the layout of {layout}; convert to "
+        f"one of {allowed}.",
+        code="workbench_no_name",
+        layer=layer[:80],
+        family=made_for,
+        layout=layout,
+        allowed=allowed,
+    )
 
 
 def _pair(change: LowRank, down: str, up: str, dtype: torch.dtype) -> dict[str, Tensor]:
@@ -176,8 +254,8 @@ def _stored(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     return tensor.detach().to("cpu", dtype).contiguous().clone()
 
 
-def _cannot(layout: str, layer: str, change: LayerChange) -> InvalidInput:
-    what = kind_of(change)
+def _cannot(layout: str, layer: str, change: LayerChange, what: str = "") -> InvalidInput:
+    what = what or kind_of(change)
     return InvalidInput(
         f"The layer {layer} holds {what}, which {layout}'s layout cannot hold; convert to kohya, or resize it to a "
         "rank first.",

@@ -16,7 +16,6 @@ https://github.com/Stability-AI/ModelSpec; https://github.com/huggingface/safete
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -120,7 +119,7 @@ def plan(path: Path, named: Mapping[str, Any], edit: Edit) -> Plan:
     if wanted:
         found = hashes(path, entries, after)
         after.update({key: found[key] for key in wanted})
-    size = len(header_bytes(entries, after))
+    size = len(header.to_bytes(entries, after))
     if size > header.MAX_HEADER:
         raise InvalidInput(
             f"The metadata would make a header of {size} bytes; at most {header.MAX_HEADER} are allowed; set less.",
@@ -163,27 +162,18 @@ def _check(before: Mapping[str, str], edit: Edit) -> None:
 def rewritten(path: Path, named: Mapping[str, Any], metadata: Mapping[str, str]) -> Iterator[bytes]:
     """The bytes of the file with other metadata, a megabyte at a time; the tensors' bytes are those of `path`."""
     entries = {name: entry for name, entry in named.items() if name != "__metadata__"}
-    yield header_bytes(entries, metadata)
+    yield header.to_bytes(entries, metadata)
     yield from _data(path)
-
-
-def header_bytes(entries: Mapping[str, Any], metadata: Mapping[str, str]) -> bytes:
-    """Length and header of a safetensors file, padded with blanks to a multiple of 8 as the library does it."""
-    whole: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
-    whole.update(entries)
-    text = json.dumps(whole, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text
 
 
 def hashes(path: Path, entries: Mapping[str, Any], metadata: Mapping[str, str]) -> dict[str, str]:
     """The three hashes of a file whose tensors' bytes are those of `path`; see the module's docstring."""
     own = {key: value for key, value in metadata.items() if key.startswith("ss_")}
-    start = len(header_bytes(entries, own))
+    start = len(header.to_bytes(entries, own))
     digest, legacy, at = hashlib.sha256(), hashlib.sha256(), start
     low, high = _LEGACY[0], _LEGACY[0] + _LEGACY[1]
     if start > low:
-        legacy.update(header_bytes(entries, own)[low:high])
+        legacy.update(header.to_bytes(entries, own)[low:high])
     for chunk in _data(path):
         digest.update(chunk)
         if at < high and at + len(chunk) > low:

@@ -6,16 +6,18 @@ kind of base it is; `kinds` does.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from lora_studio.adapters.tensors import TensorIndex, read_index
 from lora_studio.errors import BaseUnavailable
-from lora_studio.headers import header
+from lora_studio.headers.header import HeaderDamagedError
 
 _DIMENSIONS = 8
 """Video models have tensors of five; they are told by their name, not called damaged."""
-_SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1}
+_FLOATS = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Contents:
         shapes: tensor name to shape.
         numbers: tensor name to its number format, such as F16.
         metadata: what the file says of itself.
+        index: where its tensors lie.
     """
 
     ref: str
@@ -35,6 +38,7 @@ class Contents:
     shapes: Mapping[str, tuple[int, ...]]
     numbers: Mapping[str, str]
     metadata: Mapping[str, str]
+    index: TensorIndex
 
     def under(self, prefix: str) -> dict[str, tuple[int, ...]]:
         """Name behind `prefix` to shape, of the tensors below it."""
@@ -47,7 +51,7 @@ class Contents:
     def require(self, names: Iterator[str]) -> None:
         """Raise `BaseUnavailable` where one of these tensors holds no floating-point numbers."""
         for name in names:
-            if self.numbers[name] not in _SIZES:
+            if self.numbers[name] not in _FLOATS:
                 raise damaged(self.ref, f"{name[:80]!r} holds {self.numbers[name]}, not floating-point numbers")
 
 
@@ -55,17 +59,18 @@ def read_contents(ref: str, path: Path) -> Contents:
     """The contents of the file at `path`.
 
     Raises:
-        BaseUnavailable: it is no safetensors file, or it is damaged or cut off.
+        BaseUnavailable: it is no safetensors file, it is damaged or cut off, or it holds 8-bit weights with scales
+            that are not read.
     """
-    size = path.stat().st_size
     try:
         with path.open("rb") as file:
-            named = header.read(file, size, _DIMENSIONS)
-    except header.HeaderDamagedError as error:
+            index = read_index(file, os.fstat(file.fileno()).st_size, _DIMENSIONS)
+    except HeaderDamagedError as error:
         raise damaged(ref, str(error)) from None
-    metadata = named.pop("__metadata__", {})
+    named = index.entries
     shapes = {name: tuple(entry["shape"]) for name, entry in named.items()}
-    return Contents(ref, path, shapes, {name: str(entry.get("dtype")) for name, entry in named.items()}, metadata)
+    numbers = {name: str(entry.get("dtype")) for name, entry in named.items()}
+    return Contents(ref, path, shapes, numbers, index.metadata, index)
 
 
 def damaged(ref: str, why: str) -> BaseUnavailable:

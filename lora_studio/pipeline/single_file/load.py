@@ -1,15 +1,15 @@
 """A checkpoint file becomes the parts of a base, without any network.
 
 Configs come from shapes (`shapes`) and from `assets/configs`, the tokenizer from there too; names are converted by
-diffusers' own functions. Modules are made on the meta device and given the tensors, so that nothing is held twice;
-every tensor is copied out of the file, which may then change or go.
+diffusers' own functions. Modules are made on the meta device and given the tensors, so that nothing is held twice: a
+part's tensors are read, one at a time, into memory of their own, and each is let go of when it has been turned into the
+base's numbers. The file is not mapped, so that whoever truncates it does not end the process.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,10 @@ from diffusers.loaders.single_file_utils import (
     convert_ldm_vae_checkpoint,
     convert_open_clip_checkpoint,
 )
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
+from lora_studio.adapters.tensors import TensorFile, beside_weights
 from lora_studio.pipeline.autoencoder import dtype_of
 from lora_studio.pipeline.device import Precision
 from lora_studio.pipeline.parts import Parts, TextPart
@@ -49,11 +49,12 @@ def load_file(source: BaseSource, precision: Precision) -> Parts:
     kind = kind_of(contents)
     sha256 = _sha256(source.path)
     try:
-        with safe_open(str(source.path), framework="pt") as opened:
+        with source.path.open("rb") as file:
+            opened = TensorFile(file, contents.index)
             reading = _Reading(contents, kind, opened, precision, default_assets() / "configs")
-            prediction = predicted(contents, kind.name, opened.get_tensor)
+            prediction = predicted(contents, kind.name, opened.weight)
             unet, vae, texts = reading.unet(), reading.vae(), reading.texts()
-    except (SafetensorError, OSError, KeyError, ValueError, IndexError, RuntimeError) as error:
+    except (OSError, KeyError, ValueError, IndexError, RuntimeError) as error:
         if isinstance(error, torch.OutOfMemoryError):
             raise
         why = (str(error).strip().splitlines() or [type(error).__name__])[0]
@@ -83,7 +84,7 @@ class _Reading:
 
     contents: Contents
     kind: Kind
-    opened: Any
+    opened: TensorFile
     precision: Precision
     configs: Path
 
@@ -108,10 +109,7 @@ class _Reading:
         config = shapes.vae_config(self.contents.under(self.kind.vae), self.config("vae"))
         with torch.device("meta"):
             model = AutoencoderKL.from_config(config)
-        named = {
-            "first_stage_model." + name[len(self.kind.vae) :]: t for name, t in self._tensors(self.kind.vae).items()
-        }
-        state = convert_ldm_vae_checkpoint(named, model.config)
+        state = convert_ldm_vae_checkpoint(self._tensors(self.kind.vae, "first_stage_model."), model.config)
         return self._filled(model, state, dtype_of(config, self.precision))
 
     def texts(self) -> tuple[TextPart, ...]:
@@ -143,8 +141,7 @@ class _Reading:
         with torch.device("meta"):
             model = CLIPTextModelWithProjection(config) if projected else CLIPTextModel(config)
         beyond = f"{prefix}transformer.resblocks.{config.num_hidden_layers}."
-        tensors = {key: t for key, t in self._tensors(prefix).items() if not key.startswith(beyond)}
-        state = convert_open_clip_checkpoint(model, tensors, prefix=prefix)
+        state = convert_open_clip_checkpoint(model, self._tensors(prefix, without=beyond), prefix=prefix)
         if not projected:
             state = {key.removeprefix("text_model."): t for key, t in state.items()}
         return self._filled(model, state, self.precision.weights)
@@ -163,20 +160,23 @@ class _Reading:
             tokenizer.pad_token = pad
         return tokenizer
 
-    def _tensors(self, prefix: str) -> dict[str, Tensor]:
-        """The file's tensors below `prefix`, under their full names."""
-        return {name: self.opened.get_tensor(name) for name in self.contents.shapes if name.startswith(prefix)}
+    def _tensors(self, prefix: str, named: str = "", without: str = "\0") -> dict[str, Tensor]:
+        """The file's weights below `prefix`, under their full names, or behind `named`; not those below `without`."""
+        names = [name for name in self.contents.shapes if name.startswith(prefix) and not name.startswith(without)]
+        weights = {name: self.opened.weight(name) for name in names if not beside_weights(name)}
+        return {named + name[len(prefix) :]: weights.pop(name) for name in list(weights)} if named else weights
 
-    def _filled(self, model: Any, state: Mapping[str, Tensor], dtype: torch.dtype) -> Any:
-        """`model` with copies of the tensors of `state`, every one checked to hold numbers."""
+    def _filled(self, model: Any, state: dict[str, Tensor], dtype: torch.dtype) -> Any:
+        """`model` with the tensors of `state`, which is emptied; every one is checked to hold numbers."""
         own = dict(model.state_dict())
+        missing = [name for name in own if name not in state]
+        if missing:
+            raise ValueError(f"it lacks the weight {missing[0]} ({len(missing)} are missing)")
         for name in own:
-            tensor = state.get(name)
-            if tensor is None:
-                raise ValueError(f"it lacks the weight {name} ({sum(key not in state for key in own)} are missing)")
+            tensor = state.pop(name)
             if tensor.shape != own[name].shape:
                 raise ValueError(f"its weight {name} has the shape {tuple(tensor.shape)}")
-            own[name] = tensor.to(dtype, copy=True).contiguous()
+            own[name] = tensor.to(dtype).contiguous()
             if not bool(torch.isfinite(own[name]).all()):
                 raise ValueError(f"its weight {name} holds values that are no numbers, or none in {dtype}")
         model.load_state_dict(own, strict=True, assign=True)

@@ -18,6 +18,8 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 _HEAD = 64
 """Channels of an attention head."""
+MOST = 100
+"""Blocks, levels and layers of one kind; real bases have at most 32."""
 
 
 def unet_config(shapes: Shapes, shipped: Mapping[str, Any], pooled: int | None = None) -> dict[str, Any]:
@@ -46,6 +48,11 @@ def unet_config(shapes: Shapes, shipped: Mapping[str, Any], pooled: int | None =
     if len(set(layers)) != 1:
         raise ValueError(f"its blocks have {layers} layers")
     attended = [depth > 0 for depth in depths]
+    # Down, up (one more) and middle; such a block has 20 tensors, and a residual one 10 or more.
+    _check_size(
+        shapes, sum((2 * layers[0] + 1) * depth for depth, has in zip(depths, attended, strict=True) if has), 20
+    )
+    _check_size(shapes, (2 * layers[0] + 1) * len(layers), 10)
     middle = _count(shapes, r"middle_block\.1\.transformer_blocks\.(\d+)\.")
     depths = [*(depth or 1 for depth in depths[:-1]), depths[-1] or middle]
     found = {
@@ -71,11 +78,13 @@ def unet_config(shapes: Shapes, shipped: Mapping[str, Any], pooled: int | None =
 def vae_config(shapes: Shapes, shipped: Mapping[str, Any]) -> dict[str, Any]:
     """The autoencoder's config, from `encoder.conv_in.weight` and so on. Raises KeyError where a tensor is missing."""
     levels = _count(shapes, r"encoder\.down\.(\d+)\.")
+    layers = _count(shapes, r"encoder\.down\.0\.block\.(\d+)\.")
+    _check_size(shapes, levels * (2 * layers + 1), 8)
     found = {
         "block_out_channels": [shapes[f"encoder.down.{level}.block.0.conv1.weight"][0] for level in range(levels)],
         "down_block_types": ["DownEncoderBlock2D"] * levels,
         "up_block_types": ["UpDecoderBlock2D"] * levels,
-        "layers_per_block": _count(shapes, r"encoder\.down\.0\.block\.(\d+)\."),
+        "layers_per_block": layers,
         "latent_channels": shapes["decoder.conv_in.weight"][1],
         "mid_block_add_attention": "encoder.mid.attn_1.q.weight" in shapes,
     }
@@ -117,5 +126,18 @@ def _table(shape: tuple[int, ...]) -> dict[str, int]:
 
 
 def _count(names: Iterable[str], pattern: str) -> int:
-    """One more than the largest number that `pattern` finds at the beginning of a name."""
-    return max((int(found[1]) + 1 for name in names if (found := re.match(pattern, name))), default=0)
+    """How many numbers `pattern` finds at the beginnings of names; they must be 0, 1, 2 ... without a gap.
+
+    Raises:
+        ValueError: they are not, or are more than any base has.
+    """
+    numbers = {found[1] for name in names if (found := re.match(pattern, name))}
+    if len(numbers) > MOST or numbers != {str(number) for number in range(len(numbers))}:
+        raise ValueError(f"its blocks ({pattern.replace(chr(92), '')}) are not numbered from 0 to at most {MOST - 1}")
+    return len(numbers)
+
+
+def _check_size(shapes: Shapes, blocks: int, tensors: int) -> None:
+    """Raise `ValueError` where a part of so many blocks needs more tensors than there are, before it is made."""
+    if blocks * tensors > len(shapes):
+        raise ValueError(f"it lacks tensors ({blocks} blocks of {tensors} are named, {len(shapes)} tensors are there)")

@@ -12,8 +12,8 @@ from typing import Any
 
 from lora_studio.errors import InvalidInput, NotFound
 from lora_studio.store.adapters import UNDO_SECONDS
+from lora_studio.store.bundled import COVER_SIZE
 from lora_studio.store.files import shrink
-from lora_studio.store.folder_scan import COVER_SIZE
 from lora_studio.store.folder_state import FolderState
 from lora_studio.store.side_files import MAX_SIDE, read_sides, side_of
 from lora_studio.store.uses import uses_of

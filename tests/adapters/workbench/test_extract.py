@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save_file
 
 from lora_studio.adapters.canonical import CanonicalAdapter
 from lora_studio.adapters.formats.families import known_layers
-from lora_studio.adapters.formats.ldm import LdmNames
-from lora_studio.adapters.workbench.checkpoint import diffusers_path, open_checkpoint
+from lora_studio.adapters.formats.ldm import LdmNames, diffusers_path
+from lora_studio.adapters.workbench.checkpoint import open_checkpoint
 from lora_studio.adapters.workbench.extract import extract
 from lora_studio.adapters.workbench.ranks import Target
 from lora_studio.errors import InvalidInput

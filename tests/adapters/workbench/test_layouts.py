@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -110,6 +111,76 @@ def test_peft_reads_its_folders_to_the_same_effect(
     config = json.loads((tmp_path / "unet" / "adapter_config.json").read_text())
     assert config["peft_type"] == "LORA"
     assert bool(config["rank_pattern"]) == (ranks == "several ranks")
+
+
+def decomposed(own: SharedBase, adapter: CanonicalAdapter, seed: int = 4) -> CanonicalAdapter:
+    """DoRA over every layer of an adapter, magnitudes of rows near the base's own."""
+    draw = torch.Generator().manual_seed(seed)
+    layers = {}
+    for key, change in adapter.layers.items():
+        rows = own.slots.weight(key).flatten(1).norm(dim=1)
+        layers[key] = Decomposed(change, rows * (0.8 + 0.4 * torch.rand(len(rows), generator=draw)), "out")
+    return CanonicalAdapter(f"dora {seed}", layers)
+
+
+def biased(own: SharedBase, adapter: CanonicalAdapter) -> CanonicalAdapter:
+    """Differences of biases of every other layer, of one of them alone, without factors."""
+    draw = torch.Generator().manual_seed(6)
+    layers = dict(adapter.layers)
+    for key in sorted(layers)[::2]:
+        bias = torch.randn(own.layers[key].shape[0], generator=draw) * 0.2
+        layers[key] = LowRank(layers[key].down, layers[key].up, bias)
+    key = next(key for key in sorted(layers)[::2] if key.startswith("unet."))
+    change = layers[key]
+    layers[key] = LowRank(change.down[:0], change.up[:, :0], change.delta_bias)
+    return CanonicalAdapter("biased", layers)
+
+
+@pytest.mark.filterwarnings("ignore:`lora_bias=True` was passed")  # merging is not what is asked for
+@pytest.mark.parametrize("kind", [decomposed, biased])
+def test_diffusers_and_peft_read_magnitudes_and_biases(
+    folder: Path, own: SharedBase, adapter: CanonicalAdapter, tmp_path: Path, kind: Callable
+) -> None:
+    """Both readers, UNet and text encoder: the same outputs as ours to 1e-5; our own door reads the files back."""
+    mine = kind(own, adapter)
+    (part,) = write(mine.layers, "diffusers", torch.float32, sdxl=False)
+    path = saved(part, tmp_path)
+    pipe = StableDiffusionPipeline.from_pretrained(folder, safety_checker=None, feature_extractor=None)
+    pipe.load_lora_weights(path.parent, weight_name=path.name)
+    for one in write(mine.layers, "peft", torch.float32, sdxl=False):
+        saved(one, tmp_path)
+    unet = UNet2DConditionModel.from_pretrained(folder, subfolder="unet")
+    unet = PeftModel.from_pretrained(unet, tmp_path / "unet").eval()
+    encoder = CLIPTextModel.from_pretrained(folder, subfolder="text_encoder")
+    encoder = PeftModel.from_pretrained(encoder, tmp_path / "text_encoder").eval()
+    latents, timesteps, text = inputs(own)
+    tokens = torch.randint(0, 1200, (1, 9), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        for tree in (pipe.unet, unet):
+            assert near(ours(own, mine), tree(latents, timesteps, text, return_dict=False)[0])
+        with own.slots.active((((mine, 1.0),),)):
+            our_text = own.text_encoder(tokens)[0]
+        assert near(our_text, encoder(tokens)[0])
+        assert near(our_text, pipe.text_encoder(tokens)[0])
+    assert not near(ours(own, mine), ours(own, adapter), 1e-3)
+    again, _ = admit(path, f"read again {mine.key}", own.layers)
+    assert near(ours(own, again), ours(own, mine))
+
+
+def test_what_their_readers_would_read_otherwise_is_refused(own: SharedBase, adapter: CanonicalAdapter) -> None:
+    """A layer without magnitudes beside a DoRA would be given the base's; a DoRA with biases peft refuses itself."""
+    dora = decomposed(own, adapter).layers
+    key = min(dora)
+    change = dora[key]
+    columns = torch.ones(own.layers[key].shape[1])
+    for other, what in (
+        (change.direction, "rank factors beside DoRA of other layers"),
+        (Decomposed(change.direction, columns, "in"), "DoRA of columns"),
+        (Decomposed(change.direction, change.magnitude, "out", torch.ones(own.layers[key].shape[0])), "DoRA beside a"),
+    ):
+        for layout in ("diffusers", "peft"):
+            with pytest.raises(InvalidInput, match=f"holds {what}.*convert to kohya"):
+                write({**dora, key: other}, layout, torch.float32, sdxl=False)
 
 
 def test_a_part_alone_lies_at_the_top(adapter: CanonicalAdapter) -> None:

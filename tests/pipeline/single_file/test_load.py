@@ -13,10 +13,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file as load_safetensors
+from safetensors.torch import save_file
 from torch import Tensor
 from transformers import CLIPTokenizer
 
+from lora_studio.adapters.workbench.checkpoint import open_checkpoint
 from lora_studio.cli.vocabulary import clip_tokenizer
+from lora_studio.errors import BaseUnavailable
 from lora_studio.generate import generate
 from lora_studio.pipeline import Precision, SharedBase, load_base
 from lora_studio.pipeline.source import find_base
@@ -125,6 +129,45 @@ def test_weights_in_sixteen_bits(pair: tuple[Path, dict[str, Tensor]], tmp_path:
     assert base.unet.dtype == torch.float32
     wanted_weight = tensors["model.diffusion_model.out.2.weight"].to(dtype).float()
     assert torch.equal(base.unet.conv_out.weight, wanted_weight)
+
+
+@pytest.mark.parametrize("scaled", [True, False])
+def test_weights_in_eight_bits(tmp_path: Path, scaled: bool) -> None:
+    """ComfyUI's scaled 8-bit weights are multiplied by their scales: unscaled they were another model, without a word.
+
+    Plain ones are read as the numbers that they are.
+    """
+    tensors = write_both(tmp_path / "folder", "sd1")
+    small = dict(tensors)
+    for name, tensor in tensors.items():
+        if name.startswith("model.diffusion_model.") and name.endswith(".weight") and tensor.dim() > 1:
+            scale = tensor.abs().max() / 448 if scaled else torch.tensor(1.0)
+            small[name] = (tensor / scale).to(torch.float8_e4m3fn)
+            if scaled:
+                small[name.replace(".weight", ".scale_weight")] = scale.clone()
+    if scaled:
+        small["model.diffusion_model.scaled_fp8"] = torch.zeros(2, dtype=torch.float8_e4m3fn)
+    base = load_tiny(write_file(small, tmp_path / "eight.safetensors"))
+    name = "model.diffusion_model.out.2"
+    factor = small[f"{name}.scale_weight"] if scaled else 1.0
+    assert torch.equal(base.unet.conv_out.weight, small[f"{name}.weight"].float() * factor)
+    error = (base.unet.conv_out.weight - tensors[f"{name}.weight"]).norm() / tensors[f"{name}.weight"].norm()
+    assert error < (0.04 if scaled else 0.1)
+    found = open_checkpoint(tmp_path / "eight.safetensors")
+    assert torch.equal(found.weight("unet.conv_out"), base.unet.conv_out.weight)
+    assert not [key for key in found.others if "scale" in key or "fp8" in key] or not scaled
+
+
+def test_a_folder_of_scaled_weights_is_refused(tmp_path: Path) -> None:
+    """diffusers leaves out what it does not know, scales too."""
+    write_both(tmp_path / "folder", "sd1")
+    path = next((tmp_path / "folder" / "unet").glob("*.safetensors"))
+    tensors = load_safetensors(path)
+    tensors["conv_out.weight"] = tensors["conv_out.weight"].to(torch.float8_e4m3fn)
+    tensors["conv_out.scale_weight"] = torch.tensor(0.5)
+    save_file(tensors, path, metadata={"format": "pt"})
+    with pytest.raises(BaseUnavailable, match="scale"):
+        load_tiny(tmp_path / "folder")
 
 
 def test_held_in_sixteen_bits(tmp_path: Path) -> None:
