@@ -26,7 +26,7 @@ from torch import Tensor
 from lora_studio.adapters.canonical import Decomposed, Dense, LayerChange, LowRank
 from lora_studio.adapters.formats.dialects import TEXT, TEXT_2, kohya_name, sdxl_name
 from lora_studio.adapters.formats.ldm import LdmNames
-from lora_studio.adapters.workbench.plain import kind_of
+from lora_studio.adapters.workbench.plain import kind_code, kind_of
 from lora_studio.errors import InvalidInput
 
 LAYOUTS = ("kohya", "diffusers", "peft")
@@ -184,6 +184,7 @@ def _cannot(layout: str, layer: str, change: LayerChange) -> InvalidInput:
         code="workbench_layout",
         layer=layer,
         what=what,
+        kind=kind_code(change),
         layout=layout,
     )
 
