@@ -29,7 +29,9 @@ FILE = typer.Argument(metavar="FILE", help="A LoRA file, a folder of peft's, or 
 FILES = typer.Argument(
     metavar="NAME_OR_FILE[:W]...", help="The LoRAs, each with what it counts behind a colon, 1 if left out."
 )
-BEFORE = typer.Argument(metavar="BEFORE", help="The first model: a diffusers folder or a .safetensors file.")
+BEFORE = typer.Argument(
+    metavar="BEFORE", help="The first model: a diffusers folder, a .safetensors file or the name of a base."
+)
 AFTER = typer.Argument(metavar="AFTER", help="The model that was trained further, of the same layout.")
 WITH = text("--with", "OTHER", "A second LoRA: what both have in common and whether they would conflict.")
 OUT = text("--out", "F.safetensors", "The file to write (peft: a folder).")

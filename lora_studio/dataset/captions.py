@@ -22,6 +22,10 @@ SUFFIXES = (".txt", ".caption")
 MAX_BYTES = 65_536
 GENERIC = ("1girl", "1boy", "no humans", "no", "humans", "solo", "hair", "eyes", "style", "background")
 """Words that many sets have in common and that teach nothing."""
+
+LONGEST_PHRASE = 4
+"""Words of a trigger phrase that is read out of captions."""
+
 _BOMS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 
 
@@ -113,25 +117,43 @@ def renamed(caption: str, trigger: str, name: str) -> str:
     return re.sub(_whole(trigger), lambda _: name, caption, flags=re.IGNORECASE)
 
 
-def common_words(captions: Sequence[str], ignored: Sequence[str] = GENERIC) -> str:
+def common_words(captions: Sequence[str], known: Sequence[str] = (), ignored: Sequence[str] = GENERIC) -> str:
     """The longest run of words within one tag that every caption has: what a set teaches, where nobody says it.
 
-    Words that say nothing of their own (`ignored`, e.g. 1girl) do not count; "" when there is no such run.
+    Of runs of one length the one that stands first in the first caption. Words that say nothing of their own
+    (`ignored`, e.g. 1girl) do not count; "" when there is no such run.
+
+    Args:
+        known: tags that the base has learnt already; what stands within one of them does not count either.
     """
-    runs = [_runs(caption, frozenset(ignored)) for caption in captions]
-    shared = set.intersection(*runs) if runs else set()
-    return max(sorted(shared), key=lambda run: len(run.split()), default="")
+    runs = [_runs(caption) for caption in captions]
+    shared = set.intersection(*map(set, runs)) if runs else set()
+    new = shared - set(ignored) - {run for tag in known for run in _runs(tag)}
+    first = [run for run in (runs[0] if runs else ()) if run in new]
+    return max(first, key=lambda run: len(run.split()), default="")
 
 
-def _runs(caption: str, ignored: frozenset[str]) -> set[str]:
-    """All runs of words within the caption's tags, in lower case."""
-    found: set[str] = set()
+def trigger_phrase(captions: Sequence[str], known: Sequence[str]) -> str:
+    """What a file may say of the words that call it, where no trigger word was chosen: `common_words` of a set that
+    tells them apart from what else its captions say; "" otherwise.
+
+    A file goes to other people, captions do not: one picture, a run of more than `LONGEST_PHRASE` words (a sentence)
+    and a run that is somebody's whole caption say nothing.
+    """
+    words = common_words(captions, known) if len(captions) > 1 else ""
+    whole = {" ".join(caption.casefold().replace("_", " ").split()) for caption in captions}
+    return "" if len(words.split()) > LONGEST_PHRASE or words in whole else words
+
+
+def _runs(caption: str) -> dict[str, None]:
+    """All runs of words within the caption's tags, in lower case, in the order in which they begin."""
+    found: dict[str, None] = {}
     for tag in tags(caption):
         words = tag.casefold().replace("_", " ").split()
         for start in range(len(words)):
             for end in range(start + 1, len(words) + 1):
-                found.add(" ".join(words[start:end]))
-    return found - ignored
+                found[" ".join(words[start:end])] = None
+    return found
 
 
 def rng_for(seed: int, step: int, index: int) -> random.Random:

@@ -127,6 +127,7 @@ class Downloading:
                     f"The file {name!r} is no LoRA that is read here; give a {ADAPTER_SUFFIX} file.",
                     code="adapter_suffix",
                     given=name,
+                    allowed=ADAPTER_SUFFIX,
                 )
             announced = answer.headers.get("content-length", "")
             self.size = int(announced) if announced.isascii() and announced.isdigit() else 0

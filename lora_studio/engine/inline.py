@@ -17,11 +17,12 @@ from lora_studio.engine.explain import explain_texts
 from lora_studio.engine.jobs import check
 from lora_studio.engine.protocol import Engine
 from lora_studio.engine.sources import NOTHING, Policy, policy_of
+from lora_studio.engine.workbench import FindModel, find_model
 from lora_studio.engine.worker import LoadBase, Worker
 from lora_studio.errors import EngineStopped, InvalidInput
 from lora_studio.pipeline import load_base, probe
 from lora_studio.pipeline.device import describe
-from lora_studio.pipeline.source import find_base
+from lora_studio.pipeline.source import BaseSource, find_base
 from lora_studio.prompt.chunks import Tokenize
 from lora_studio.settings import Settings
 from lora_studio.store import Workspace
@@ -55,6 +56,7 @@ class InlineEngine:
         base: BaseChoice,
         device: Callable[[], DeviceInfo],
         downloads: Policy = NOTHING,
+        find: FindModel = find_model,
     ) -> None:
         """Load `base`, take up what a crash left, and start; `downloads` says from where LoRAs may be fetched.
 
@@ -68,7 +70,7 @@ class InlineEngine:
         self._commands: list[Callable[[], None]] = []
         self._closing = False
         self._lost: dict[str, Event] = {}
-        self._worker = Worker(workspace, load, self._told, downloads)
+        self._worker = Worker(workspace, load, self._told, downloads, find)
         self._ready = threading.Event()
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, args=(base,), name="lora-studio-worker", daemon=True)
@@ -265,13 +267,15 @@ def build_engine(settings: Settings, workspace: Workspace) -> Engine:
     # asleep instead of spinning, which doubles the time of a training step: only the worker's thread may keep one.
     with ThreadPoolExecutor(1) as passing:
         precision = passing.submit(probe, settings.device, settings.dtype).result()
-    embedded = settings.assets / "base"
+
+    def found(ref: str) -> BaseSource:
+        return find_base(ref, settings.assets / "base", settings.offline, settings.checkpoints)
+
     return InlineEngine(
         workspace,
-        load=lambda choice: load_base(
-            find_base(choice.base, embedded, settings.offline, settings.checkpoints), precision, choice
-        ),
+        load=lambda choice: load_base(found(choice.base), precision, choice),
         base=settings.base_choice,
         device=lambda: describe(precision),
         downloads=policy_of(settings),
+        find=lambda ref: found(ref).path,
     )

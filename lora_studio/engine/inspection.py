@@ -31,14 +31,20 @@ def inspected(
     options_of: Callable[[str], FileOptions],
     base: SharedBase | None,
 ) -> Generator[Done, None, dict[str, Any]]:
-    """{"report", "details": {...} or None, "overlap": {...} or None}.
+    """{"report", "refusal": the error as JSON or None, "details": {...} or None, "overlap": {...} or None}.
 
     Raises:
         AdapterRefused: the file to compare with is refused.
         InvalidInput: the two depend on a base that is not loaded.
     """
     adapter, report, weight_of = _read(request.file, path_of, options_of, base)
-    result: dict[str, Any] = {"report": report_view(report, base), "details": None, "overlap": None}
+    refusal = None if report.refused is None else report.refused.as_json()
+    result: dict[str, Any] = {
+        "report": report_view(report, base),
+        "refusal": refusal,
+        "details": None,
+        "overlap": None,
+    }
     if request.details and adapter is not None:
         found = yield from spectrum(adapter, weight_of)
         result["details"] = details_view(found) | {

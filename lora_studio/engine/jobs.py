@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -156,7 +156,7 @@ def open_train(
             family=tools.base.info.family,
             rank=config.rank,
             alpha=float(config.rank if config.alpha is None else config.alpha),
-            trigger_words=trigger_words(config.word, [example.caption for example in examples]),
+            trigger_words=trigger_words(result.metadata, [example.caption for example in examples]),
             cover=cover,
             run=spec.id,
             metadata=result.metadata | bundled,
@@ -201,9 +201,10 @@ def _word_entry(word: WordFile, spec: JobSpec, workspace: Workspace) -> Embeddin
     )
 
 
-def trigger_words(trigger: str, captions: Sequence[str]) -> tuple[str, ...]:
-    """The trigger word, or without one the longest run of words that every caption of the set has."""
-    words = trigger.strip() or common_words(captions)
+def trigger_words(metadata: Mapping[str, str], captions: Sequence[str]) -> tuple[str, ...]:
+    """What the file says calls it; where it says nothing the longest run of words that every caption of the set has:
+    the library, unlike the file, goes to nobody."""
+    words = metadata.get("modelspec.trigger_phrase", "").strip() or common_words(captions)
     return (words,) if words else ()
 
 

@@ -108,6 +108,7 @@ def file_url(repository: str, file: str) -> str:
             f"The file {file[:200]!r} is no LoRA that is read here; give a {ADAPTER_SUFFIX} file.",
             code="adapter_suffix",
             given=file[:200],
+            allowed=ADAPTER_SUFFIX,
         )
     return f"https://{HUB}/{repository}/resolve/main/{quote('/'.join(parts))}"
 

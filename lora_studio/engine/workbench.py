@@ -14,7 +14,7 @@ import contextlib
 import re
 import tempfile
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ from lora_studio.adapters.workbench.sealing import metadata_of, seal
 from lora_studio.engine.inspection import inspected
 from lora_studio.engine.metadata import edited
 from lora_studio.errors import InvalidInput, NotFound
+from lora_studio.headers.adapter import TITLES
 from lora_studio.pipeline import JobGenerator, Report, SharedBase
 from lora_studio.pipeline.calls import Turn
 from lora_studio.pipeline.source import find_base
@@ -59,14 +60,24 @@ _SAME = ("convert", "resize", "bake", "meta")
 _UNDERSCORED = re.compile(r"(blocks|layers|attentions|resnets)_\d")
 
 
+FindModel = Callable[[str], Path]
+"""Where the model lies that a name means. Raises `BaseUnavailable`."""
+
+
+def find_model(ref: str) -> Path:
+    """A model by its path alone, or one that was fetched from the hub before. Raises `BaseUnavailable`."""
+    return find_base(ref, Path(ref), offline=True).path
+
+
 @dataclass(frozen=True, eq=False)
 class Bench:
-    """What a tool may use: the store, the loaded base or None, and the job's payload."""
+    """What a tool may use: the store, the loaded base or None, the job's payload, and a folder of its own."""
 
     workspace: Workspace
     base: SharedBase | None
     payload: Mapping[str, Any]
     folder: Path
+    find: FindModel
 
     def label(self, sha256: str) -> str:
         """What sentences call a file."""
@@ -103,11 +114,13 @@ class Product:
     warnings: list[dict[str, Any]] = field(default_factory=list)
 
 
-def open_workbench(spec: JobSpec, workspace: Workspace, base: SharedBase | None) -> JobGenerator:
+def open_workbench(
+    spec: JobSpec, workspace: Workspace, base: SharedBase | None, find: FindModel = find_model
+) -> JobGenerator:
     """Run one tool; see the module's docstring for its result."""
     tool, request = tool_request(spec.payload)
     with tempfile.TemporaryDirectory(prefix="lora-studio-") as folder:
-        bench = Bench(workspace, base, spec.payload, Path(folder))
+        bench = Bench(workspace, base, spec.payload, Path(folder), find)
         if isinstance(request, InspectRequest):
             return {"tool": tool} | (yield from _told(inspected(request, bench.path, bench.options, base)))
         if isinstance(request, MetaRequest):
@@ -123,7 +136,7 @@ def open_workbench(spec: JobSpec, workspace: Workspace, base: SharedBase | None)
 def _made(request: MakingRequest, bench: Bench) -> Generator[Any, Any, Product]:
     """The changes that a tool makes."""
     if isinstance(request, ExtractRequest):
-        return (yield from _extracted(request))
+        return (yield from _extracted(request, bench))
     sources = tuple(_read(bench, sha256) for sha256 in files_of(request))
     first = sources[0]
     if isinstance(request, CombineRequest):
@@ -151,9 +164,9 @@ def target_of(rule: RankRule) -> Target:
     return Target(name, value, rule.rank, rule.conv_rank)  # type: ignore[arg-type]
 
 
-def _extracted(request: ExtractRequest) -> Generator[Any, Any, Product]:
+def _extracted(request: ExtractRequest, bench: Bench) -> Generator[Any, Any, Product]:
     """Two models, opened and compared."""
-    before, after = (open_checkpoint(_model(ref)) for ref in (request.before, request.after))
+    before, after = (open_checkpoint(_model(ref, bench)) for ref in (request.before, request.after))
     sdxl = (
         any(key.startswith("text_encoder_2") for key in after.layers) or "unet.add_embedding.linear_1" in after.layers
     )
@@ -178,10 +191,10 @@ def _extracted(request: ExtractRequest) -> Generator[Any, Any, Product]:
     return Product(found.made, (), sdxl, warnings)
 
 
-def _model(ref: str) -> Path:
-    """Where a model lies: a path, or a base's name. Raises `BaseUnavailable`."""
+def _model(ref: str, bench: Bench) -> Path:
+    """Where a model lies: a whole path, or a base's name. Raises `BaseUnavailable`."""
     path = Path(ref).expanduser()
-    return path if path.exists() else find_base(ref, Path(ref)).path
+    return path if path.is_absolute() and path.exists() else bench.find(ref)
 
 
 def _told(tool: Generator[Done, None, Any]) -> Generator[Any, Any, Any]:
@@ -214,24 +227,32 @@ def _same_family(bench: Bench, request: CombineRequest, sources: tuple[Source, .
     shapes: dict[str, tuple[int, ...]] = {}
     first = sources[0]
     for part, source in zip(request.parts, sources, strict=True):
-        why = ""
-        if source.report.family and first.report.family and source.report.family != first.report.family:
-            why = f"{first.report.family} and {source.report.family}"
-        elif source.fits != first.fits:
-            why = "one of them fits the loaded base, the other does not"
+        both = {"given": bench.label(part.file), "other": bench.label(request.parts[0].file)}
+        said = f"{both['other']} and {both['given']} were made for different models"
+        own, other = (TITLES.get(one.report.family, one.report.family) for one in (source, first))
+        if own and other and own != other:
+            raise InvalidInput(
+                f"{said} ({other} and {own}); combine adapters of one model.",
+                code="workbench_families",
+                family=own,
+                other_family=other,
+                **both,
+            )
+        if source.fits != first.fits:
+            raise InvalidInput(
+                f"{said}: one of them fits the loaded base, the other does not; combine adapters of one model.",
+                code="workbench_fits",
+                **both,
+            )
         for layer, change in source.adapter.layers.items():
             shape = _shape(change)
             if shape and shapes.setdefault(layer, shape) != shape:
-                why = why or f"the layer {layer} has other in- and outputs"
-        if why:
-            raise InvalidInput(
-                f"{bench.label(request.parts[0].file)} and {bench.label(part.file)} were made for different models "
-                f"({why}); combine adapters of one model.",
-                code="workbench_families",
-                given=bench.label(part.file),
-                other=bench.label(request.parts[0].file),
-                why=why,
-            )
+                raise InvalidInput(
+                    f"{said}: the layer {layer} has other in- and outputs; combine adapters of one model.",
+                    code="workbench_shapes",
+                    layer=layer,
+                    **both,
+                )
 
 
 def _shape(change: LayerChange) -> tuple[int, ...]:

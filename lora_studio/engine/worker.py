@@ -22,7 +22,7 @@ from lora_studio.engine.folder_cache import FolderCache
 from lora_studio.engine.imports import open_import_adapter, open_import_embedding
 from lora_studio.engine.jobs import Tools, open_generate, open_train
 from lora_studio.engine.sources import NOTHING, Policy
-from lora_studio.engine.workbench import open_workbench
+from lora_studio.engine.workbench import FindModel, find_model, open_workbench
 from lora_studio.errors import OutOfMemory, StudioError
 from lora_studio.generate import generate
 from lora_studio.pipeline import JobGenerator, ModelCall, NeedPreview, Report, SharedBase
@@ -48,11 +48,17 @@ class Worker:
     """
 
     def __init__(
-        self, workspace: Workspace, load: LoadBase, tell: Callable[[Event], None], downloads: Policy = NOTHING
+        self,
+        workspace: Workspace,
+        load: LoadBase,
+        tell: Callable[[Event], None],
+        downloads: Policy = NOTHING,
+        find: FindModel = find_model,
     ) -> None:
         """`load` makes a base of a choice; `tell` is called for every event, in this thread; `downloads` says from
-        where files may be fetched."""
+        where files may be fetched, `find` where models lie that are only compared."""
         self._downloads = downloads
+        self._find = find
         self._workspace = workspace
         self._load = load
         self._tell = tell
@@ -214,7 +220,7 @@ class Worker:
 
     def _open(self, spec: JobSpec) -> JobGenerator:
         if spec.kind == "workbench":
-            return open_workbench(spec, self._workspace, self._base)
+            return open_workbench(spec, self._workspace, self._base, self._find)
         tools = self._ready()
         if spec.kind == "generate":
             return open_generate(spec, tools)

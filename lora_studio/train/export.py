@@ -1,7 +1,7 @@
 """From the student to a file that A1111, ComfyUI, kohya's tools and diffusers read, and the proof that they can.
 
 The metadata keys are kohya's (`ss_*`, sd-scripts train_network.py) and Stability AI's (`modelspec.*`, version 1.0.1).
-No file names and no captions are written unless somebody asked for it.
+No file names and no captions are written unless somebody asked for it; of these only the words that call the adapter.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from torch import Tensor
 from lora_studio import __version__
 from lora_studio.adapters.canonical import CanonicalAdapter, tensors_of
 from lora_studio.adapters.kohya import to_kohya
+from lora_studio.dataset.captions import trigger_phrase
 from lora_studio.dataset.examples import Example
 from lora_studio.errors import TrainingDiverged
 from lora_studio.pipeline.base import SharedBase
@@ -104,8 +105,10 @@ def metadata_of(base: SharedBase, config: TrainConfig, examples: Sequence[Exampl
         "lora_studio_base_sha256": base.info.sha256,
         "lora_studio_final_loss": f"{facts.final_loss:.6f}",
     }
-    if config.word:
-        found["modelspec.trigger_phrase"] = config.word
+    known = [entry.tag for entry in base.vocabulary]
+    phrase = config.word or trigger_phrase([example.caption for example in examples], known)
+    if phrase:
+        found["modelspec.trigger_phrase"] = phrase
     if config.publish_captions:
         tags = Counter(tag.strip() for example in examples for tag in example.caption.split(",") if tag.strip())
         found["ss_tag_frequency"] = json.dumps({config.name: dict(tags.most_common())}, ensure_ascii=False)

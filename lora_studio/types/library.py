@@ -208,6 +208,7 @@ def adapter_name(file: str) -> str:
         f"{', '.join(ADAPTER_SUFFIXES)}.",
         code="adapter_suffix",
         given=file,
+        allowed=", ".join(ADAPTER_SUFFIXES),
     )
 
 

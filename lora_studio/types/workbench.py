@@ -110,7 +110,7 @@ class CombineRequest:
                 f"{len(self.parts)} adapters were given to combine; allowed are 1 to {MOST_PARTS}; change that.",
                 code="workbench_parts",
                 given=len(self.parts),
-                allowed=f"1 to {MOST_PARTS}",
+                allowed=MOST_PARTS,
             )
         if self.rank is not None and self.method != "svd" and not self.method.endswith("_svd"):
             raise InvalidInput(
@@ -135,11 +135,17 @@ class RankRule:
     def __post_init__(self) -> None:
         check(self)
         rules = [name for name in ("sv_ratio", "sv_fro", "sv_cumulative") if getattr(self, name) is not None]
-        if len(rules) > 1 or (not rules and self.rank is None):
-            given = ", ".join(rules) or "nothing"
+        if not rules and self.rank is None:
             raise InvalidInput(
-                f"The rank was left to {given}; give a rank, or one of sv_ratio, sv_fro and sv_cumulative (with a "
-                "rank: at most that).",
+                "Neither a rank nor a rule for it was given; give a rank, or one of sv_ratio, sv_fro and sv_cumulative "
+                "(with a rank: at most that).",
+                code="workbench_rank_missing",
+            )
+        if len(rules) > 1:
+            given = ", ".join(rules)
+            raise InvalidInput(
+                f"The rank was left to {given}; give one of sv_ratio, sv_fro and sv_cumulative (with a rank: at most "
+                "that), or a rank alone.",
                 code="workbench_rank_rule",
                 given=given,
             )

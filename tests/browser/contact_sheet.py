@@ -148,7 +148,7 @@ def _library(page: Page, server: Server, shot: Shot) -> None:
     page.wait_for_selector("dialog .detail")
     shot("one LoRA")
     page.keyboard.press("Escape")
-    page.locator(".loras .card .ghost").nth(2).click()
+    page.locator(".loras .card .verbs .ghost").last.click()
     page.wait_for_selector("dialog")
     shot("deleting a LoRA")
     page.keyboard.press("Escape")

@@ -83,7 +83,7 @@ def test_a_picture_among_the_loras_is_an_embedding_where_it_says_nothing_else(
     expect(page.locator(f"{SECTION} .card")).to_have_count(1, timeout=LOADING)
     drop(page, made.write_pt(tmp_path / "q.pt", 1, WIDTH), "#tab-library .cards")
     expect(page.locator(f"{SECTION} .card")).to_have_count(2, timeout=LOADING)
-    assert [url.partition("?")[0].rpartition("/")[2] for url in sent] == ["recall", "embedding", "embedding"]
+    assert [url.partition("?")[0].rpartition("/")[2] for url in sent] == ["recall", "embedding", "adapter"]
 
 
 def test_names_go_into_the_texts(page: Page, tmp_path: Path) -> None:

@@ -263,7 +263,7 @@ def test_force_replaces(run: Run, here: Path, adapter: CanonicalAdapter, base: S
 
 def test_errors_stand_on_json_too(run: Run) -> None:
     code, out, _ = run("resize", "cat.safetensors", "--out", "x.safetensors", "--json")
-    assert (code, json.loads(out)["error"]["code"]) == (2, "workbench_rank_rule")
+    assert (code, json.loads(out)["error"]["code"]) == (2, "workbench_rank_missing")
 
 
 def test_every_command_explains_itself(run: Run) -> None:

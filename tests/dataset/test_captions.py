@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lora_studio.dataset import captions_for, rng_for, variant
-from lora_studio.dataset.captions import MAX_BYTES, has_trigger, read_caption, stem, tags
+from lora_studio.dataset.captions import (
+    MAX_BYTES,
+    common_words,
+    has_trigger,
+    read_caption,
+    stem,
+    tags,
+    trigger_phrase,
+)
 from lora_studio.errors import DatasetError
 from lora_studio.types import DatasetItem
 
@@ -108,3 +119,38 @@ def test_dropout_and_shuffling_do_not_disturb_each_other() -> None:
     with_dropout = [variant(text, rng_for(3, step, 0), shuffle=0.5, dropout=0.3) for step in range(200)]
     without = [variant(text, rng_for(3, step, 0), shuffle=0.5) for step in range(200)]
     assert {a for a, b in zip(with_dropout, without, strict=True) if a != b} == {""}
+
+
+# ---------------------------------------------------------------- words that every caption has
+ASSETS = Path(__file__).resolve().parents[2] / "assets"
+
+
+@pytest.mark.parametrize("name", ["cat ears", "papercut style", "miko tsuki"])
+def test_the_example_sets_say_what_they_teach(name: str) -> None:
+    """What was trained without a trigger word said nothing of how to call it."""
+    files = sorted((ASSETS / "examples" / name.replace(" ", "-")).glob("*.txt"))
+    captions = [read_caption(path.read_bytes(), path.name) for path in files]
+    known = [entry["tag"] for entry in json.loads((ASSETS / "base" / "words.json").read_text(encoding="utf-8"))]
+    assert len(captions) >= 16
+    assert trigger_phrase(captions, known) == name
+
+
+def test_what_the_base_knows_is_no_trigger() -> None:
+    captions = ["blue school uniform, 1girl, smile, Sks_Dog", "1girl, school uniform, sks dog, smile"]
+    assert common_words(captions) == "school uniform"
+    assert common_words(captions, known=["school uniform", "smile"]) == "sks dog"
+    assert trigger_phrase(captions, ["white school uniform", "smile"]) == "sks dog"
+    assert trigger_phrase(captions, ["school uniform", "smile", "sks dog"]) == ""
+    assert common_words(["a b, c d", "c d, a b"]) == "a b", "the one that stands first"
+    assert common_words([]) == ""
+
+
+def test_a_trigger_phrase_is_never_a_caption() -> None:
+    """A file goes to other people: nobody is to read in it what a picture was of."""
+    assert trigger_phrase(["my cat Tom"], []) == "", "one picture shares everything with itself"
+    assert trigger_phrase(["sks dog", "sks dog, 1girl"], []) == "", "somebody's whole caption"
+    assert trigger_phrase(["my  Cat_Tom", "my cat tom"], []) == ""
+    sentence = "Anna on our terrace in Rome"
+    assert trigger_phrase([f"{sentence}, sun", f"{sentence}, rain"], []) == ""
+    assert trigger_phrase(["x, 1girl", "y, 1girl"], []) == ""
+    assert trigger_phrase([], []) == ""

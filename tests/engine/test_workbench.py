@@ -209,7 +209,7 @@ def test_extract_from_folders(engine: InlineEngine, workspace: Workspace, folder
     ("tool", "request_", "code"),
     [
         ("melt", {}, "workbench_tool"),
-        ("resize", {"file": "0" * 64, "rule": {}}, "workbench_rank_rule"),
+        ("resize", {"file": "0" * 64, "rule": {}}, "workbench_rank_missing"),
         ("resize", {"file": "0" * 64, "rule": {"sv_fro": 0.9, "sv_ratio": 2.0}}, "workbench_rank_rule"),
         ("resize", {"file": "0" * 64, "rule": {"rank": 0}}, "field_number"),
         ("convert", {"file": "0" * 64, "to": "pickle"}, "field_choice"),
@@ -238,4 +238,4 @@ def test_adapters_of_different_models_are_not_added_up(
     save_file(tensors, tmp_path / "w.safetensors")
     wide = workspace.files.put_file(tmp_path / "w.safetensors")
     refused = run(engine, "combine", {"parts": [{"file": stored}, {"file": wide}]})
-    assert (refused.type, refused.data["code"]) == ("error", "workbench_families")
+    assert (refused.type, refused.data["code"]) == ("error", "workbench_fits" if based(engine) else "workbench_shapes")

@@ -95,8 +95,17 @@ def reader_of(path: Path) -> Tokenize:
 class FakeEngine:
     """See the module's docstring and `Engine`."""
 
-    def __init__(self, workspace: Workspace, assets: Path, base: str = "embedded", downloads: Policy = NOTHING) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        assets: Path,
+        base: str = "embedded",
+        downloads: Policy = NOTHING,
+        checkpoints: Path | None = None,
+    ) -> None:
         self._downloads = downloads
+        self._checkpoints = checkpoints
+        self._assets = assets
         self.workspace = workspace
         self._words = assets / "base" / "words.json"
         self._tokenize = reader_of(assets / "base" / "tokenizer" / "tokenizer.json")
@@ -422,7 +431,10 @@ class FakeEngine:
     def _import(self, spec: JobSpec) -> Turns:
         yield "step"
         name = str(spec.payload["name"])
-        data = self.workspace.files.read(str(spec.payload["file"]))
+        path = self.workspace.files.path(str(spec.payload["file"]))
+        if path.suffix in (".pt", ".ckpt", ".bin"):
+            return (yield from self._import_pickle(spec, path))
+        data = path.read_bytes()
         try:
             length = int.from_bytes(data[:8], "little")
             header = json.loads(data[8 : 8 + length])
@@ -441,6 +453,19 @@ class FakeEngine:
         entry = self.workspace.adapters.add(AdapterEntry(**(vars(entry) | {"base_sha256": made_for})))
         return {"adapter": entry.sha256, "name": entry.name, "warnings": []}
 
+    def _import_pickle(self, spec: JobSpec, path: Path) -> Turns:
+        """By the real door, which alone opens pickles; an embedding is none of its files."""
+        from lora_studio.adapters.door import FileOptions, inspect
+
+        name = str(spec.payload["name"])
+        found, report = inspect(path, options=FileOptions(name))
+        if found is None and report.refused and report.refused.code in ("adapter_layout", "adapter_empty"):
+            return (yield from self._import_embedding(spec))
+        if report.refused:
+            raise report.refused
+        entry = self.workspace.adapters.add(adapter_entry(self.workspace, report.converted or b"", name, spec.owner))
+        return {"adapter": entry.sha256, "name": entry.name, "warnings": []}
+
     def _download(self, spec: JobSpec) -> Turns:
         """As if the network had a file for every source."""
         source = str(spec.payload["source"])
@@ -455,8 +480,12 @@ class FakeEngine:
         """By the real tools, which need no base."""
         from lora_studio.engine.workbench import open_workbench
         from lora_studio.pipeline import Report
+        from lora_studio.pipeline.source import find_base
 
-        job = open_workbench(spec, self.workspace, None)
+        def find(ref: str) -> Path:
+            return find_base(ref, self._assets / "base", True, self._checkpoints).path
+
+        job = open_workbench(spec, self.workspace, None, find)
         while True:
             try:
                 want = next(job)

@@ -23,6 +23,7 @@ def main() -> None:
     parser.add_argument("--kind", choices=("fake", "real"), default="fake")
     parser.add_argument("--loras", type=Path, action="append", help="a folder of LoRAs to read in place")
     parser.add_argument("--fetch", action="store_true", help="let pages fetch LoRAs (the pretended engine's own)")
+    parser.add_argument("--checkpoints", type=Path, help="a folder of models to choose from")
     given = parser.parse_args()
     settings = load_settings(
         workspace=given.workspace,
@@ -30,6 +31,7 @@ def main() -> None:
         open_browser=False,
         offline=not given.fetch,
         lora_folders=given.loras,
+        checkpoints=given.checkpoints,
         download_hub=given.fetch,
         download_hosts=("civitai.com",) if given.fetch else (),
     )
@@ -41,7 +43,7 @@ def main() -> None:
         engine = build_engine(settings, workspace)
     else:
         add_samples(workspace)
-        engine = FakeEngine(workspace, settings.assets, downloads=policy_of(settings))
+        engine = FakeEngine(workspace, settings.assets, downloads=policy_of(settings), checkpoints=given.checkpoints)
     from lora_studio.web import serve
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

@@ -276,6 +276,7 @@ def test_the_file_tells_no_tales(base: SharedBase, examples: list[Example], tmp_
     assert "number 3" not in text
     assert examples[0].image.parent.name not in text
     told = run(base, examples, config(publish_captions=True)).metadata
+    assert told["modelspec.trigger_phrase"] == "cat ears", "the first of what all captions share"
     assert json.loads(told["ss_tag_frequency"])["ears"]["cat ears"] == len(examples)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import typing
 from collections import defaultdict
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from lora_studio.prompt import notices
 from lora_studio.types import RECIPES, GenerateRequest, TrainConfig, describe
+from lora_studio.types.jobs import JobKind
 from lora_studio.ui.texts import FOLDER, LANGUAGES, strings, t
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -127,6 +129,15 @@ def test_choices_and_recipes_have_names() -> None:
     named = [key for key in wanted if key.removeprefix("choice.") not in RECIPES]
     assert [key for key in named if key not in english] == []
     assert [kind for kind in RECIPES if f"recipe.{kind}" not in english] == []
+
+
+def test_every_kind_of_job_has_words_in_the_head() -> None:
+    """While the workbench was at work the head of the page said `strip.workbench.other`."""
+    kinds = typing.get_args(JobKind)
+    assert len(kinds) >= 7
+    assert [
+        key for kind in kinds for key in (f"strip.{kind}.mine", f"strip.{kind}.other") if key not in strings("en")
+    ] == []
 
 
 def test_the_scripts_ask_for_no_key_that_is_not_there() -> None:

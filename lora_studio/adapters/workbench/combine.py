@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from lora_studio.adapters.canonical import CanonicalAdapter, Dense, LayerChange, LowRank, Plain
-from lora_studio.adapters.workbench.plain import WeightOf, kind_of, no_weights, plain
+from lora_studio.adapters.workbench.plain import WeightOf, kind_code, kind_of, no_weights, plain
 from lora_studio.adapters.workbench.progress import Done
 from lora_studio.adapters.workbench.ranks import retained
 from lora_studio.adapters.workbench.sparse import SPARSE, Election, Sparse, merge
@@ -150,17 +150,28 @@ def _equal_factors(layer: str, changes: Sequence[Plain], method: str) -> list[Lo
     """The changes, all of them factors of one rank. Raises `InvalidInput`."""
     factors = [change for change in changes if isinstance(change, LowRank)]
     ranks = sorted({factor.rank for factor in factors})
-    if len(factors) < len(changes) or len(ranks) > 1:
-        dense = next((kind_of(change) for change in changes if not isinstance(change, LowRank)), "")
-        what = dense or f"ranks {', '.join(map(str, ranks))}"
-        better = "svd" if method == "linear" else f"{method}_svd"
+    better = "svd" if method == "linear" else f"{method}_svd"
+    other = next((change for change in changes if not isinstance(change, LowRank)), None)
+    if other is not None:
         raise InvalidInput(
-            f"The method {method} merges factors of one rank, and the layer {layer} has {what}; use {better} or cat, "
-            "or resize the adapters to one rank first.",
+            f"The method {method} merges factors of one rank, and the layer {layer} has {kind_of(other)}; use {better} "
+            "or cat, or resize the adapters to one rank first.",
+            code="workbench_no_factors",
+            method=method,
+            layer=layer,
+            what=kind_of(other),
+            kind=kind_code(other),
+            better=better,
+        )
+    if len(ranks) > 1:
+        listed = ", ".join(map(str, ranks))
+        raise InvalidInput(
+            f"The method {method} merges factors of one rank, and the layer {layer} has ranks {listed}; use {better} "
+            "or cat, or resize the adapters to one rank first.",
             code="workbench_ranks_differ",
             method=method,
             layer=layer,
-            what=what,
+            ranks=listed,
             better=better,
         )
     return factors

@@ -31,7 +31,7 @@ from lora_studio.adapters.canonical import Decomposed, Dense, LayerChange, LowRa
 from lora_studio.adapters.formats import families, originals
 from lora_studio.adapters.formats.dialects import TEXT, TEXT_2, TRANSFORMER, UNET, kohya_name, sdxl_name
 from lora_studio.adapters.formats.ldm import LdmNames
-from lora_studio.adapters.workbench.plain import kind_of
+from lora_studio.adapters.workbench.plain import kind_code, kind_of
 from lora_studio.errors import InvalidInput
 from lora_studio.headers.adapter import TITLES
 
@@ -262,6 +262,7 @@ def _cannot(layout: str, layer: str, change: LayerChange, what: str = "") -> Inv
         code="workbench_layout",
         layer=layer,
         what=what,
+        kind=kind_code(change),
         layout=layout,
     )
 

@@ -13,6 +13,18 @@ from lora_studio.adapters.binding import bind, delta
 from lora_studio.adapters.canonical import Decomposed, Dense, Gain, LayerChange, LowRank, Plain, Relative, Rotation
 from lora_studio.errors import InvalidInput
 
+KINDS = {
+    "dora": "DoRA",
+    "ia3": "IA3",
+    "glora": "GLoRA",
+    "oft": "OFT",
+    "norm": "a difference of a norm",
+    "dense": "a dense difference",
+    "bias": "a difference of a bias",
+    "factors": "rank factors",
+}
+"""Kinds of changes, as English sentences call them."""
+
 WeightOf = Callable[[str], Tensor | None]
 """W of a base's layer by its key, None where there is no such base."""
 
@@ -38,6 +50,7 @@ def plain(layer: str, change: LayerChange, weight_of: WeightOf = no_weights) -> 
             code="workbench_needs_base",
             layer=layer,
             what=kind_of(change),
+            kind=kind_code(change),
         )
     if isinstance(change, Relative):
         (bound,) = bind(change, weight)
@@ -48,14 +61,19 @@ def plain(layer: str, change: LayerChange, weight_of: WeightOf = no_weights) -> 
 
 def kind_of(change: LayerChange) -> str:
     """What a change is, in words for a sentence."""
+    return KINDS[kind_code(change)]
+
+
+def kind_code(change: LayerChange) -> str:
+    """What a change is: a key of `KINDS`, for sentences in other languages."""
     if isinstance(change, Decomposed):
-        return "DoRA"
+        return "dora"
     if isinstance(change, Gain):
-        return "IA3"
+        return "ia3"
     if isinstance(change, Relative):
-        return "GLoRA"
+        return "glora"
     if isinstance(change, Rotation):
-        return "OFT"
+        return "oft"
     if isinstance(change, Dense):
-        return "a difference of a norm" if change.delta_weight.ndim == 1 else "a dense difference"
-    return "a difference of a bias" if change.delta_bias is not None else "rank factors"
+        return "norm" if change.delta_weight.ndim == 1 else "dense"
+    return "bias" if change.delta_bias is not None else "factors"

@@ -9,7 +9,7 @@ sets, caption ...                sets       pictures with captions
 train, runs, resume ...          runs       trainings
 recall_text, find_missing        recall     what made a picture
 explain, styles, save_style ...  words      what a prompt says, styles
-workbench                        workbench  LoRA files taken apart, converted, combined
+workbench, workbench_plan ...    workbench  LoRA files taken apart, converted, combined
 """
 
 from __future__ import annotations

@@ -8,10 +8,6 @@ import { has, sentence, t } from "./text.js";
 
 export const KINDS = ".safetensors,.pt,.bin,.png";
 
-// A .safetensors may be a LoRA or an embedding: the server finds out. These can be embeddings alone.
-export const isPickle = (file) => /\.(pt|bin)$/i.test(file.name);
-export const isModel = (file) => /\.(safetensors|pt|bin)$/i.test(file.name);
-
 export async function takeEmbeddings(files) {
   for (const file of files) {
     const job = uid();

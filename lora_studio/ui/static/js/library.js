@@ -2,7 +2,7 @@
 import { button, h, icon, reconcile, set } from "./dom.js";
 import { on } from "./bus.js";
 import { draft, keep } from "./draft.js";
-import { isModel, isPickle, takeEmbeddings } from "./embedding_files.js";
+import { takeEmbeddings } from "./embedding_files.js";
 import { embeddings } from "./embeddings.js";
 import { drawCard } from "./library_card.js";
 import { loadLibrary, matches, shelf, sorted, sorts } from "./library_data.js";
@@ -10,10 +10,11 @@ import { fetcher } from "./library_fetch.js";
 import { folders } from "./library_folders.js";
 import { askText } from "./dialog.js";
 import { call } from "./server.js";
-import { isSide, take } from "./lora_files.js";
+import { isModel, isSide, KINDS, SIDES, take } from "./lora_files.js";
 import { isPicture } from "./pictures.js";
 import { attempt } from "./toast.js";
 import { number, t } from "./text.js";
+import { openBench } from "./workbench.js";
 
 const STEP = 48; // cards that are drawn at once; more when the end comes into view
 
@@ -23,15 +24,16 @@ export function library(panel) {
   const search = h("input.field", { type: "search" });
   const family = h("select.field", {});
   const order = h("select.field", {});
-  const file = h("input", { type: "file", accept: ".safetensors,.json,.info,.png,.jpg,.jpeg,.webp", multiple: true, hidden: true });
+  const file = h("input", { type: "file", accept: `${KINDS},${SIDES}`, multiple: true, hidden: true });
   const adder = button("quiet", { sign: "upload", text: "", onclick: () => file.click() });
+  const bench = button("quiet", { sign: "wave", text: "", onclick: () => openBench() });
   const cards = h("div.cards.loras", {});
   const empty = h("p.hint.nothing", {});
   const end = h("div.end", { "aria-hidden": "true" });
   const places = folders();
   const fetching = fetcher();
   panel.append(h("section.library", {},
-    h("header", {}, title, count, h("label.search", {}, icon("search"), search), family, order, adder, file),
+    h("header", {}, title, count, h("label.search", {}, icon("search"), search), family, order, bench, adder, file),
     places.element, cards, empty, end, fetching.element));
   file.addEventListener("change", () => { take([...file.files], false); file.value = ""; });
   const others = embeddings(() => search.value);
@@ -43,7 +45,7 @@ export function library(panel) {
   const draw = () => {
     const found = sorted(chosen(), draft.library.sort);
     set(count, { text: found.length < shelf.adapters.length ? t("library.shown", { n: number(found.length), all: number(shelf.adapters.length) }) : "" });
-    set(empty, { hidden: found.length > 0 || !shelf.loaded, text: t(shelf.adapters.length ? "stack.none_found" : "library.empty") });
+    set(empty, { hidden: found.length > 0 || !shelf.loaded, text: t(!shelf.adapters.length ? "library.empty" : search.value.trim() ? "stack.none_found" : "library.none_of_family") });
     reconcile(cards, found.slice(0, limit), { key: (entry) => entry.sha256, make: () => h("article.card", {}), update: drawCard });
     end.hidden = found.length <= limit;
   };
@@ -51,6 +53,8 @@ export function library(panel) {
     set(title, { text: t("library.title") });
     set(search, { placeholder: t("library.search"), "aria-label": t("library.search") });
     set(adder.lastElementChild, { text: t("library.add") });
+    set(bench.lastElementChild, { text: t("bench.make") });
+    set(bench, { title: t("bench.make_hint") });
     set(file, { "aria-label": t("stack.file") });
     drawChoices(family, order);
   };
@@ -81,7 +85,7 @@ function acceptDrops(panel, section) {
     const files = dropped.filter((one) => inside || !isPicture(one) || isSide(one, dropped));
     if (!files.length) return;
     event.preventDefault();
-    sort(files, (one) => isPickle(one) || (isPicture(one) && !isSide(one, dropped)));
+    sort(files, (one) => inside || (isPicture(one) && !isSide(one, dropped)));
   });
   panel.addEventListener("dragover", (event) => event.preventDefault());
   // Elsewhere on the page files of models are taken too, where nothing nearer wanted them.
@@ -90,11 +94,11 @@ function acceptDrops(panel, section) {
     const files = dropped.filter((one) => isModel(one) || isSide(one, dropped));
     if (event.defaultPrevented || !files.length) return;
     event.preventDefault();
-    sort(files, isPickle);
+    take(files, false);
   });
 }
 
-// Hands files to whoever reads their kind; a .safetensors goes to the LoRAs' door, which knows embeddings too.
+// Hands files to whoever reads their kind: what is no embedding for sure goes to the LoRAs' door, which knows both.
 function sort(files, isEmbedding) {
   takeEmbeddings(files.filter(isEmbedding));
   take(files.filter((file) => !isEmbedding(file)), false);

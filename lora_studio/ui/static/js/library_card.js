@@ -49,7 +49,7 @@ function factsOf(entry) {
     entry.made_for || null, entry.rank ? t("library.rank", { n: entry.rank }) : null,
     entry.recommended_weight === 1 ? null : t("library.weight", { n: number(entry.recommended_weight, 2) }),
     bytes(entry.size), entry.sample ? t("library.sample") : when(entry.created),
-  ].filter(Boolean);
+  ].filter(Boolean).map((fact) => fact.replaceAll(" ", "\u00a0")); // lines break between facts only
 }
 
 // Asks with what uses it, then deletes (a file in a folder is hidden); ten seconds long it can be undone by one click.

@@ -1,18 +1,23 @@
 // Files of LoRAs on their way into the library, each with what lay beside it: A1111's .json, .civitai.info, a picture.
 import { uid } from "./dom.js";
 import { on } from "./bus.js";
-import { isPickle, takeEmbeddings } from "./embedding_files.js";
 import { find, loadLibrary } from "./library_data.js";
 import { upload, watch } from "./server.js";
 import { add } from "./stack.js";
 import { attempt, complain, tell } from "./toast.js";
 import { has, sentence, t } from "./text.js";
 
-const LORA = /\.safetensors$/i;
-const SIDE = /(\.safetensors)?(\.civitai\.info|\.json|(\.preview)?\.(png|jpe?g|webp))$/i;
+export const KINDS = ".safetensors,.pt,.ckpt,.bin";
+export const SIDES = ".json,.info,.png,.jpg,.jpeg,.webp";
+
+const LORA = /\.(safetensors|pt|ckpt|bin)$/i;
+const SIDE = /(\.(safetensors|pt|ckpt|bin))?(\.civitai\.info|\.json|(\.preview)?\.(png|jpe?g|webp))$/i;
 
 const stemOf = (name) => name.replace(LORA, "").toLowerCase();
 const sideOf = (name) => (SIDE.test(name) ? name.replace(SIDE, "").toLowerCase() : null);
+
+// A LoRA or an embedding: the server finds out which.
+export const isModel = (file) => LORA.test(file.name);
 
 // True for a file that lay beside one of the LoRAs that it came with.
 export function isSide(file, files) {
@@ -26,9 +31,8 @@ const beside = new Map(); // job to the files that lay beside its LoRA
 // Sends files to the library, and on into the stack; the ids of the jobs that read them.
 export async function take(files, intoStack = true) {
   const jobs = [];
-  takeEmbeddings(files.filter(isPickle));
   const sides = files.filter((file) => isSide(file, files));
-  for (const file of files.filter((one) => !isPickle(one) && !sides.includes(one))) {
+  for (const file of files.filter((one) => !sides.includes(one))) {
     const job = uid();
     jobs.push(job);
     if (intoStack) expected.add(job);
@@ -43,7 +47,8 @@ export async function take(files, intoStack = true) {
 }
 
 on("ended", async (job) => {
-  if (!["import_adapter", "download_adapter"].includes(job.kind) || (job.result || {}).embedding) return;
+  if (!["import_adapter", "download_adapter"].includes(job.kind)) return;
+  if ((job.result || {}).embedding) { expected.delete(job.id); beside.delete(job.id); return; }
   if (job.state === "failed" && job.kind === "import_adapter") { complain(job.error); return; }
   if (job.state !== "done") return;
   for (const side of beside.get(job.id) || []) await attempt(() => upload("side", side, { sha256: job.result.adapter }));

@@ -10,7 +10,7 @@ import { goTo } from "./keys.js";
 import { isPicture } from "./pictures.js";
 import { write } from "./prompt.js";
 import { put, relock } from "./settings.js";
-import { take } from "./lora_files.js";
+import { KINDS, take } from "./lora_files.js";
 import { add, replaceStack } from "./stack.js";
 import { attempt, complain, tell } from "./toast.js";
 import { has, isTextField, number, t } from "./text.js";
@@ -27,7 +27,7 @@ export function recall(panel) {
   input.addEventListener("change", () => { const [file] = input.files; input.value = ""; if (file) fromFile(file); });
   const opener = button("quiet.small", { sign: "picture", text: "", onclick: () => input.click() });
   const card = h("section.recalled", { hidden: true });
-  const file = h("input", { type: "file", accept: ".safetensors", multiple: true, hidden: true });
+  const file = h("input", { type: "file", accept: KINDS, multiple: true, hidden: true });
   file.addEventListener("change", () => { receive([...file.files]); file.value = ""; });
   panel.append(card, h("div.recall-open", {}, opener), input, file);
   acceptDrops(card);

@@ -4,7 +4,7 @@ import { emit, on } from "./bus.js";
 import { draft, keep } from "./draft.js";
 import { find, hindrance, matches, shelf, sorted } from "./library_data.js";
 import { open } from "./dialog.js";
-import { isSide, take } from "./lora_files.js";
+import { isSide, KINDS, take } from "./lora_files.js";
 import { isPicture, thumbUrl } from "./pictures.js";
 import { world } from "./server.js";
 import { number, sentence, t } from "./text.js";
@@ -45,7 +45,7 @@ export function stack(panel) {
   const rows = h("div.rows", { role: "list" });
   const title = h("h2", {});
   const empty = h("p.hint", {});
-  const input = h("input", { type: "file", accept: ".safetensors", multiple: true, hidden: true });
+  const input = h("input", { type: "file", accept: KINDS, multiple: true, hidden: true });
   input.addEventListener("change", () => { take([...input.files]); input.value = ""; });
   const adder = button("quiet.add", { sign: "plus", text: "" });
   adder.addEventListener("click", () => picker(() => input.click()));

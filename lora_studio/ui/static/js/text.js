@@ -37,6 +37,7 @@ const TEXT_FIELDS = ["prompt", "negative_prompt"];
 export function sentence(error) {
   const values = { ...(error.values || {}) };
   if (values.field && has(`field.${values.field}`)) values.field = t(`field.${values.field}`);
+  if (values.kind && has(`kind.${values.kind}`)) values.what = t(`kind.${values.kind}`);
   if (Array.isArray(values.near)) values.near = values.near.join(", ");
   const key = has(`error.${error.code}`) ? `error.${error.code}` : `notice.${error.code}`;
   const known = t(key, values);
@@ -71,7 +72,7 @@ export function about(seconds) {
 }
 
 export function bytes(size) {
-  if (size < 1e6) return `${number(Math.max(1, size / 1e3), 0)} KB`;
-  if (size < 1e9) return `${number(size / 1e6, 1)} MB`;
-  return `${number(size / 1e9, 2)} GB`;
+  if (size < 1e6) return `${number(Math.max(1, size / 1e3), 0)}\u00a0KB`;
+  if (size < 1e9) return `${number(size / 1e6, 1)}\u00a0MB`;
+  return `${number(size / 1e9, 2)}\u00a0GB`;
 }
