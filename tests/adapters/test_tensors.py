@@ -155,6 +155,7 @@ for name, read in (
 """
 
 
+@pytest.mark.slow
 def test_truncated_after_its_header_was_read(tmp_path: Path) -> None:
     """Half of each file goes away between its header and its tensors."""
     pair = {"lora_unet_a.lora_down.weight": torch.ones(4, 4000), "lora_unet_a.lora_up.weight": torch.ones(4000, 4)}
@@ -189,6 +190,7 @@ sys.exit(main(sys.argv[1:], engine, page))
 """
 
 
+@pytest.mark.slow
 def test_the_command_line_says_so(tmp_path: Path) -> None:
     """One sentence and exit code 2, no signal."""
     pair = {"lora_unet_a.lora_down.weight": torch.ones(4, 4000), "lora_unet_a.lora_up.weight": torch.ones(4000, 4)}

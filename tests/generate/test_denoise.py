@@ -87,7 +87,9 @@ def theirs(
     ).images
 
 
-@pytest.mark.parametrize("guidance", [1.0, 4.0, 7.5])
+@pytest.mark.parametrize(
+    "guidance", [pytest.param(1.0, marks=pytest.mark.slow), pytest.param(4.0, marks=pytest.mark.slow), 7.5]
+)
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_denoise_equals_diffusers_pipeline(
     tiny: tuple[Path, SharedBase], pipeline: StableDiffusionPipeline, sampler: str, guidance: float
@@ -102,7 +104,7 @@ def test_denoise_equals_diffusers_pipeline(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rescale", [0.3, 1.0])
+@pytest.mark.parametrize("rescale", [pytest.param(0.3, marks=pytest.mark.slow), 1.0])
 def test_rescaled_guidance_equals_diffusers(
     tiny: tuple[Path, SharedBase], pipeline: StableDiffusionPipeline, rescale: float
 ) -> None:

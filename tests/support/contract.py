@@ -171,6 +171,7 @@ class EngineContract:
             list(engine.events("no-such-job", timeout=0))
         assert not engine.info().queued
 
+    @pytest.mark.slow
     def test_a_training_ends_in_the_library_and_draws(
         self, engine: Engine, workspace: Workspace, tmp_path: Path
     ) -> None:
@@ -288,6 +289,7 @@ class EngineContract:
         assert workspace.embeddings.list("ann") == [entry]
         assert workspace.adapters.list("ann") == []
 
+    @pytest.mark.slow
     def test_a_pickle_is_opened_once_and_pictures_are_made_meanwhile(
         self, engine: Engine, workspace: Workspace, tmp_path: Path
     ) -> None:

@@ -237,6 +237,7 @@ def test_the_first_vectors(base: SharedBase) -> None:
 
 
 # ---------------------------------------------------------------- stops
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [1.0, 0.5, pytest.param(0.0, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("stop_at", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_resume_equals_never_having_stopped(

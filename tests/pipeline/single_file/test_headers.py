@@ -98,6 +98,7 @@ PICKS = st.integers(0, 10_000)
 SHAPES = st.lists(SIDES, max_size=5).map(tuple)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     kind=st.sampled_from(["sd1", "sd2", "sdxl"]),
