@@ -43,11 +43,11 @@ AVOID = (
 def dressed(text: str, key: str) -> str:
     """The tags of a prompt in their order among `AROUND`, a third of all in weights, with `//` and blanks between."""
     rng = random.Random(f"dressed-{key}")
-    words = [(tag, True) for tag in text.split(", ")]
+    words = text.split(", ")
     for word in rng.sample(AROUND, rng.randint(18, len(AROUND))):
-        words.insert(rng.randint(0, len(words)), (word, False))
+        words.insert(rng.randint(0, len(words)), word)
     said = []
-    for word, _ in words:
+    for word in words:
         weight = rng.random()
         said.append(f"({word}:{rng.choice((1.1, 1.2, 1.3, 1.4))})" if weight < 0.3 else word)
         if rng.random() < 0.1:

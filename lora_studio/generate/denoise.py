@@ -20,7 +20,6 @@ from torch import Tensor
 from lora_studio.pipeline.base import SharedBase
 from lora_studio.pipeline.calls import Mix, ModelCall
 from lora_studio.pipeline.conditioning import Conditioning, TextCondition, at_step, batch, pooled_batch
-from lora_studio.types import GenerateRequest
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,15 +42,6 @@ class PictureTask:
     mix: Mix = ()
     latents: Tensor | None = None
     rescale: float = 0.0
-
-
-def tasks_of(request: GenerateRequest, positive: Conditioning, negative: Conditioning, mix: Mix) -> list[PictureTask]:
-    """The pictures of a request: picture i uses seed + i."""
-    guidance, rescale = request.guidance_scale, request.guidance_rescale
-    return [
-        PictureTask(request.seed + i, positive, negative, guidance, mix, rescale=rescale)
-        for i in range(request.num_images)
-    ]
 
 
 def denoise(

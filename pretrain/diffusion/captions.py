@@ -44,7 +44,8 @@ class TagTokens:
         found = tokenizer([*tags, ","], add_special_tokens=False).input_ids
         self._ids = dict(zip([*tags, ","], found, strict=True))
         self._begin, self._end = tokenizer.bos_token_id, tokenizer.eos_token_id
-        self._padding, self.length = tokenizer.pad_token_id, tokenizer.model_max_length
+        self._padding = tokenizer.pad_token_id
+        self.length: int = tokenizer.model_max_length
 
     def row(self, tags: Sequence[str]) -> list[int]:
         """Begin, the tags with commas between, end, padding: `length` numbers; what is too long is cut off."""
@@ -54,9 +55,14 @@ class TagTokens:
             numbers += self._ids[tag]
         return self.framed(numbers)
 
+    @property
+    def room(self) -> int:
+        """Tokens between begin and end."""
+        return self.length - 2
+
     def framed(self, numbers: Sequence[int]) -> list[int]:
         """Begin, these numbers, end, padding."""
-        row = [self._begin, *numbers[: self.length - 2], self._end]
+        row = [self._begin, *numbers[: self.room], self._end]
         return row + [self._padding] * (self.length - len(row))
 
     def tag(self, tag: str) -> list[int]:

@@ -21,7 +21,6 @@ from torch import Tensor
 from pretrain.diffusion.captions import TagTokens
 from pretrain.recipe import Captions
 
-_ROOM = 75
 _PRAISE = """best illustration; very aesthetic; absurdres; highres; 8k wallpaper; extremely detailed; ultra high
 res; award winning; official art; beautiful; perfect lighting; intricate; sharp focus; professional;
 trending; photorealistic; hdr; unreal engine; octane render; cinematic lighting; volumetric light;
@@ -88,7 +87,7 @@ def long_prompt(
     recipe: Captions,
 ) -> Chunks:
     """The tags in their order with stray words between, as many as fit in; half of those without a tag stay empty."""
-    room = _ROOM * chunks
+    room = tokens.room * chunks
     own = sum(tokens.count(tag) + 1 for tag in tags)
     wanted = rng.uniform(0.2, 1.0) * room if tags or rng.random() < 0.5 else 0.0
     chosen: list[str] = []
@@ -116,7 +115,7 @@ def _laid_out(words: Sequence[tuple[str, float]], chunks: int, tokens: TagTokens
     filled: list[tuple[list[int], list[float]]] = [([], [])]
     for word, weight in words:
         ids = tokens.tag(word)
-        if len(filled[-1][0]) + len(ids) + 1 > _ROOM:
+        if len(filled[-1][0]) + len(ids) + 1 > tokens.room:
             if len(filled) == chunks:
                 break
             filled.append(([], []))
