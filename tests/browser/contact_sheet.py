@@ -18,10 +18,14 @@ from playwright.sync_api import Browser, Page
 
 from tests.browser.conftest import add_lora, expect_done, goto, open_set, ready, start_training
 from tests.browser.driver import ROOT, Server, chromium
+from tests.browser.test_recall import PASTE, TEXT
+from tests.browser.test_workbench import card, filled
 
 OUT = ROOT / "docs" / "screens"
 WIDTHS = {1280: (4, 600), 390: (8, 300)}
 """For each width of the window: pictures in a row of the sheet, and how wide each is there."""
+
+LOOKS = [f"{width}-{lang}-{theme}" for width in WIDTHS for lang in ("en", "zh") for theme in ("light", "dark")]
 
 PROMPT = "1girl, brown hair, long hair, smile, cat ears, dragon wings"
 READ = "1girl, (brown hair:1.3), ((smile)), [day:night:9], （faint：0.5）, badhandv4"
@@ -39,6 +43,7 @@ def walk(page: Page, server: Server, shot: Shot) -> None:
     _generate(page, server, shot)
     _train(page, server, shot)
     _library(page, server, shot)
+    _interrupted(page, server, shot)
 
 
 def _generate(page: Page, server: Server, shot: Shot) -> None:
@@ -81,6 +86,16 @@ def _generate(page: Page, server: Server, shot: Shot) -> None:
     page.wait_for_selector(".wrong:visible")
     shot("bad input")
     page.fill("#g-num_images", "1")
+    page.locator("#tab-generate details.more summary").first.click()
+    page.fill("#g-guidance_rescale", "2")
+    page.click("#go")
+    page.wait_for_selector("#g-guidance_rescale[aria-invalid=true]")
+    shot("how words and guidance act")
+    page.fill("#g-guidance_rescale", "0.7")
+    page.evaluate(PASTE, TEXT)
+    page.wait_for_selector(".recalled:visible")
+    shot("taken over from A1111")
+    page.locator(".recalled button").first.click()
     page.locator(".cell").last.locator(".frame").click()
     shot("large")
     page.keyboard.press("Escape")
@@ -139,11 +154,32 @@ def _train(page: Page, server: Server, shot: Shot) -> None:
     shot("trying it")
 
 
+def _interrupted(page: Page, server: Server, shot: Shot) -> None:
+    """A training that the end of the server cut off, and what goes on from it."""
+    server.control(step_seconds=0.05)
+    goto(page, "train")
+    page.locator(".stepper button").nth(2).click()
+    for name, value in {"steps": "120", "preview_every": "10", "checkpoint_every": "50"}.items():
+        page.locator(f"#t-{name}").evaluate("field => { field.closest('details').open = true; }")
+        page.fill(f"#t-{name}", value)
+    page.click(".step .next .primary")
+    page.wait_for_selector(".preview-step >> nth=5")
+    server.kill()
+    server.start()
+    page.wait_for_selector(".verdict:visible")
+    page.wait_for_selector(".strip:not([data-kind=bad])")
+    shot("interrupted")
+
+
 def _library(page: Page, server: Server, shot: Shot) -> None:
-    del server
     goto(page, "library")
     page.wait_for_selector(".card")
     shot("library")
+    page.locator("#tab-library input[type=search]").first.fill("dragon")
+    page.wait_for_selector(".loras .card", state="detached")
+    shot("nothing found")
+    page.locator("#tab-library input[type=search]").first.fill("")
+    page.wait_for_selector(".loras .card")
     page.locator(".loras .card .picture").first.click()
     page.wait_for_selector("dialog .detail")
     shot("one LoRA")
@@ -151,6 +187,25 @@ def _library(page: Page, server: Server, shot: Shot) -> None:
     page.locator(".loras .card .verbs .ghost").last.click()
     page.wait_for_selector("dialog")
     shot("deleting a LoRA")
+    page.keyboard.press("Escape")
+    _workbench(page, server, shot)
+
+
+def _workbench(page: Page, server: Server, shot: Shot) -> None:
+    """The tools of one LoRA and the making of new ones, on files that can be worked on."""
+    filled(page, server.workspace.parent, "ash", "birch")
+    card(page, "ash").locator(".verbs button").nth(1).click()
+    page.wait_for_selector("dialog .bench-facts", timeout=240_000)
+    for name in ("inspect", "convert", "resize", "combine", "bake", "meta"):
+        page.click(f"#bench-{name}")
+        page.wait_for_selector("dialog .bench-facts" if name == "inspect" else "dialog form")
+        shot(f"workbench: {name}")
+    page.keyboard.press("Escape")
+    page.locator("#tab-library header button").first.click()
+    page.wait_for_selector("dialog form")
+    shot("making a LoRA of others")
+    page.click("#bench-extract")
+    shot("extracting a LoRA")
     page.keyboard.press("Escape")
 
 
@@ -207,21 +262,20 @@ def _scaled(picture: Image.Image, wide: int) -> Image.Image:
     return picture.resize((wide, picture.height * wide // picture.width), Image.Resampling.LANCZOS)
 
 
-def sheets(browser: Browser, folder: Path) -> None:
-    """One sheet for each width, language and theme."""
-    for width in WIDTHS:
-        for lang in ("en", "zh"):
-            for theme in ("light", "dark"):
-                server = Server(folder / f"{width}{lang}{theme}")
-                server.control()
-                server.start()
-                try:
-                    shots = list(take(browser, server, width, lang, theme))
-                finally:
-                    server.stop()
-                path = OUT / f"sheet-{width}-{lang}-{theme}.webp"
-                sheet(shots, width).save(path, quality=72, method=6)
-                print(path.relative_to(ROOT), len(shots), "states", flush=True)
+def sheets(browser: Browser, folder: Path, looks: list[str]) -> None:
+    """One sheet for each look, a width, language and theme."""
+    for look in looks:
+        width, lang, theme = look.split("-")
+        server = Server(folder / look / "workspace")
+        server.control()
+        server.start()
+        try:
+            shots = list(take(browser, server, int(width), lang, theme))
+        finally:
+            server.stop()
+        path = OUT / f"sheet-{look}.webp"
+        sheet(shots, int(width)).save(path, quality=72, method=6)
+        print(path.relative_to(ROOT), len(shots), "states", flush=True)
 
 
 def readme(browser: Browser, folder: Path) -> None:
@@ -259,11 +313,15 @@ def readme(browser: Browser, folder: Path) -> None:
 def main() -> None:
     """Write the sheets, or the README's pictures."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", choices=LOOKS, action="append", help="this look alone; may be repeated")
     parser.add_argument("--readme", action="store_true", help="take the README's pictures on the real base")
     given = parser.parse_args()
     OUT.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, chromium() as browser:
-        (readme if given.readme else sheets)(browser, Path(folder))
+        if given.readme:
+            readme(browser, Path(folder))
+        else:
+            sheets(browser, Path(folder), given.only or LOOKS)
 
 
 if __name__ == "__main__":

@@ -45,12 +45,12 @@ function drawRun(element, run) {
   const key = JSON.stringify([run.state, run.adapter, run.set, run.checkpoint]);
   if (element.drawn === key) return;
   element.drawn = key;
-  const words = run.state === "interrupted" && run.checkpoint ? t("run.interrupted_at", { step: number(run.checkpoint) }) : t(`state.${run.state}`);
+  const from = run.state === "interrupted" && run.checkpoint ? t("run.from_step", { step: number(run.checkpoint) }) : null;
   const active = ["queued", "running", "stopping"].includes(run.state);
   element.replaceChildren(
-    h(`span.state.${run.state}`, {}, words),
+    h(`span.state.${run.state}`, {}, t(`state.${run.state}`)),
     h("div.facts", {}, h("b", {}, run.adapter || run.config.name || ""),
-      h("p.hint", {}, [t(`recipe.${run.config.recipe || "balanced"}`), t("recipe.steps", { n: number(run.config.steps || 0) }), run.set || t("run.set_gone"), when(run.created)].join(" · ")),
+      h("p.hint", {}, [t(`recipe.${run.config.recipe || "balanced"}`), t("recipe.steps", { n: number(run.config.steps || 0) }), run.set || t("run.set_gone"), when(run.created), from].filter(Boolean).join(" · ")),
       run.state === "failed" && run.error ? h("p.remark.bad", {}, icon("warn"), h("span", {}, sentence(run.error))) : null),
     h("div.verbs", {},
       button("quiet.small", { text: t(active ? "run.watch" : "run.look"), onclick: () => look(run) }),
