@@ -86,6 +86,7 @@ class AdapterReport:
 def said_of(parsed: ParsedFile) -> dict[str, Any]:
     """The fields of a report that the file alone tells."""
     alphas = [float(m.tensors["alpha"]) for m in parsed.modules.values() if _counts(m.kind, m.tensors)]
+    alphas = alphas or list(parsed.folded)
     ranks = sorted(rank for module in parsed.modules.values() if (rank := rank_of(module.tensors)))
     return {
         "ranks": (ranks[0], ranks[-1]) if ranks else None,

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 
 from lora_studio.adapters import admit, inspect
-from lora_studio.adapters.formats.parts import split_names
 from lora_studio.errors import AdapterRefused
+from lora_studio.headers.parts import split_names
 from tests.support.tiny_models import TinyModels, tiny_models
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,10 @@ FLOATS: Mapping[str, torch.dtype] = {
 }
 """Numbers that are read; beside them integers, for a part that counts (`on_input`, an alpha of 16)."""
 _COUNTS = ("alpha", "on_input", ".scalar")
+_OF_A_LORA = re.compile(
+    r"lora|hada_|lokr_|oft_|ia3_|on_input|dora_scale|bundle_emb|\.diff(?:_b)?\Z|[wb]_norm\Z|\.[ab][12m]\.weight\Z"
+)
+"""What a name of a file must have at least once; a checkpoint of many gigabytes is refused before it is read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +79,8 @@ def _read(file: BinaryIO, size: int, given: str, converted: bytes | None = None)
     """The tensors of an open safetensors file. Raises `AdapterRefused`."""
     named = header_of(file, size, given)
     names, metadata, dtypes = _checked(named, given)
+    if not any(_OF_A_LORA.search(name) for name in names):
+        raise no_layout(given, min(names))
     opened = TensorFile(file, TensorIndex(named, metadata, file.tell(), {}))
     try:
         return Source({name: opened.tensor(name) for name in names}, metadata, dtypes, converted)
