@@ -235,9 +235,9 @@ def _report(
             left.append(Ignored(name, "duplicate" if there else "other_component" if other else "not_in_base"))
     said = said_of(parsed)
     said["ignored"] = (*parsed.ignored, *left)
+    said["text_encoder"] = any(key.startswith("text_encoder") for key in adapter.layers)
     return AdapterReport(
         **said,
-        text_encoder=any(key.startswith("text_encoder") for key in adapter.layers),
         layers_matched=len(found),
         layers_in_base=len([shape for shape in layers.values() if not shape.is_norm]),
         dense_layers=sum(_is_dense(change) for change in adapter.layers.values()),

@@ -93,6 +93,7 @@ def said_of(parsed: ParsedFile) -> dict[str, Any]:
         "format": parsed.format,
         "family": parsed.family,
         "alphas": (min(alphas), max(alphas)) if alphas else None,
+        "text_encoder": any(module.component.startswith("text_encoder") for module in parsed.modules.values()),
         "layers_in_file": len(parsed.modules),
         "ignored": parsed.ignored,
         "trigger_words": words_of(parsed.metadata),

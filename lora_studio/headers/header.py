@@ -88,6 +88,8 @@ def _check_places(tensors: dict[str, Any], room: int, dimensions: int) -> None:
     for name, entry in tensors.items():
         if len(name) > MAX_NAME:
             raise HeaderDamagedError(f"the name of the tensor {name[:80]!r} has {len(name)} characters")
+        if not name.isprintable():
+            raise HeaderDamagedError(f"the name of the tensor {name[:80]!r} holds signs that cannot be shown")
         shape = entry.get("shape") if isinstance(entry, dict) else None
         sizes = isinstance(shape, list) and all(type(side) is int and side >= 0 for side in shape)
         if not isinstance(shape, list) or not sizes or len(shape) > dimensions:

@@ -239,3 +239,16 @@ def test_adapters_of_different_models_are_not_added_up(
     wide = workspace.files.put_file(tmp_path / "w.safetensors")
     refused = run(engine, "combine", {"parts": [{"file": stored}, {"file": wide}]})
     assert (refused.type, refused.data["code"]) == ("error", "workbench_fits" if based(engine) else "workbench_shapes")
+
+
+def test_a_transformers_lora_is_not_added_to_a_unets(
+    engine: InlineEngine, workspace: Workspace, stored: str, tmp_path: Path
+) -> None:
+    """Bug: a LoRA of a UNet whose family nothing tells was joined with one of FLUX into a file that no model takes."""
+    key = "lora_unet_double_blocks_0_img_attn_proj"
+    tensors = {f"{key}.lora_down.weight": torch.randn(2, 64), f"{key}.lora_up.weight": torch.randn(64, 2)}
+    save_file(tensors, tmp_path / "f.safetensors")
+    flux = workspace.files.put_file(tmp_path / "f.safetensors")
+    refused = run(engine, "combine", {"parts": [{"file": stored}, {"file": flux}]})
+    assert (refused.type, refused.data["code"]) == ("error", "workbench_families")
+    assert "Stable Diffusion and FLUX.1" in refused.data["message"]
