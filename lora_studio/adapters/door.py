@@ -103,6 +103,8 @@ def fit(
         try:
             changes[layer] = algebra.read(parsed.modules[name].tensors, layers[layer].shape)
         except algebra.PartsError as error:
+            raise damaged(given, error.of(name)) from None
+        except algebra.MisfitError as error:
             raise _misfit(given, name, str(error), parsed, layers) from None
     key = f"{sha256}+{parsed.config}" if parsed.config else sha256
     adapter = CanonicalAdapter(key=key, layers=changes, metadata=parsed.metadata)
@@ -203,10 +205,8 @@ def _family(given: str, family: str, layers: Mapping[str, LayerShape]) -> Adapte
 
 
 def _misfit(given: str, name: str, why: str, parsed: ParsedFile, layers: Mapping[str, LayerShape]) -> AdapterRefused:
-    """Parts that do not come to a change of the base's layer: another family's, or damage."""
+    """Parts that come to a change of another layer than the base's: another family's, or of another size."""
     base = families.of_layers(layers)
-    if "where the base has" not in why:
-        return damaged(given, f"the layer {name} {why}")
     if parsed.family and parsed.family != base and (base or parsed.family in families.USABLE):
         return _family(given, parsed.family, layers)
     return AdapterRefused(

@@ -113,6 +113,8 @@ def test_one_file_in_two_places_is_one_entry_and_stays_when_one_goes(opened: Wor
     assert names(opened) in (["cat", "ink"], ["copy", "ink"])
     entry = next(entry for entry in opened.adapters.list("ann") if entry.family == "sd1")
     assert entry.places == ("Lora/cat.safetensors", "Lora/style/copy.safetensors")
+    for name in ("cat", "copy", "COPY"):  # prompts of either file's name mean it
+        assert opened.adapters.find(name).sha256 == entry.sha256
     (models / "cat.safetensors").unlink()
     scan(opened)
     assert opened.adapters.get(entry.sha256).places == ("Lora/style/copy.safetensors",)

@@ -209,7 +209,7 @@ def _configs(
         text = text or ("" if path is None else peft_config.beside(path))
         return peft_config.in_text(text), text
     except peft_config.ConfigError as error:
-        raise damaged(given, str(error)) from None
+        raise damaged(given, error.reason) from None
 
 
 def _self_contained(source: Source, config: str) -> bytes:
