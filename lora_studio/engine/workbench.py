@@ -25,7 +25,7 @@ from lora_studio.adapters.door import FileOptions, inspect
 from lora_studio.adapters.formats import families, originals
 from lora_studio.adapters.workbench.checkpoint import open_checkpoint
 from lora_studio.adapters.workbench.combine import How, Made, Part, combine
-from lora_studio.adapters.workbench.extract import extract
+from lora_studio.adapters.workbench.extract import extract, most_bytes
 from lora_studio.adapters.workbench.layouts import DTYPES, named_for, write
 from lora_studio.adapters.workbench.plain import WeightOf, no_weights
 from lora_studio.adapters.workbench.progress import Done
@@ -173,7 +173,10 @@ def _extracted(request: ExtractRequest, bench: Bench) -> Generator[Any, Any, Pro
     sdxl = (
         any(key.startswith("text_encoder_2") for key in after.layers) or "unet.add_embedding.linear_1" in after.layers
     )
-    found = yield from _told(extract(before, after, target_of(request.rule), request.text_encoders))
+    target = target_of(request.rule)
+    size = most_bytes(before, target, request.text_encoders, DTYPES[request.dtype].itemsize)
+    yield Report("progress", {"phase": "workbench", "step": 0, "steps": len(before.layers), "size": size})
+    found = yield from _told(extract(before, after, target, request.text_encoders), size=size)
     warnings: list[dict[str, Any]] = []
     if found.left_out:
         warnings.append(
@@ -200,14 +203,14 @@ def _model(ref: str, bench: Bench) -> Path:
     return path if path.is_absolute() and path.exists() else bench.find(ref)
 
 
-def _told(tool: Generator[Done, None, Any]) -> Generator[Any, Any, Any]:
-    """A tool's generator as a job's: progress is published, and every layer is a turn."""
+def _told(tool: Generator[Done, None, Any], **also: Any) -> Generator[Any, Any, Any]:
+    """A tool's generator as a job's: progress is published, `also` with it, and every layer is a turn."""
     while True:
         try:
             done = next(tool)
         except StopIteration as end:
             return end.value
-        yield Report("progress", {"phase": "workbench", "step": done.step, "steps": done.steps})
+        yield Report("progress", {"phase": "workbench", "step": done.step, "steps": done.steps, **also})
         yield Turn()
 
 
