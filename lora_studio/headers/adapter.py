@@ -56,6 +56,10 @@ TITLES = {
 HINTS = ("ss_output_name", "modelspec.title", "modelspec.license", "sshs_model_hash", "sshs_legacy_hash")
 """Entries of the metadata by which files are found; all others are read only where one file is looked at."""
 
+READER = 1
+"""Grows when `examine`, or what is taken out of a file beside it, comes to tell more: files of folders are then looked
+at once more."""
+
 MOST_WORDS = 40
 LONGEST_WORD = 200
 
