@@ -165,10 +165,12 @@ def read_header(path: Path, given: str) -> dict[str, Any]:
 
 # ---------------------------------------------------------------- the steps
 def _check_family(given: str, parsed: ParsedFile, layers: Mapping[str, LayerShape], found: Mapping[str, str]) -> None:
-    """Raise `AdapterRefused` where nothing of the file is in the base, or its family is known to be another."""
+    """Raise `AdapterRefused` where nothing of the file is in the base, or its family is known to be another.
+
+    Some layers of SD 1.x and SDXL have one name and shape: where they are all that a file has, its header tells.
+    """
     base = families.of_layers(layers)
-    tensors_say = parsed.family if parsed.family != parsed.said_family else ""
-    other = bool(tensors_say and base and tensors_say != base)
+    other = bool(parsed.family and base and parsed.family != base)
     if found and not other:
         return
     if parsed.family and parsed.family != base:

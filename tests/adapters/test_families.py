@@ -170,6 +170,21 @@ def test_ours_to_kohya_to_ours_on_sdxl(known: dict[str, Layers], tmp_path: Path)
         assert torch.allclose(delta(again.layers[key]), delta(change), atol=1e-7)
 
 
+@pytest.mark.parametrize("key", ["unet.down_blocks.0.resnets.0.conv1", "text_encoder.encoder.layers.3.mlp.fc1"])
+def test_what_both_families_have_is_told_by_the_header(key: str, known: dict[str, Layers], tmp_path: Path) -> None:
+    """Bug: a file that says SDXL and has only layers that SD 1.5 has too was let in there without a word."""
+    assert known["sd1"][key].shape == known["sdxl"][key].shape
+    path = tmp_path / "a.safetensors"
+    save_file(
+        lora_on(known["sd1"], [key], {key: kohya_name(key, numbered=True)}),
+        path,
+        metadata={"modelspec.architecture": "stable-diffusion-xl-v1-base/lora"},
+    )
+    assert set(admit(path, "0" * 64, known["sdxl"])[0].layers) == {key}
+    with pytest.raises(AdapterRefused, match=r"made for SDXL, the base is SD 1\.5"):
+        admit(path, "0" * 64, known["sd1"])
+
+
 SAID = {
     "modelspec.architecture": {
         "stable-diffusion-v1/lora": "sd1",
