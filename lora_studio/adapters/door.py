@@ -93,11 +93,13 @@ def fit(
     base_sha256: str = "",
     given: str = "",
     weights: BaseWeights | None = None,
+    own: bool = False,
 ) -> Admitted:
-    """A parsed file for a base; see `admitting`. Raises `AdapterRefused`."""
+    """A parsed file for a base; see `admitting`. `own`: the layers are the file's own. Raises `AdapterRefused`."""
     check_modules(given, parsed)
     found = resolve(parsed, layers)
-    _check_family(given, parsed, layers, found)
+    if not (own and found):
+        _check_family(given, parsed, layers, found)
     changes: dict[str, LayerChange] = {}
     for name, layer in sorted(found.items(), key=lambda pair: pair[1]):
         try:
@@ -141,10 +143,9 @@ def inspect(
                 parsed = end.value
         if layers is not None:
             return fit(parsed, sha256, layers, base_sha256, given, options.weights)
-        own = families.known_layers(parsed.family) if parsed.family in families.USABLE else {}
-        if not resolve(parsed, own):
-            own = own_layers(parsed)
-        adapter, report = fit(parsed, sha256, own, "", given)
+        known = families.known_layers(parsed.family) if parsed.family in families.USABLE else {}
+        fits = bool(resolve(parsed, known))
+        adapter, report = fit(parsed, sha256, known if fits else own_layers(parsed), "", given, own=not fits)
         return adapter, replace(report, layers_in_base=0)
     except AdapterRefused as refusal:
         said: dict[str, Any] = {} if parsed is None else said_of(parsed)
