@@ -20,10 +20,19 @@ def sentence(code: str, values: Mapping[str, Any], lang: str = "en") -> str:
     text = texts.get(f"notice.{code}") or texts.get(f"error.{code}")
     if text is None:
         return f"{code} {dict(values)}"
+    values = _said(values, texts)
     for name, value in values.items():
         shown = f"{value:g}" if isinstance(value, float) else str(value)
         text = text.replace("{" + name + "}", shown)
     return text
+
+
+def _said(values: Mapping[str, Any], texts: Mapping[str, str]) -> dict[str, Any]:
+    """The values with the clause `why` in the language (`lora_studio.headers.reasons`)."""
+    clause = texts.get(f"why.{values.get('why_code', '')}")
+    if clause is None:
+        return dict(values)
+    return {**values, "why": clause.format(**values["why_values"])}
 
 
 def _texts(lang: str) -> dict[str, str]:

@@ -16,6 +16,7 @@ from torch import Tensor
 from lora_studio.adapters.embedding import MAX_VECTORS, TextEmbedding
 from lora_studio.adapters.formats.source import damaged
 from lora_studio.adapters.unpack import PARAMETERS
+from lora_studio.headers.reasons import reason, shown
 
 
 def embeddings_of(given: str, bundled: Mapping[str, Mapping[str, Tensor]]) -> dict[str, TextEmbedding]:
@@ -35,7 +36,7 @@ def embeddings_of(given: str, bundled: Mapping[str, Mapping[str, Tensor]]) -> di
         flat = all(tensor.dim() == 2 and tensor.shape[1] for tensor in vectors.values())
         if not flat or len(counts) != 1 or not 1 <= next(iter(counts)) <= MAX_VECTORS:
             shapes = ", ".join(" x ".join(map(str, tensor.shape)) for tensor in vectors.values())
-            raise damaged(given, f"its embedding {name[:80]!r} holds {shapes} numbers where vectors must stand")
+            raise damaged(given, reason("vectors", name=shown(name), found=shapes))
         digest = hashlib.sha256()
         for key, tensor in vectors.items():
             digest.update(key.encode() + tensor.contiguous().numpy().tobytes())

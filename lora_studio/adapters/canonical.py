@@ -244,6 +244,11 @@ class CanonicalAdapter:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
     @property
+    def identity(self) -> str:
+        """What it is told from others by: its key, else that it is this very object."""
+        return self.key or f"object {id(self)}"
+
+    @property
     def ranks(self) -> tuple[int, ...]:
         """The distinct ranks of its layers, ascending."""
         return tuple(sorted({rank for c in self.layers.values() if (rank := getattr(c, "rank", 0))}))

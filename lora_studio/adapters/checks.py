@@ -15,6 +15,7 @@ from lora_studio.adapters.formats.parsed import ModuleParts, ParsedFile
 from lora_studio.adapters.formats.source import damaged
 from lora_studio.adapters.report import rank_of
 from lora_studio.errors import AdapterRefused
+from lora_studio.headers.reasons import reason
 
 LARGEST_VALUE = 1e4
 """A factor, or alpha/rank, beyond this is damage: trained factors stay below about 10."""
@@ -44,11 +45,17 @@ def _check_values(given: str, name: str, tensor: Tensor, part: str) -> None:
     if part in ("alpha", "on_input", "oft_terms"):
         return
     if not tensor.is_floating_point():
-        raise damaged(given, f"{name} holds {str(tensor.dtype).removeprefix('torch.')}, not floating-point numbers")
+        found = str(tensor.dtype).removeprefix("torch.")
+        raise damaged(given, reason("not_floats", name=name, found=found))
     low, high = torch.aminmax(tensor) if tensor.numel() else (torch.tensor(math.nan), torch.tensor(math.nan))
     value = float(high) if abs(float(high)) >= abs(float(low)) or math.isnan(float(high)) else float(low)
     if not math.isfinite(value) or abs(value) > LARGEST_VALUE:
-        raise damaged(given, f"{name} holds {value:g}" if tensor.numel() else f"{name} is empty")
+        clause = (
+            reason("number_value", name=name, found=f"{value:g}")
+            if tensor.numel()
+            else reason("number_none", name=name)
+        )
+        raise damaged(given, clause)
 
 
 def _check_alpha(given: str, module: ModuleParts) -> None:
@@ -57,7 +64,7 @@ def _check_alpha(given: str, module: ModuleParts) -> None:
     if alpha is None:
         return
     if alpha.numel() != 1 or not math.isfinite(float(alpha)) or float(alpha) < 0:
-        raise damaged(given, f"the alpha of {module.name} is not one number of 0 or more")
+        raise damaged(given, reason("alpha_number", layer=module.name))
     rank = rank_of(module.tensors)
     if rank and float(alpha) / rank > LARGEST_VALUE:
-        raise damaged(given, f"the alpha of {module.name} is {float(alpha):g} at rank {rank}")
+        raise damaged(given, reason("alpha_large", layer=module.name, found=f"{float(alpha):g}", rank=rank))

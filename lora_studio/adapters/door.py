@@ -93,16 +93,20 @@ def fit(
     base_sha256: str = "",
     given: str = "",
     weights: BaseWeights | None = None,
+    own: bool = False,
 ) -> Admitted:
-    """A parsed file for a base; see `admitting`. Raises `AdapterRefused`."""
+    """A parsed file for a base; see `admitting`. `own`: the layers are the file's own. Raises `AdapterRefused`."""
     check_modules(given, parsed)
     found = resolve(parsed, layers)
-    _check_family(given, parsed, layers, found)
+    if not (own and found):
+        _check_family(given, parsed, layers, found)
     changes: dict[str, LayerChange] = {}
     for name, layer in sorted(found.items(), key=lambda pair: pair[1]):
         try:
             changes[layer] = algebra.read(parsed.modules[name].tensors, layers[layer].shape)
         except algebra.PartsError as error:
+            raise damaged(given, error.of(name)) from None
+        except algebra.MisfitError as error:
             raise _misfit(given, name, str(error), parsed, layers) from None
     key = f"{sha256}+{parsed.config}" if parsed.config else sha256
     adapter = CanonicalAdapter(key=key, layers=changes, metadata=parsed.metadata)
@@ -139,10 +143,9 @@ def inspect(
                 parsed = end.value
         if layers is not None:
             return fit(parsed, sha256, layers, base_sha256, given, options.weights)
-        own = families.known_layers(parsed.family) if parsed.family in families.USABLE else {}
-        if not resolve(parsed, own):
-            own = own_layers(parsed)
-        adapter, report = fit(parsed, sha256, own, "", given)
+        known = families.known_layers(parsed.family) if parsed.family in families.USABLE else {}
+        fits = bool(resolve(parsed, known))
+        adapter, report = fit(parsed, sha256, known if fits else own_layers(parsed), "", given, own=not fits)
         return adapter, replace(report, layers_in_base=0)
     except AdapterRefused as refusal:
         said: dict[str, Any] = {} if parsed is None else said_of(parsed)
@@ -163,10 +166,12 @@ def read_header(path: Path, given: str) -> dict[str, Any]:
 
 # ---------------------------------------------------------------- the steps
 def _check_family(given: str, parsed: ParsedFile, layers: Mapping[str, LayerShape], found: Mapping[str, str]) -> None:
-    """Raise `AdapterRefused` where nothing of the file is in the base, or its family is known to be another."""
+    """Raise `AdapterRefused` where nothing of the file is in the base, or its family is known to be another.
+
+    Some layers of SD 1.x and SDXL have one name and shape: where they are all that a file has, its header tells.
+    """
     base = families.of_layers(layers)
-    tensors_say = parsed.family if parsed.family != parsed.said_family else ""
-    other = bool(tensors_say and base and tensors_say != base)
+    other = bool(parsed.family and base and parsed.family != base)
     if found and not other:
         return
     if parsed.family and parsed.family != base:
@@ -203,10 +208,8 @@ def _family(given: str, family: str, layers: Mapping[str, LayerShape]) -> Adapte
 
 
 def _misfit(given: str, name: str, why: str, parsed: ParsedFile, layers: Mapping[str, LayerShape]) -> AdapterRefused:
-    """Parts that do not come to a change of the base's layer: another family's, or damage."""
+    """Parts that come to a change of another layer than the base's: another family's, or of another size."""
     base = families.of_layers(layers)
-    if "where the base has" not in why:
-        return damaged(given, f"the layer {name} {why}")
     if parsed.family and parsed.family != base and (base or parsed.family in families.USABLE):
         return _family(given, parsed.family, layers)
     return AdapterRefused(
@@ -235,9 +238,9 @@ def _report(
             left.append(Ignored(name, "duplicate" if there else "other_component" if other else "not_in_base"))
     said = said_of(parsed)
     said["ignored"] = (*parsed.ignored, *left)
+    said["text_encoder"] = any(key.startswith("text_encoder") for key in adapter.layers)
     return AdapterReport(
         **said,
-        text_encoder=any(key.startswith("text_encoder") for key in adapter.layers),
         layers_matched=len(found),
         layers_in_base=len([shape for shape in layers.values() if not shape.is_norm]),
         dense_layers=sum(_is_dense(change) for change in adapter.layers.values()),

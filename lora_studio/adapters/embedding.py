@@ -31,6 +31,7 @@ from lora_studio.adapters.unpack import PNG, TOLD
 from lora_studio.adapters.unpacking import UnpackingError, unpacked
 from lora_studio.errors import EmbeddingRefused
 from lora_studio.headers import header
+from lora_studio.headers.reasons import coded, reason, shown
 from lora_studio.prompt.chunks import CHUNK
 
 MAX_FILE = 64 * 2**20
@@ -218,7 +219,7 @@ def _sentence(error: UnpackingError, given: str) -> EmbeddingRefused:
         return _layout(given, f"{detail} terms")
     if error.reason == "layout":
         return _layout(given, detail)
-    return _damaged(given, "it cannot be read to its end")
+    return _damaged(given, reason("file_end"))
 
 
 def _tensors(data: bytes, given: str) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -227,7 +228,7 @@ def _tensors(data: bytes, given: str) -> tuple[dict[str, Tensor], dict[str, str]
     try:
         named = header.read(file, len(data))
     except header.HeaderDamagedError as error:
-        raise _damaged(given, str(error)) from None
+        raise _damaged(given, error.reason) from None
     metadata = named.pop("__metadata__", {})
     if not named:
         raise EmbeddingRefused(
@@ -241,12 +242,12 @@ def _tensors(data: bytes, given: str) -> tuple[dict[str, Tensor], dict[str, str]
         raise _layout(given, min(named)[:80])
     for name, entry in named.items():
         if entry.get("dtype") not in _FLOATS:
-            raise _damaged(given, f"{name[:80]!r} holds {entry.get('dtype')}, not floating-point numbers")
+            raise _damaged(given, reason("not_floats", name=shown(name), found=str(entry.get("dtype"))))
     opened = TensorFile(file, TensorIndex(named, metadata, file.tell(), {}))
     try:
         return {name: opened.tensor(name) for name in named}, metadata
     except header.HeaderDamagedError as error:
-        raise _damaged(given, str(error)) from None
+        raise _damaged(given, error.reason) from None
 
 
 def _vectors(tensors: Mapping[str, Tensor], given: str) -> tuple[dict[str, Tensor], tuple[str, ...]]:
@@ -268,7 +269,7 @@ def _vectors(tensors: Mapping[str, Tensor], given: str) -> tuple[dict[str, Tenso
             )
         vectors[key] = rows.float().clone()
     if len({rows.shape[0] for rows in vectors.values()}) != 1:
-        raise _damaged(given, "its two text encoders have different numbers of vectors")
+        raise _damaged(given, reason("vectors_apart"))
     return vectors, ignored
 
 
@@ -318,7 +319,11 @@ def _layout(given: str, found: str) -> EmbeddingRefused:
     )
 
 
-def _damaged(given: str, why: str) -> EmbeddingRefused:
+def _damaged(given: str, clause: str) -> EmbeddingRefused:
     return EmbeddingRefused(
-        f"{given} is no usable embedding: {why}; choose another file.", code="embedding_damaged", given=given, why=why
+        f"{given} is no usable embedding: {clause}; choose another file.",
+        code="embedding_damaged",
+        given=given,
+        why=str(clause),
+        **coded(clause),
     )

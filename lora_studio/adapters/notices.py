@@ -71,7 +71,7 @@ def _of_coverage(parsed: ParsedFile, report: AdapterReport) -> list[dict[str, An
 def _of_numbers(parsed: ParsedFile, report: AdapterReport) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     factors = [m for m in parsed.modules.values() if m.kind in ("lora", "dora", "loha")]
-    bare = [m for m in factors if "alpha" not in m.tensors]
+    bare = [] if parsed.folded else [m for m in factors if "alpha" not in m.tensors]
     if bare and report.format.startswith(("kohya", "OneTrainer")):
         found.append(
             {

@@ -7,6 +7,7 @@ Sources of the header's keys: Stability-AI/ModelSpec 1.0.1 (`modelspec.*`); kohy
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -86,12 +87,14 @@ class AdapterReport:
 def said_of(parsed: ParsedFile) -> dict[str, Any]:
     """The fields of a report that the file alone tells."""
     alphas = [float(m.tensors["alpha"]) for m in parsed.modules.values() if _counts(m.kind, m.tensors)]
+    alphas = [alpha for alpha in alphas or parsed.folded if math.isfinite(alpha)]
     ranks = sorted(rank for module in parsed.modules.values() if (rank := rank_of(module.tensors)))
     return {
         "ranks": (ranks[0], ranks[-1]) if ranks else None,
         "format": parsed.format,
         "family": parsed.family,
         "alphas": (min(alphas), max(alphas)) if alphas else None,
+        "text_encoder": any(module.component.startswith("text_encoder") for module in parsed.modules.values()),
         "layers_in_file": len(parsed.modules),
         "ignored": parsed.ignored,
         "trigger_words": words_of(parsed.metadata),

@@ -28,6 +28,7 @@ from torch import Tensor
 
 from lora_studio.headers import header
 from lora_studio.headers.header import HeaderCutOffError, HeaderDamagedError
+from lora_studio.headers.reasons import shown
 
 DTYPES: Mapping[str, torch.dtype] = {
     "BOOL": torch.bool,
@@ -51,7 +52,7 @@ _MARK = "scaled_fp8"
 
 
 class ScaledError(HeaderDamagedError):
-    """8-bit weights whose scales are not read here, as words that continue "it cannot be read:"."""
+    """8-bit weights whose scales are not read here: `reason` continues "it cannot be read:"."""
 
 
 @dataclass(frozen=True)
@@ -102,18 +103,18 @@ class TensorFile:
         entry = self._index.entries[name]
         dtype = DTYPES.get(str(entry["dtype"]))
         if dtype is None:
-            raise HeaderDamagedError(f"{name[:80]!r} holds numbers of an unknown kind ({str(entry['dtype'])[:20]})")
+            raise HeaderDamagedError("number_kind", name=shown(name), found=str(entry["dtype"])[:20])
         first, last = entry["data_offsets"]
         memory = torch.empty(last - first, dtype=torch.uint8)
         self._file.seek(self._index.start + first)
         missing = last - first - _fill(memory, self._file)
         if missing:
-            raise HeaderCutOffError(f"it is cut off, {missing} bytes of {name[:80]!r} are missing")
+            raise HeaderCutOffError("file_cut_within", missing=missing, name=shown(name))
         try:
             # A byte of 2 is no bool: torch's own would be undefined.
             return (memory.bool() if dtype is torch.bool else memory.view(dtype)).reshape(entry["shape"])
         except (RuntimeError, OverflowError):
-            raise HeaderDamagedError(f"the tensor {name[:80]!r} has an impossible shape") from None
+            raise HeaderDamagedError("tensor_impossible", name=shown(name)) from None
 
     def weight(self, name: str) -> Tensor:
         """The numbers that a tensor stands for: as it lies in the file, or float32 where it has a scale.
@@ -152,15 +153,15 @@ def scales_of(entries: Mapping[str, Any]) -> dict[str, str]:
             marked = True
         elif last in _SCALES and weight in small:
             if math.prod(entry["shape"]) != 1 or entry["dtype"] not in ("F16", "BF16", "F32", "F64"):
-                raise ScaledError(f"the scale {name[:80]!r} of its 8-bit weights is not one number")
+                raise ScaledError("scale_number", name=shown(name))
             if weight in found:
-                raise ScaledError(f"its 8-bit weight {weight[:80]!r} has two scales")
+                raise ScaledError("scale_twice", name=shown(weight))
             found[weight] = name
         elif "scale" in last and last not in _UNUSED and weight in small:
-            raise ScaledError(f"{name[:80]!r} scales its 8-bit weights in a way that is not known here")
+            raise ScaledError("scale_unknown", name=shown(name))
     lacking = [name for name in sorted(small - set(found)) if len(entries[name]["shape"]) > 1]
     if lacking and (found or marked):
-        raise ScaledError(f"its 8-bit weight {lacking[0][:80]!r} lacks the scale that others have")
+        raise ScaledError("scale_lacking", name=shown(lacking[0]))
     return found
 
 

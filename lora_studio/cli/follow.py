@@ -147,6 +147,8 @@ class Teller:
             self.say(f"waiting for {event.data['ahead']} other jobs")
         elif event.type == "resumed":
             self.say(f"going on from step {event.data.get('step')}")
+        elif event.type == "progress" and event.data.get("step") == 0 and "size" in event.data:
+            self.say(f"the file will have at most {event.data['size'] / 1e6:.1f} MB")
         elif event.type in ("step", "progress"):
             self._progress(progress_line(event), last=event.data.get("step") == event.data.get("steps"))
 

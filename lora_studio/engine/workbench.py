@@ -22,10 +22,10 @@ from typing import Any
 from lora_studio.adapters import AdapterReport, CanonicalAdapter
 from lora_studio.adapters.canonical import LayerChange
 from lora_studio.adapters.door import FileOptions, inspect
-from lora_studio.adapters.formats import originals
+from lora_studio.adapters.formats import families, originals
 from lora_studio.adapters.workbench.checkpoint import open_checkpoint
 from lora_studio.adapters.workbench.combine import How, Made, Part, combine
-from lora_studio.adapters.workbench.extract import extract
+from lora_studio.adapters.workbench.extract import extract, most_bytes
 from lora_studio.adapters.workbench.layouts import DTYPES, named_for, write
 from lora_studio.adapters.workbench.plain import WeightOf, no_weights
 from lora_studio.adapters.workbench.progress import Done
@@ -57,6 +57,9 @@ from lora_studio.types.workbench import (
 MakingRequest = ConvertRequest | CombineRequest | ResizeRequest | ExtractRequest | BakeRequest
 _SAME = ("convert", "resize", "bake", "meta")
 """Tools whose result is the same LoRA in another form."""
+_OF_UNETS = (*families.USABLE, "lora-studio-base")
+_A_UNET = "Stable Diffusion"
+"""What a UNet's file of no known family is called beside a transformer's."""
 _UNDERSCORED = re.compile(r"(blocks|layers|attentions|resnets)_\d")
 
 
@@ -170,7 +173,10 @@ def _extracted(request: ExtractRequest, bench: Bench) -> Generator[Any, Any, Pro
     sdxl = (
         any(key.startswith("text_encoder_2") for key in after.layers) or "unet.add_embedding.linear_1" in after.layers
     )
-    found = yield from _told(extract(before, after, target_of(request.rule), request.text_encoders))
+    target = target_of(request.rule)
+    size = most_bytes(before, target, request.text_encoders, DTYPES[request.dtype].itemsize)
+    yield Report("progress", {"phase": "workbench", "step": 0, "steps": len(before.layers), "size": size})
+    found = yield from _told(extract(before, after, target, request.text_encoders), size=size)
     warnings: list[dict[str, Any]] = []
     if found.left_out:
         warnings.append(
@@ -197,14 +203,14 @@ def _model(ref: str, bench: Bench) -> Path:
     return path if path.is_absolute() and path.exists() else bench.find(ref)
 
 
-def _told(tool: Generator[Done, None, Any]) -> Generator[Any, Any, Any]:
-    """A tool's generator as a job's: progress is published, and every layer is a turn."""
+def _told(tool: Generator[Done, None, Any], **also: Any) -> Generator[Any, Any, Any]:
+    """A tool's generator as a job's: progress is published, `also` with it, and every layer is a turn."""
     while True:
         try:
             done = next(tool)
         except StopIteration as end:
             return end.value
-        yield Report("progress", {"phase": "workbench", "step": done.step, "steps": done.steps})
+        yield Report("progress", {"phase": "workbench", "step": done.step, "steps": done.steps, **also})
         yield Turn()
 
 
@@ -229,8 +235,8 @@ def _same_family(bench: Bench, request: CombineRequest, sources: tuple[Source, .
     for part, source in zip(request.parts, sources, strict=True):
         both = {"given": bench.label(part.file), "other": bench.label(request.parts[0].file)}
         said = f"{both['other']} and {both['given']} were made for different models"
-        own, other = (TITLES.get(one.report.family, one.report.family) for one in (source, first))
-        if own and other and own != other:
+        own, other = (TITLES.get(one.report.family, one.report.family or _A_UNET) for one in (source, first))
+        if _apart(source, first):
             raise InvalidInput(
                 f"{said} ({other} and {own}); combine adapters of one model.",
                 code="workbench_families",
@@ -253,6 +259,15 @@ def _same_family(bench: Bench, request: CombineRequest, sources: tuple[Source, .
                     layer=layer,
                     **both,
                 )
+
+
+def _apart(one: Source, other: Source) -> bool:
+    """True where two families are known and differ, or a transformer's meets a UNet's of no known family."""
+    known, unknown = (one, other) if one.report.family else (other, one)
+    if unknown.report.family or not known.report.family:
+        return known.report.family != unknown.report.family
+    transformer = known.report.family not in _OF_UNETS
+    return transformer and any(layer.startswith("unet.") for layer in unknown.adapter.layers)
 
 
 def _shape(change: LayerChange) -> tuple[int, ...]:

@@ -16,6 +16,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from lora_studio.headers.parts import split_names
+from lora_studio.headers.transformers import may_be, sides_of, transformer_of
 from lora_studio.types.library import BUNDLED
 
 Kind = Literal["lora", "embedding", "other"]
@@ -32,6 +34,7 @@ TITLES = {
     "cascade": "Stable Cascade",
     "wan": "Wan video",
     "hunyuan-video": "HunyuanVideo",
+    "hunyuan-image": "HunyuanImage",
     "hidream": "HiDream",
     "qwen-image": "Qwen-Image",
     "z-image": "Z-Image",
@@ -44,6 +47,8 @@ TITLES = {
     "cogview4": "CogView 4",
     "mochi": "Mochi",
     "kandinsky": "Kandinsky",
+    "cosmos": "Cosmos",
+    "anima": "Anima",
     "transformer": "DiT",
 }
 """Families as people know them."""
@@ -51,20 +56,45 @@ TITLES = {
 HINTS = ("ss_output_name", "modelspec.title", "modelspec.license", "sshs_model_hash", "sshs_legacy_hash")
 """Entries of the metadata by which files are found; all others are read only where one file is looked at."""
 
+READER = 1
+"""Grows when `examine`, or what is taken out of a file beside it, comes to tell more: files of folders are then looked
+at once more."""
+
 MOST_WORDS = 40
 LONGEST_WORD = 200
 
-_FAMILIES = (
-    (re.compile(r"lora-studio-base"), "lora-studio-base"),
-    (re.compile(r"stable-diffusion-xl|sdxl"), "sdxl"),
-    (re.compile(r"stable-diffusion-v?3|^sd_?v?3"), "sd3"),
-    (re.compile(r"stable-diffusion-v?2|^sd_?v?2"), "sd2"),
-    (re.compile(r"stable-diffusion-v?1|^sd_?v?1"), "sd1"),
-    (re.compile(r"^flux[-_.]?2"), "flux2"),
-    (re.compile(r"^flux"), "flux"),
+_FAMILIES = tuple(
+    (re.compile(pattern), family)
+    for pattern, family in (
+        (r"stable-diffusion-xl|sdxl", "sdxl"),
+        (r"stable-diffusion-v?3|\bsd[_.]?v?3", "sd3"),
+        (r"stable-diffusion-v?2|\bsd[_.]?v?2", "sd2"),
+        (r"stable-diffusion-v?1|\bsd[_.]?v?1", "sd1"),
+        (r"chroma", "chroma"),
+        (r"flux[-_.]?2", "flux2"),
+        (r"flux", "flux"),
+        (r"cascade", "cascade"),
+        (r"hunyuan[-_ ]?image", "hunyuan-image"),
+        (r"hunyuan|framepack", "hunyuan-video"),
+        (r"hidream", "hidream"),
+        (r"qwen", "qwen-image"),
+        (r"z[-_]?image", "z-image"),
+        (r"lumina", "lumina2"),
+        (r"\bwan", "wan"),
+        (r"\bltx", "ltx-video"),
+        (r"pixart", "pixart"),
+        (r"\bsana", "sana"),
+        (r"\banima\b", "anima"),
+        (r"cosmos", "cosmos"),
+        (r"aura[-_]?flow", "auraflow"),
+        (r"cogvideo", "cogvideox"),
+        (r"cogview", "cogview4"),
+        (r"mochi", "mochi"),
+        (r"kandinsky", "kandinsky"),
+    )
 )
 _CUSTOM = re.compile(r"stable-diffusion-custom-(\d+)")
-_OTHER_FAMILIES = ("chroma", "zimage", "z-image", "qwen", "hunyuan", "wan", "anima", "lumina", "auraflow", "pixart")
+_OWN = re.compile(r"(lora-studio-[a-z-]+?)(?:-v\d+)?\Z")
 _WIDTHS = {768: "sd1", 1024: "sd2", 2048: "sdxl"}
 
 _PART = re.compile(
@@ -78,6 +108,7 @@ _DOWN = re.compile(
 )
 _KINDS = (("hada_", "LoHa"), ("lokr_", "LoKr"), ("oft_", "OFT"), ("on_input", "IA3"), ("a1.weight", "GLoRA"))
 _CONTEXT = re.compile(r"attn2[._](to_k|to_v|processor[._]to_k|processor[._]to_v)$")
+_UNET = re.compile(r"(?:down|up|input|output)_blocks[._]\d|mid_block|middle_block")
 _DEEP = re.compile(r"transformer_blocks[._]([2-9]|1\d)[._]")
 _GENERIC = re.compile(
     r"\d?(girl|boy|other)s?|solo|male focus|looking at viewer|simple background|(white|grey|black) background"
@@ -149,7 +180,7 @@ def examine(header: Mapping[str, Any]) -> AdapterHeader:
     return AdapterHeader(
         kind="lora",
         format=_format(parts, shapes),
-        family=family_of(metadata) or _family_by_shapes(parts, shapes),
+        family=_family(metadata, parts, shapes),
         rank=ranks[0] if len(ranks) == 1 else None,
         ranks=(ranks[0], ranks[-1]) if ranks else None,
         layers=len(changing),
@@ -161,17 +192,14 @@ def examine(header: Mapping[str, Any]) -> AdapterHeader:
 
 def family_of(metadata: Mapping[str, str]) -> str:
     """The family that metadata name, "" where they do not."""
-    for key in ("modelspec.architecture", "ss_base_model_version"):
-        named = metadata.get(key, "").casefold().partition("/")[0].strip()
-        custom = _CUSTOM.search(named)
-        if custom:
-            return f"sd-width-{custom[1]}"
+    for key in ("modelspec.architecture", "ss_base_model_version", "baseModel", "base_model_name"):
+        named = metadata.get(key, "").casefold().partition("/lora")[0].strip()
+        custom, own = _CUSTOM.search(named), _OWN.match(named)
+        if custom or own:
+            return f"sd-width-{custom[1]}" if custom else own[1] if own else ""
         for pattern, family in _FAMILIES:
             if pattern.search(named):
                 return family
-        for other in _OTHER_FAMILIES:
-            if named.startswith(other):
-                return other
     return "sd2" if metadata.get("ss_v2", "").casefold() == "true" else ""
 
 
@@ -286,13 +314,22 @@ def _format(parts: Mapping[str, set[str]], shapes: Iterable[str]) -> str:
     return "full difference" if every & {"diff", "diff_b", "w_norm", "b_norm"} else "diffusers, old"
 
 
+def _family(metadata: Mapping[str, str], parts: Mapping[str, set[str]], shapes: Mapping[str, tuple[int, ...]]) -> str:
+    """What the tensors say, else the metadata, which tell apart what has the same tensors."""
+    said, found = family_of(metadata), _family_by_shapes(parts, shapes)
+    own = said.startswith(("lora-studio-", "sd-width-"))
+    return said if said and (own or not found or may_be(found, said)) else found
+
+
 def _family_by_shapes(parts: Mapping[str, set[str]], shapes: Mapping[str, tuple[int, ...]]) -> str:
     """The family by names and widths, "" where they do not say it."""
     modules = list(parts)
-    if any("double_blocks" in module or "single_transformer_blocks" in module for module in modules):
-        return "flux"
-    if any("joint_blocks" in module for module in modules):
-        return "sd3"
+    split = {} if any(_UNET.search(module) for module in modules) else split_names(shapes)[0]
+    newer = transformer_of(
+        {module: sides_of({part: shapes[name] for part, name in own.items()}) for module, own in split.items()}
+    )
+    if newer:
+        return newer
     if any(module.startswith(("lora_te2_", "text_encoder_2.")) for module in modules):
         return "sdxl"
     texts = set()

@@ -12,17 +12,25 @@ import math
 from collections.abc import Mapping
 from typing import Any, BinaryIO
 
+from lora_studio.headers.reasons import ReasonError, shown
+
 MAX_HEADER = 10 * 2**20
 MAX_TENSORS = 20_000
 MAX_DIMENSIONS = 4
 MAX_NAME = 1000
 """Characters of a tensor's name; real ones stay below 200."""
 _BITS = {"BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "I16": 16, "U16": 16, "F16": 16, "BF16": 16}
+_OTHERS = (
+    (b"<!doctype html", "file_page"),
+    (b"<html", "file_page"),
+    (b"version https://git-lfs", "file_lfs"),
+    (b"gguf", "file_gguf"),
+)
 _BITS |= {"I32": 32, "U32": 32, "F32": 32, "I64": 64, "U64": 64, "F64": 64}
 
 
-class HeaderDamagedError(ValueError):
-    """What is wrong with a header, as words that continue "it is no usable file:"."""
+class HeaderDamagedError(ReasonError):
+    """What is wrong with a header: `reason` continues "it is no usable file:"."""
 
 
 class HeaderCutOffError(HeaderDamagedError):
@@ -42,34 +50,42 @@ def read(file: BinaryIO, size: int, dimensions: int = MAX_DIMENSIONS) -> dict[st
     start = file.read(8)
     length = int.from_bytes(start, "little") if len(start) == 8 else 0
     if not 2 <= length <= min(MAX_HEADER, size - 8):
-        raise HeaderDamagedError("its header does not fit into the file")
+        raise HeaderDamagedError(_instead(start, file) or "header_size")
     raw = file.read(length)
     # Counted before they are read: so many would take long and much memory.
     if (named := raw.count(b'"shape"')) > MAX_TENSORS:
-        raise HeaderDamagedError(f"it names {named} tensors, at most {MAX_TENSORS} are allowed")
+        raise HeaderDamagedError("header_count", count=named, allowed=MAX_TENSORS)
     repeated: list[str] = []
 
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
         seen = dict(items)
         if len(seen) != len(items):
-            repeated.append("a name stands twice in its header")
+            repeated.append("header_twice")
         return seen
 
     try:
         header = json.loads(raw.decode("utf-8"), object_pairs_hook=pairs)
     except (UnicodeDecodeError, ValueError, RecursionError):
-        raise HeaderDamagedError("its header is not JSON") from None
+        raise HeaderDamagedError("header_json") from None
     if repeated or not isinstance(header, dict):
-        raise HeaderDamagedError(repeated[0] if repeated else "its header is not a table")
+        raise HeaderDamagedError(repeated[0] if repeated else "header_table")
     metadata = header.get("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
-        raise HeaderDamagedError("its metadata is not text")
+        raise HeaderDamagedError("header_metadata")
     if len(header) > MAX_TENSORS:
-        raise HeaderDamagedError(f"it names {len(header)} tensors, at most {MAX_TENSORS} are allowed")
+        raise HeaderDamagedError("header_count", count=len(header), allowed=MAX_TENSORS)
     _check_places(
         {name: entry for name, entry in header.items() if name != "__metadata__"}, size - 8 - length, dimensions
     )
     return header
+
+
+def _instead(start: bytes, file: BinaryIO) -> str:
+    """The code of what a file is that is no safetensors file, "" for nothing known."""
+    if not start:
+        return "file_empty"
+    beginning = (start + file.read(200)).lstrip().lower()
+    return next((code for sign, code in _OTHERS if beginning.startswith(sign)), "")
 
 
 def to_bytes(entries: Mapping[str, Any], metadata: Mapping[str, str]) -> bytes:
@@ -87,30 +103,32 @@ def _check_places(tensors: dict[str, Any], room: int, dimensions: int) -> None:
     missing = 0
     for name, entry in tensors.items():
         if len(name) > MAX_NAME:
-            raise HeaderDamagedError(f"the name of the tensor {name[:80]!r} has {len(name)} characters")
+            raise HeaderDamagedError("name_long", name=shown(name), count=len(name))
+        if not name.isprintable():
+            raise HeaderDamagedError("name_hidden", name=shown(name))
         shape = entry.get("shape") if isinstance(entry, dict) else None
         sizes = isinstance(shape, list) and all(type(side) is int and side >= 0 for side in shape)
         if not isinstance(shape, list) or not sizes or len(shape) > dimensions:
-            raise HeaderDamagedError(f"the tensor {name[:80]!r} has no shape of at most {dimensions} dimensions")
+            raise HeaderDamagedError("tensor_shape", name=shown(name), allowed=dimensions)
         offsets = entry.get("data_offsets")
         if not isinstance(offsets, list) or len(offsets) != 2 or any(type(place) is not int for place in offsets):
-            raise HeaderDamagedError(f"the tensor {name[:80]!r} has no place in the file")
+            raise HeaderDamagedError("tensor_place", name=shown(name))
         first, last = offsets
         if not 0 <= first <= last:
-            raise HeaderDamagedError(f"the tensor {name[:80]!r} lies outside the file")
+            raise HeaderDamagedError("tensor_outside", name=shown(name))
         missing = max(missing, last - room)
         bits = _BITS.get(str(entry.get("dtype")))
         if bits is not None and (last - first) * 8 != math.prod(shape) * bits:
-            raise HeaderDamagedError(f"the bytes of the tensor {name[:80]!r} do not fill its shape")
+            raise HeaderDamagedError("tensor_filled", name=shown(name))
         places.append((first, last, name))
     if missing:
-        raise HeaderCutOffError(f"it is cut off, {missing} bytes are missing")
+        raise HeaderCutOffError("file_cut", missing=missing)
     end = 0
     for first, last, name in sorted(places):
         if first < end:
-            raise HeaderDamagedError(f"the tensor {name[:80]!r} lies over another one")
+            raise HeaderDamagedError("tensor_over", name=shown(name))
         if first > end:
-            raise HeaderDamagedError(f"{first - end} bytes before the tensor {name[:80]!r} are no tensor's")
+            raise HeaderDamagedError("bytes_before", count=first - end, name=shown(name))
         end = last
     if end < room:
-        raise HeaderDamagedError(f"{room - end} bytes behind its last tensor are no tensor's")
+        raise HeaderDamagedError("bytes_behind", count=room - end)

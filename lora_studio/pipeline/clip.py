@@ -236,7 +236,7 @@ class TokenVectors:
 def mix_key(mix: Mix, *components: str) -> tuple[tuple[str, float], ...]:
     """What decides how a mix changes text encoders (all of them where none is named); equal keys read texts alike."""
     named = components or TEXT_ENCODERS
-    return tuple((adapter.key, weight) for adapter, weight in mix if weight and any(map(adapter.touches, named)))
+    return tuple((adapter.identity, weight) for adapter, weight in mix if weight and any(map(adapter.touches, named)))
 
 
 def _hide(part: _Part, chunk: Chunk, shares: Mapping[int, float]) -> _Part:

@@ -86,7 +86,7 @@ class AdapterSlots:
         """Let `mixes` (one per row of the batch) act within the context."""
         adapters: dict[str, CanonicalAdapter] = {}
         for mix in mixes:
-            adapters |= {adapter.key: adapter for adapter, weight in mix if weight != 0.0}
+            adapters |= {adapter.identity: adapter for adapter, weight in mix if weight != 0.0}
         if not adapters:
             yield
             return
@@ -95,7 +95,7 @@ class AdapterSlots:
         for row, mix in enumerate(mixes):
             for adapter, weight in mix:
                 if weight != 0.0:
-                    table[row, order.index(adapter.key)] += weight
+                    table[row, order.index(adapter.identity)] += weight
         joined = self._join(tuple(adapters.values()))
         try:
             for key, layer in joined.items():
@@ -118,11 +118,11 @@ class AdapterSlots:
         return sum(layer.nbytes for joined in self._cache.values() for layer in joined.values())
 
     def _join(self, adapters: tuple[CanonicalAdapter, ...]) -> dict[str, Joined]:
-        """The joined changes of a set, remembered unless one of them is being trained.
+        """The joined changes of a set, remembered unless one of them is being trained or has no identity.
 
         The set at hand is always kept; older ones go when their bytes together come to more than `REMEMBERED`.
         """
-        names = tuple(adapter.key for adapter in adapters)
+        names = tuple(adapter.identity for adapter in adapters)
         if names in self._cache:
             self._cache.move_to_end(names)
             return self._cache[names]
@@ -131,7 +131,7 @@ class AdapterSlots:
             key: join_layer([adapter.layers.get(key) for adapter in adapters], self._modules[key])
             for key in sorted(touched)
         }
-        if not any(adapter.live for adapter in adapters):
+        if not any(adapter.live or not adapter.key for adapter in adapters):
             self._cache[names] = joined
             while len(self._cache) > _SETS or (len(self._cache) > 1 and self.nbytes > REMEMBERED):
                 self._cache.popitem(last=False)

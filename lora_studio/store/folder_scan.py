@@ -1,6 +1,7 @@
 """One look through the folders of LoRA files: what is new is read, what moved is found again, what went is missing.
 
-A file that has the size and time it had is not opened. A new one is examined by its header and hashed once; the hash
+A file that has the size and time it had is not opened, unless an older reader looked at it: then its header is read
+once more. A new one is examined by its header and hashed once; the hash
 decides which entry it is, so that a file in two places, one that was uploaded too, and one that was moved or renamed
 are the entry that is there. A file that was written over is another file: the entry's label, notes and stars go with
 the place, the old entry stays as one that is missing. What the files beside it say is taken over, but for what a person
@@ -23,7 +24,7 @@ from sqlalchemy.dialects.sqlite import insert
 
 from lora_studio.errors import InvalidInput, StudioError
 from lora_studio.headers import header
-from lora_studio.headers.adapter import AdapterHeader, examine
+from lora_studio.headers.adapter import READER, AdapterHeader, examine, hints_of
 from lora_studio.store.bundled import COVER_SIZE, header_cover, keep_bundled
 from lora_studio.store.files import shrink
 from lora_studio.store.folder_state import FolderState, Rooms, ScanState
@@ -118,6 +119,9 @@ class Scan:
                 behind = opened.tell()
                 if told.kind != "lora":
                     return Read(problem=told.kind)
+                if before is not None and before.sha256 and _is_same(file, before):
+                    again = tuple(keep_bundled(self._rooms.files, opened, named, behind))
+                    return Read(before.sha256, "", told, again)  # a newer reader looks at it: its hash is known
                 opened.seek(0)
                 whole, tensors = hashlib.sha256(), hashlib.sha256()
                 skip, count = behind, 0
@@ -155,6 +159,7 @@ class Scan:
             "side": file.side,
             "problem": read.problem,
             "gone": None,
+            "reader": READER,
         }
         with self._rooms.database.write() as connection:
             made = insert(folder_file).values(**row)
@@ -181,6 +186,8 @@ class Scan:
                 row = connection.execute(shared).one()
         elif not row.stem:
             connection.execute(update(adapter).where(adapter.c.number == row.number).values(stem=_stem(file)))
+        elif not row.kept:
+            connection.execute(update(adapter).where(adapter.c.number == row.number).values(**_of_header(row, read)))
         if not row.sample:
             facts, cover = beside
             cover = cover or header_cover(self._rooms.files, told.metadata)
@@ -281,6 +288,15 @@ def picture_cover(rooms: Rooms, path: Path) -> str | None:
         return None
 
 
+def _of_header(row: Row[Any], read: Read) -> dict[str, Any]:
+    """The columns of an entry that only the header of its file tells; what the door found out stays."""
+    told = read.header
+    assert told is not None
+    metadata = dict(told.metadata) | ({BUNDLED: bundled_text(read.bundled)} if read.bundled else {})
+    report = row.report if "layers_matched" in row.report else told.as_report()
+    return {"rank": told.rank, "report": report, "metadata": metadata, "hints": hints_of(metadata)}
+
+
 def _new_entry(file: Found, read: Read) -> AdapterEntry:
     told = read.header
     assert told is not None
@@ -305,8 +321,11 @@ def _stem(file: Found) -> str:
 
 def _is_known(file: Found, row: Row[Any] | None) -> bool:
     """True where nothing says that the file changed; one that could not be opened is tried again."""
-    same = row is not None and (row.size, row.modified) == (file.size, file.modified)
-    return same and row is not None and row.problem != "unreadable"
+    return row is not None and _is_same(file, row) and row.problem != "unreadable" and row.reader >= READER
+
+
+def _is_same(file: Found, row: Row[Any]) -> bool:
+    return bool((row.size, row.modified) == (file.size, file.modified))
 
 
 def _header_family(row: Row[Any]) -> str:

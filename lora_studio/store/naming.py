@@ -32,7 +32,7 @@ def found_by_name(asked: str, entries: Sequence[AdapterEntry]) -> AdapterEntry:
         for entry in entries:
             if form(entry.name) == form(asked):
                 return entry
-        stems = {entry.sha256: entry for entry in entries if entry.stem and form(entry.stem) == form(asked)}
+        stems = {entry.sha256: entry for entry in entries if form(asked) in {form(stem) for stem in _stems(entry)}}
         if stems:
             return _only(asked, list(stems.values()))
     placed = [entry for entry in entries if any(_is_place(place, asked) for place in entry.places)]
@@ -43,6 +43,16 @@ def found_by_name(asked: str, entries: Sequence[AdapterEntry]) -> AdapterEntry:
             if entry.sha256.startswith(asked.casefold()):
                 return entry
     raise _missing(asked[:200], entries)
+
+
+def _stems(entry: AdapterEntry) -> set[str]:
+    """What its file is called, in every place where it lies."""
+    files = {place.rpartition("/")[2] for place in entry.places}
+    return {stem for stem in (entry.stem, *map(_without_ending, files)) if stem}
+
+
+def _without_ending(name: str) -> str:
+    return name[: -len(ADAPTER_SUFFIX)] if name.casefold().endswith(ADAPTER_SUFFIX) else name
 
 
 def _is_place(place: str, asked: str) -> bool:

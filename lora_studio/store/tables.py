@@ -136,6 +136,7 @@ folder_file = Table(
     Column("side", String, nullable=False),  # names, sizes and times of the files beside it
     Column("problem", String, nullable=False),
     Column("gone", Float),
+    Column("reader", Integer, nullable=False, server_default="0"),  # `headers.adapter.READER` that looked at it
 )
 
 embedding = Table(

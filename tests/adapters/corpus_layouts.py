@@ -271,6 +271,22 @@ def kinds() -> list[Kind]:
             lambda key: parted("lycoris_" + key.removeprefix("unet.").replace(".", "_"), KOHYA),
         ),
         lora(
+            "LyCORIS over a pipeline",
+            "`lycoris_unet_down_blocks_0_…`, `lycoris_text_encoder_…`",
+            both,
+            lambda key: parted("lycoris_" + key.replace(".", "_"), KOHYA),
+        ),
+        lora(
+            "peft with the adapter's name",
+            "`….lora_A.my-cat.v2.weight`, as a model's own state holds it",
+            SD,
+            lambda key: parted(
+                key.replace("unet.", "base_model.model."),
+                (".lora_A.my-cat.v2.weight", ".lora_B.my-cat.v2.weight", ".alpha"),
+            ),
+            alpha=None,
+        ),
+        lora(
             "peft within a component",
             "`unet.base_model.model.…`",
             SD,

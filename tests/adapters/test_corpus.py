@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from safetensors.torch import save_file
 
 from lora_studio.adapters import AdapterReport, CanonicalAdapter, admit, inspect
 from lora_studio.errors import AdapterRefused
+from lora_studio.sentences import sentence
 from tests.adapters.corpus import Kind, Made, kinds
 from tests.support.tiny_models import TinyModels, alike, tiny_models
 
@@ -69,6 +71,14 @@ def _check_report(made: Made, adapter: CanonicalAdapter, report: AdapterReport) 
     assert all(word in text for word in made.says)
 
 
+def _check_clause(refusal: AdapterRefused) -> None:
+    """Why it is damaged is said in the language of the sentence. Bug: Chinese sentences held an English clause."""
+    assert sentence(refusal.code, refusal.values) == refusal.message
+    chinese = sentence(refusal.code, refusal.values, "zh")
+    assert str(refusal.values["why"]) not in chinese
+    assert not re.search("[a-z] (is|has|holds|the|its) [a-z]", chinese)
+
+
 @pytest.mark.parametrize("kind", REFUSED, ids=lambda kind: kind.name)
 def test_refused_by_a_sentence_and_nothing_changed(kind: Kind, models: dict[str, TinyModels], tmp_path: Path) -> None:
     tiny = models[kind.base]
@@ -82,6 +92,8 @@ def test_refused_by_a_sentence_and_nothing_changed(kind: Kind, models: dict[str,
     assert "\n" not in caught.value.message
     assert caught.value.message.endswith(".")
     assert all(word in caught.value.message for word in made.says)
+    if kind.refused == "adapter_damaged":
+        _check_clause(caught.value)
     after = tiny.state()
     assert state.keys() == after.keys()
     assert all(torch.equal(state[key], after[key]) for key in state)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -186,3 +187,19 @@ def test_any_header_is_let_in_or_refused(base: SharedBase, tmp_path: Path, heade
         refused = refusal.message
     # No generated header can make a whole adapter of 64 zero bytes: each is refused, and by name.
     assert "any.safetensors" in refused
+
+
+def test_a_checkpoint_is_refused_unread(base: SharedBase, tmp_path: Path) -> None:
+    """Bug: a checkpoint given as a LoRA was read whole, gigabytes, before its names were looked at."""
+    path = tmp_path / "model.safetensors"
+    size = 3 * 2**30  # of holes: reading it would take seconds and as much memory
+    entry = {"dtype": "F32", "shape": [size // 4], "data_offsets": [0, size]}
+    header = json.dumps({"model.diffusion_model.input_blocks.0.0.weight": entry}).encode()
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", len(header)) + header)
+        file.truncate(8 + len(header) + size)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(AdapterRefused) as caught:
+        admit(path, "0" * 64, base.layers)
+    assert caught.value.code == "adapter_layout"
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kilobytes

@@ -170,6 +170,21 @@ def test_ours_to_kohya_to_ours_on_sdxl(known: dict[str, Layers], tmp_path: Path)
         assert torch.allclose(delta(again.layers[key]), delta(change), atol=1e-7)
 
 
+@pytest.mark.parametrize("key", ["unet.down_blocks.0.resnets.0.conv1", "text_encoder.encoder.layers.3.mlp.fc1"])
+def test_what_both_families_have_is_told_by_the_header(key: str, known: dict[str, Layers], tmp_path: Path) -> None:
+    """Bug: a file that says SDXL and has only layers that SD 1.5 has too was let in there without a word."""
+    assert known["sd1"][key].shape == known["sdxl"][key].shape
+    path = tmp_path / "a.safetensors"
+    save_file(
+        lora_on(known["sd1"], [key], {key: kohya_name(key, numbered=True)}),
+        path,
+        metadata={"modelspec.architecture": "stable-diffusion-xl-v1-base/lora"},
+    )
+    assert set(admit(path, "0" * 64, known["sdxl"])[0].layers) == {key}
+    with pytest.raises(AdapterRefused, match=r"made for SDXL, the base is SD 1\.5"):
+        admit(path, "0" * 64, known["sd1"])
+
+
 SAID = {
     "modelspec.architecture": {
         "stable-diffusion-v1/lora": "sd1",
@@ -270,3 +285,58 @@ def test_newer_families_are_named_and_refused_for_drawing(
     with pytest.raises(AdapterRefused) as caught:
         admit(path, "0" * 64, known["sd1"])
     assert f"made for {TITLES[family]}, the base is SD 1.5" in caught.value.message
+
+
+def of_qwen(alpha: float) -> dict[str, Tensor]:
+    name = "transformer_blocks.0.img_mlp.net.2"
+    factors = {f"{name}.lora_down.weight": torch.ones(4, 24), f"{name}.lora_up.weight": torch.ones(36, 4)}
+    return {**factors, f"{name}.alpha": torch.tensor(alpha)}
+
+
+@pytest.mark.parametrize("alpha", [-1.0, float("nan"), float("inf")])
+def test_alphas_that_are_none_do_not_reach_the_converter(alpha: float, tmp_path: Path) -> None:
+    """Bug: diffusers' converter never came to an end with a negative alpha."""
+    save_file(of_qwen(alpha), tmp_path / "a.safetensors")
+    _, report = inspect(tmp_path / "a.safetensors", "0" * 64)
+    assert report.refused is not None
+    assert "is not one number of 0 or more" in report.refused.message
+    assert report.alphas is None or report.alphas == (alpha, alpha) == (-1.0, -1.0)
+
+
+def test_alphas_that_the_converter_folded_in_are_reported(tmp_path: Path) -> None:
+    """Bug: such files were said to have no alphas, which were taken as the rank."""
+    save_file(of_qwen(2.0), tmp_path / "a.safetensors")
+    adapter, report = inspect(tmp_path / "a.safetensors", "0" * 64)
+    assert (report.alphas, [w["code"] for w in report.warnings]) == ((2.0, 2.0), [])
+    assert adapter is not None
+    assert math.isclose(delta(next(iter(adapter.layers.values()))).max().item(), 2.0)
+
+
+def test_differences_of_a_transformer_are_not_lost(tmp_path: Path) -> None:
+    """Bug: diffusers' converter dropped Wan's differences of norms and biases, and nobody was told."""
+    block = "diffusion_model.blocks.0."
+    tensors = {
+        f"{block}self_attn.q.lora_A.weight": torch.ones(4, 64),
+        f"{block}self_attn.q.lora_B.weight": torch.ones(64, 4),
+        f"{block}self_attn.q.diff_b": torch.ones(64),
+        f"{block}norm3.diff": torch.ones(64),
+    }
+    save_file(tensors, tmp_path / "a.safetensors")
+    adapter, report = inspect(tmp_path / "a.safetensors", "0" * 64)
+    assert (report.family, report.layers_matched, report.layers_in_file) == ("wan", 2, 2)
+    assert adapter is not None
+    bias = adapter.layers["transformer.blocks.0.attn1.to_q"].delta_bias
+    assert bias is not None
+    assert torch.equal(bias, torch.ones(64))
+
+
+def test_a_second_text_encoder_of_a_transformer_is_inspected(tmp_path: Path) -> None:
+    """Bug: FLUX' T5 stands under `lora_te2_`; without any base the file was refused as made for another than SDXL."""
+    name = "lora_te2_encoder_block_0_layer_0_SelfAttention_k"
+    tensors = flux_kohya() | {
+        f"{name}.lora_down.weight": torch.ones(4, 64),
+        f"{name}.lora_up.weight": torch.ones(64, 4),
+    }
+    save_file(tensors, tmp_path / "a.safetensors")
+    _, report = inspect(tmp_path / "a.safetensors", "0" * 64)
+    assert (report.refused, report.family, report.text_encoder) == (None, "flux", True)

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 
 from lora_studio.adapters import admit, inspect
-from lora_studio.adapters.formats.parts import split_names
 from lora_studio.errors import AdapterRefused
+from lora_studio.headers.parts import split_names
 from tests.support.tiny_models import TinyModels, tiny_models
 
 
@@ -197,3 +197,14 @@ def test_a_header_of_200_000_tensors_costs_nothing(tmp_path: Path, short: bool) 
     assert "many.safetensors" in told["told"]
     assert told["seconds"] < 1
     assert told["megabytes"] < 20
+
+
+@pytest.mark.parametrize("name", ["a\nb\x1b[31m.lora_up.weight", "\ud800.lora_up.weight"])
+def test_a_name_that_cannot_be_shown_is_refused(name: str, tmp_path: Path, tiny: TinyModels) -> None:
+    """Bug: signs that move a terminal's cursor stood in the sentence as they were."""
+    path = tmp_path / "a.safetensors"
+    header = json.dumps({name: {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}}).encode()
+    path.write_bytes(struct.pack("<Q", len(header)) + header)
+    with pytest.raises(AdapterRefused, match="cannot be shown") as caught:
+        admit(path, "0" * 64, tiny.layers)
+    assert caught.value.message.isprintable()

@@ -179,6 +179,7 @@ def test_extract(run: Run, here: Path, folder: Path, base: SharedBase) -> None:
     assert near(found.layers[key].delta(), other.slots.weight(key) - base.slots.weight(key), 1e-4)
     code, _, err = run("extract", folder, folder, "--rank", "4", "--out", "e.safetensors")
     assert (code, "are the same in all" in err) == (2, True)
+    assert "the file will have at most" in err
     assert not (here / "e.safetensors").exists()
 
 

@@ -206,6 +206,26 @@ def test_extract_from_folders(engine: InlineEngine, workspace: Workspace, folder
 
 
 @pytest.mark.parametrize(
+    "request_",
+    [
+        {"rule": {"rank": 8}, "dtype": "float32"},
+        {"rule": {"rank": 8, "conv_rank": 2}, "to": "peft"},
+        {"rule": {"sv_fro": 0.9999}, "to": "diffusers", "text_encoders": False},
+    ],
+)
+def test_the_size_of_an_extract_is_told_before_it_is_made(
+    engine: InlineEngine, folder: Path, request_: dict[str, Any], tmp_path: Path
+) -> None:
+    tuned = write_tiny_base(tmp_path / "tuned", seed=1)
+    request = {"before": str(folder), "after": str(tuned), **request_}
+    job = engine.submit(JobSpec(uuid.uuid4().hex, "workbench", "ann", {"tool": "extract", "request": request}))
+    events = list(engine.events(job))
+    told = [event.data["size"] for event in events if event.type == "progress" and event.data.get("step") == 0]
+    made = sum(file["size"] for file in events[-1].data["files"] if file["name"].endswith(".safetensors"))
+    assert made <= told[0] < made * 1.5 + 2**16
+
+
+@pytest.mark.parametrize(
     ("tool", "request_", "code"),
     [
         ("melt", {}, "workbench_tool"),
@@ -239,3 +259,16 @@ def test_adapters_of_different_models_are_not_added_up(
     wide = workspace.files.put_file(tmp_path / "w.safetensors")
     refused = run(engine, "combine", {"parts": [{"file": stored}, {"file": wide}]})
     assert (refused.type, refused.data["code"]) == ("error", "workbench_fits" if based(engine) else "workbench_shapes")
+
+
+def test_a_transformers_lora_is_not_added_to_a_unets(
+    engine: InlineEngine, workspace: Workspace, stored: str, tmp_path: Path
+) -> None:
+    """Bug: a LoRA of a UNet whose family nothing tells was joined with one of FLUX into a file that no model takes."""
+    key = "lora_unet_double_blocks_0_img_attn_proj"
+    tensors = {f"{key}.lora_down.weight": torch.randn(2, 64), f"{key}.lora_up.weight": torch.randn(64, 2)}
+    save_file(tensors, tmp_path / "f.safetensors")
+    flux = workspace.files.put_file(tmp_path / "f.safetensors")
+    refused = run(engine, "combine", {"parts": [{"file": stored}, {"file": flux}]})
+    assert (refused.type, refused.data["code"]) == ("error", "workbench_families")
+    assert "Stable Diffusion and FLUX.1" in refused.data["message"]

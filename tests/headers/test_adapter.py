@@ -100,7 +100,7 @@ def test_what_is_no_lora(shapes: dict[str, tuple[int, ...]], kind: str) -> None:
         ({"ss_base_model_version": "sdxl_base_v1-0"}, "sdxl"),
         ({"ss_base_model_version": "sd_v1"}, "sd1"),
         ({"ss_base_model_version": "sd_v2_768_v"}, "sd2"),
-        ({"ss_base_model_version": "qwen_image"}, "qwen"),
+        ({"ss_base_model_version": "qwen_image"}, "qwen-image"),
         ({"ss_v2": "True"}, "sd2"),
         ({"ss_v2": "False"}, ""),
         ({}, ""),
@@ -129,10 +129,22 @@ def test_families_by_the_names_that_people_use(text: str, family: str) -> None:
     assert family_named(text) == family
 
 
-def test_metadata_come_before_widths() -> None:
-    """A file that says SDXL is SDXL, also where a width would say otherwise."""
+def test_widths_come_before_metadata() -> None:
+    """Bug: a file that said SDXL stood in the library as SDXL, while the door, by its widths, let it in as SD 1.5."""
     names = named(**made.kohya("sd1")) | {"__metadata__": {"ss_base_model_version": "sdxl_base_v1-0"}}
-    assert examine(names).family == "sdxl"
+    assert examine(names).family == "sd1"
+
+
+def test_metadata_tell_what_the_tensors_do_not() -> None:
+    """Chroma has FLUX' layers, an own base has a family of its own, and a convolution alone tells nothing."""
+    flux = named(**{"lora_unet_double_blocks_0_img_attn_qkv.lora_down.weight": (16, 3072)})
+    assert examine(flux | {"__metadata__": {"modelspec.architecture": "chroma/lora"}}).family == "chroma"
+    assert examine(flux | {"__metadata__": {"modelspec.architecture": "wan2.1/lora"}}).family == "flux"
+    own = named(**made.kohya("sd1")) | {"__metadata__": {"modelspec.architecture": "lora-studio-base-v1/lora"}}
+    assert examine(own).family == "lora-studio-base"
+    plain = named(**{"lora_unet_input_blocks_7_0_in_layers_2.lora_down.weight": (4, 640, 3, 3)})
+    said = {"__metadata__": {"modelspec.architecture": "stable-diffusion-xl-v1-base/lora"}}
+    assert (examine(plain).family, examine(plain | said).family) == ("", "sdxl")
 
 
 def test_lists_keep_little_of_the_metadata() -> None:

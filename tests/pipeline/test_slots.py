@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -119,3 +120,10 @@ def test_padding_is_not_looked_at(base: SharedBase, tmp_path: Path) -> None:
         for c in (short, long)
     ]
     assert close(both, torch.cat(alone))
+
+
+def test_adapters_without_a_key_are_told_apart(base: SharedBase) -> None:
+    """Bug: two adapters that nobody had given an identity shared one remembered join."""
+    one, other = (dataclasses.replace(random_adapter(base, seed), key="") for seed in (1, 2))
+    for mix in (((one, 0.5),), ((other, 0.5),), ((one, 0.5), (other, -1.0))):
+        assert torch.allclose(base.predict(call(base, 1, (mix,))), merged(base, mix), atol=2e-5)

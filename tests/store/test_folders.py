@@ -13,10 +13,13 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from sqlalchemy import update
 
 from lora_studio.errors import InvalidInput, NotFound
 from lora_studio.headers import header
-from lora_studio.store import FileStore, Workspace, files, folder_walk
+from lora_studio.headers.adapter import READER
+from lora_studio.store import FileStore, Workspace, files, folder_scan, folder_walk
+from lora_studio.store.tables import adapter, folder_file
 from lora_studio.types import LOCAL, AdapterEntry
 from lora_studio.types.library import BUNDLED, bundled_in
 from tests.support import lora_files as made
@@ -113,6 +116,8 @@ def test_one_file_in_two_places_is_one_entry_and_stays_when_one_goes(opened: Wor
     assert names(opened) in (["cat", "ink"], ["copy", "ink"])
     entry = next(entry for entry in opened.adapters.list("ann") if entry.family == "sd1")
     assert entry.places == ("Lora/cat.safetensors", "Lora/style/copy.safetensors")
+    for name in ("cat", "copy", "COPY"):  # prompts of either file's name mean it
+        assert opened.adapters.find(name).sha256 == entry.sha256
     (models / "cat.safetensors").unlink()
     scan(opened)
     assert opened.adapters.get(entry.sha256).places == ("Lora/style/copy.safetensors",)
@@ -417,3 +422,27 @@ def test_embeddings_within_a_lora_are_known_by_the_first_look(opened: Workspace,
     opened.adapters.purge(1e12)
     opened.adapters.restore(entry.sha256, LOCAL)
     assert opened.files.has(found["mycat"].sha256), "it comes back with the LoRA"
+
+
+def test_what_an_older_reader_looked_at_is_looked_at_once_more(
+    opened: Workspace, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bug: families, covers and embeddings that a newer version tells stood only on files that changed after it."""
+    path = models / "with.safetensors"
+    path.write_bytes(made.file_bytes(made.kohya() | {"bundle_emb.mycat.emb_params": (2, 768)}, seed=7))
+    scan(opened)
+    entry = next(one for one in opened.adapters.shelf("ann") if one.name == "with")
+    opened.adapters.update(entry.sha256, notes="mine")
+    with opened.database.write() as connection:  # as an older version left it
+        mine = adapter.c.sha256 == entry.sha256
+        connection.execute(
+            update(adapter).where(mine).values(family="wan", rank=None, metadata={}, hints={}, report={})
+        )
+        connection.execute(update(folder_file).values(reader=READER - 1))
+    scan(opened)
+    again = opened.adapters.get(entry.sha256)
+    assert (again.family, again.rank, again.notes) == (entry.family, entry.rank, "mine")
+    assert [one.name for one in bundled_in(again)] == ["mycat"]
+    assert again.report["layers_in_file"] > 0
+    monkeypatch.setattr(folder_scan.Scan, "_read", lambda *_: pytest.fail("it was read a third time"))
+    scan(opened)

@@ -1,10 +1,10 @@
 """Which family of models a LoRA file was made for, and the layers that the known ones have.
 
 The header may say it; the tensors do in any case, by their names and by the width of the texts that they read (768 of
-SD 1.x, 1024 of SD 2.x, 2048 of SDXL). Where both speak and differ, the tensors are right. It does not know formats.
+SD 1.x, 1024 of SD 2.x, 2048 of SDXL). Where both speak and differ, the tensors are right. It does not know formats;
+what headers say and how transformers are told apart stands in `lora_studio.headers`.
 
-Sources: kohya-ss/sd-scripts library/sai_model_spec.py (`modelspec.architecture`) and train_network.py
-(`ss_base_model_version`); invoke-ai/InvokeAI backend/model_manager (families by tensors).
+Source: invoke-ai/InvokeAI backend/model_manager (families by tensors).
 """
 
 from __future__ import annotations
@@ -14,84 +14,38 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from lora_studio.adapters.canonical import LayerShape
+from lora_studio.headers.adapter import family_of
+from lora_studio.headers.transformers import sides_of, transformer_of
 
 USABLE = ("sd1", "sd2", "sdxl")
 """Families whose architecture a base here can have."""
 
-_HEADER = (
-    (r"stable-diffusion-xl|sdxl", "sdxl"),
-    (r"stable-diffusion-v2|sd_v2|sd2", "sd2"),
-    (r"stable-diffusion-v1|sd_v1|sd1|sd_1", "sd1"),
-    (r"stable-diffusion-3|sd3", "sd3"),
-    (r"flux-?2|flux\.2", "flux2"),
-    (r"flux", "flux"),
-    (r"chroma", "chroma"),
-    (r"cascade", "cascade"),
-    (r"wan", "wan"),
-    (r"hunyuan", "hunyuan-video"),
-    (r"hidream", "hidream"),
-    (r"qwen", "qwen-image"),
-    (r"z-?image", "z-image"),
-    (r"lumina", "lumina2"),
-    (r"ltx", "ltx-video"),
-    (r"pixart", "pixart"),
-    (r"sana", "sana"),
-)
-
-_NAMES = (
-    (r"lora_te2_|text_encoder_2\.|label_emb|add_embedding", ""),
-    (
-        r"double_stream_modulation|single_stream_modulation|lora_unet_single_transformer_blocks_\d+_attn_to_qkv_mlp",
-        "flux2",
-    ),
-    (r"distilled_guidance_layer", "chroma"),
-    (
-        # FLUX has 19 and 38 blocks under the same names, and calls these layers otherwise.
-        r"double_blocks[._](19|[2-9]\d)[._]|single_blocks[._](3[89]|[4-9]\d)[._]"
-        r"|_blocks[._]\d+[._]((img|txt)_mlp[._]fc|(img|txt)_mod[._]linear|modulation[._]linear)",
-        "hunyuan-video",
-    ),
-    (r"single_transformer_blocks[._]|double_blocks[._]|single_blocks[._]\d+[._](linear1|linear2)", "flux"),
-    (r"joint_blocks|lora_unet_joint_blocks|context_block", "sd3"),
-    (r"individual_token_refiner|lora_unet_txt_in_individual", "hunyuan-video"),
-    (r"lora_prior_unet|down_blocks\.\d+\.\d+\.channelwise", "cascade"),
-    (r"(^|[._])blocks[._]\d+[._](self_attn|cross_attn|ffn)[._]", "wan"),
-    (r"double_stream_blocks|single_stream_blocks", "hidream"),
-    (r"transformer_blocks[._]\d+[._](img|txt)_m(lp|od)|img_mlp", "qwen-image"),
-    (r"noise_refiner|context_refiner", "z-image"),
-    (r"(^|[._])layers[._]\d+[._](attention|adaLN|feed_forward)", "lumina2"),
-)
+_SECOND_TEXT = re.compile(r"lora_te2_|text_encoder_2\.|label_emb|add_embedding")
 _UNET = re.compile(r"(down_blocks|up_blocks|mid_block|input_blocks|output_blocks|middle_block)[._]")
-_DIT = re.compile(r"^(transformer\.|lora_transformer_|base_model\.model\.transformer_blocks|transformer_blocks\.)")
 
 
 def said(metadata: Mapping[str, str]) -> str:
     """The family that a header names, "" where it names none that is known."""
-    for key in ("modelspec.architecture", "ss_base_model_version", "baseModel", "base_model_name"):
-        text = metadata.get(key, "").casefold()
-        own = re.match(r"(lora-studio-[a-z-]+?)(?:-v\d+)?(?:/lora)?\Z", text)
-        if own is not None:
-            return own[1]
-        for pattern, family in _HEADER:
-            if text and re.search(pattern, text):
-                return family
-    if metadata.get("ss_v2", "").casefold() == "true":
-        return "sd2"
-    return ""
+    named = family_of(metadata)
+    return "" if named.startswith("sd-width-") else named
 
 
-def by_names(names: Collection[str]) -> str:
-    """The family that tensor names show when it is no UNet's: "" for UNets and for nothing known."""
-    sample = list(names)
-    if any(_UNET.search(name) for name in sample):
-        return "cascade" if any("lora_prior_unet" in name for name in sample) else ""
-    for pattern, family in _NAMES[1:]:
-        found = re.compile(pattern)
-        if any(found.search(name) for name in sample):
-            return family
-    return "transformer" if any(_DIT.match(name) for name in sample) else ""
+def by_modules(split: Mapping[str, Mapping[str, str]], tensors: Mapping[str, Tensor]) -> str:
+    """The family that modules show when they are no UNet's: "" for UNets and for nothing known.
+
+    Args:
+        split: module to the tensor name of each of its parts.
+        tensors: by these names.
+    """
+    return transformer_of(
+        {
+            module: sides_of({part: tuple(tensors[name].shape) for part, name in parts.items()})
+            for module, parts in split.items()
+        }
+    )
 
 
 def by_shapes(widths: Mapping[str, tuple[int, ...]], names: Collection[str]) -> str:
@@ -106,7 +60,7 @@ def by_shapes(widths: Mapping[str, tuple[int, ...]], names: Collection[str]) -> 
             found = {768: "sd1", 1024: "sd2", 2048: "sdxl"}.get(shape[1])
             if found:
                 return found
-    if any(re.search(_NAMES[0][0], name) for name in names):
+    if any(_SECOND_TEXT.search(name) for name in names):
         return "sdxl"
     deep = re.compile(r"transformer_blocks[._](\d{1,3})")
     if any(_UNET.search(name) and (match := deep.search(name)) and int(match[1]) >= 1 for name in names):

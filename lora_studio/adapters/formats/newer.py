@@ -11,6 +11,7 @@ lora_conversion_utils.py.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -39,11 +40,13 @@ _MIXINS: Mapping[str, str] = {
 def to_diffusers(family: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
     """The tensors under diffusers' names, None where no converter of this family takes them whole.
 
-    A DoRA's magnitudes are dropped by diffusers; files that have them, and other algebras than LoRA, are not given to
-    it.
+    DoRA's magnitudes, differences of weights and biases are dropped by diffusers; files that have them, and other
+    algebras than LoRA, are not given to it. Nor are those with alphas that are no numbers of 0 or more: its converters
+    never come to an end with a negative one.
     """
     mixin = _MIXINS.get(family)
-    plain = all("lora" in name or name.endswith(".alpha") or "diff" in name for name in tensors)
+    plain = all(("lora" in name or name.endswith(".alpha")) and ".diff" not in name[-8:] for name in tensors)
+    plain = plain and all(_is_alpha(tensor) for name, tensor in tensors.items() if name.endswith(".alpha"))
     if mixin is None or not plain or any("dora_scale" in name or "magnitude" in name for name in tensors):
         return None
     from diffusers.loaders import lora_pipeline
@@ -58,3 +61,8 @@ def to_diffusers(family: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor
         state = state[0]
     good = {name: tensor for name, tensor in state.items() if isinstance(tensor, torch.Tensor)}
     return good or None
+
+
+def _is_alpha(tensor: Tensor) -> bool:
+    """True for one number of 0 or more."""
+    return tensor.numel() == 1 and math.isfinite(float(tensor)) and float(tensor) >= 0

@@ -59,6 +59,14 @@ _FLUX = {
     "final_layer.linear": ["proj_out"],
     "final_layer.adaLN_modulation.1": ["norm_out.linear"],
 }
+_DISTILLED = "distilled_guidance_layer"
+_CHROMA = {
+    **_FLUX,
+    f"{_DISTILLED}.in_proj": [f"{_DISTILLED}.in_proj"],
+    f"{_DISTILLED}.out_proj": [f"{_DISTILLED}.out_proj"],
+    f"{_DISTILLED}.layers.#.in_layer": [f"{_DISTILLED}.layers.#.linear_1"],
+    f"{_DISTILLED}.layers.#.out_layer": [f"{_DISTILLED}.layers.#.linear_2"],
+}
 _WAN = {
     **{
         f"blocks.#.{theirs}.{one}": [f"blocks.#.{ours}.{other}"]
@@ -70,7 +78,7 @@ _WAN = {
     "blocks.#.ffn.0": ["blocks.#.ffn.net.0.proj"],
     "blocks.#.ffn.2": ["blocks.#.ffn.net.2"],
 }
-_TABLES: Mapping[str, Mapping[str, Sequence[str]]] = {"flux": _FLUX, "chroma": _FLUX, "wan": _WAN}
+_TABLES: Mapping[str, Mapping[str, Sequence[str]]] = {"flux": _FLUX, "chroma": _CHROMA, "wan": _WAN}
 _SWAPPED = "norm_out.linear"
 """diffusers keeps scale before shift where the makers keep shift before scale."""
 _ROWS = ("lora_up", "bias_up", "dora_scale", "diff", "diff_b", "hada_w1_a", "hada_w2_a")
@@ -320,7 +328,7 @@ def _original(family: str, plain: str) -> Original | None:
 
 def _all(family: str, plain: str) -> Iterator[Original]:
     """The rows of a family's table, with the number of the block that a name has."""
-    number = re.search(r"(?:\A|_)blocks_(\d{1,4})_", plain)
+    number = re.search(r"(?:\A|_)(?:blocks|layers)_(\d{1,4})_", plain)
     for name, ours in _TABLES.get(family, {}).items():
         if ("#" in name) == (number is not None):
             block = number[1] if number else ""

@@ -63,6 +63,7 @@ class ParsedFile:
             tensors are another adapter.
         converted: True where the file was a pickle, read by another process.
         dtypes: of the tensors, safetensors' words, e.g. ("BF16", "F32").
+        folded: alphas of the file that a converter of diffusers' has multiplied into the factors.
     """
 
     layout: str
@@ -75,6 +76,7 @@ class ParsedFile:
     config: str = ""
     converted: bytes | None = None
     dtypes: tuple[str, ...] = ()
+    folded: tuple[float, ...] = ()
 
     @property
     def kinds(self) -> tuple[str, ...]:

@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lora_studio.headers.reasons import ReasonError
+
 NAME = "adapter_config.json"
 LARGEST = 2**20
 """Bytes of a config that is read."""
@@ -31,8 +33,8 @@ _NEEDED = (
 )
 
 
-class ConfigError(ValueError):
-    """A config that cannot be read; its words continue "it is no usable LoRA: "."""
+class ConfigError(ReasonError):
+    """A config that cannot be read; its `reason` continues "it is no usable LoRA: "."""
 
 
 class PeftConfig:
@@ -67,7 +69,7 @@ def beside(path: Path) -> str:
     if not place.is_file():
         return ""
     if place.stat().st_size > LARGEST:
-        raise ConfigError(f"its {NAME} has {place.stat().st_size} bytes")
+        raise ConfigError("config_large", name=NAME, count=place.stat().st_size)
     return place.read_text(encoding="utf-8", errors="replace")
 
 
@@ -98,9 +100,9 @@ def _table(text: str, where: str) -> dict[str, Any]:
     try:
         data = json.loads(text)
     except (ValueError, RecursionError):
-        raise ConfigError(f"its {where} is not JSON") from None
+        raise ConfigError("config_json", name=where) from None
     if not isinstance(data, dict):
-        raise ConfigError(f"its {where} is not a table")
+        raise ConfigError("config_table", name=where)
     return data
 
 
@@ -109,14 +111,14 @@ def _number(data: Mapping[str, Any], key: str, default: float) -> float:
     if value is None:
         return default
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
-        raise ConfigError(f"its config says {key} {str(value)[:40]}")
+        raise ConfigError("config_value", name=key, found=str(value)[:40])
     return float(value)
 
 
 def _pattern(data: Mapping[str, Any], key: str) -> dict[str, float]:
     value = data.get(key) or {}
     if not isinstance(value, dict):
-        raise ConfigError(f"its config says {key} {str(value)[:40]}")
+        raise ConfigError("config_value", name=key, found=str(value)[:40])
     return {str(name): _number(value, name, 0) for name in value}
 
 

@@ -17,10 +17,12 @@ from lora_studio.adapters.canonical import CanonicalAdapter, LayerChange, LayerS
 from lora_studio.adapters.formats import algebra, families, newer, originals, peft_config
 from lora_studio.adapters.formats.dialects import TEXT, TEXT_2, LayerIndex, component_of
 from lora_studio.adapters.formats.parsed import Ignored, ModuleParts, ParsedFile
-from lora_studio.adapters.formats.parts import split_names
 from lora_studio.adapters.formats.source import Source, damaged, no_layout, opening
 from lora_studio.headers.bundled import NAMES
+from lora_studio.headers.parts import split_names
+from lora_studio.headers.transformers import may_be
 
+_KOHYA = ("lora_unet_", "lora_te", "lora_transformer_", "lycoris_", "lora_prior_", "oft_unet_", "oft_te_")
 _NAMED_TEXT = ("lora_te", "text_encoder", "base_model.model.text_encoder", "oft_te")
 """Beginnings of names that say which text encoder is meant."""
 
@@ -58,10 +60,15 @@ def understand(source: Source, given: str, path: Path | None = None, config: str
     tensors = dict(source.tensors)
     bundled = {name: tensors.pop(name) for name in list(tensors) if NAMES.match(name)}
     layout = _layout(tensors, source.metadata)
-    newer_family = families.by_names(tensors)
-    if newer_family:
-        tensors, newer_family, layout = _newer(tensors, newer_family, layout, source.metadata)
     split, unknown, twice = split_names(tensors)
+    newer_family = families.by_modules(split, tensors)
+    folded: tuple[float, ...] = ()
+    if newer_family:
+        given_tensors = tensors
+        tensors, newer_family, layout = _newer(tensors, newer_family, layout, source.metadata)
+        if tensors is not given_tensors:
+            folded = tuple(float(t) for n, t in given_tensors.items() if n.endswith(".alpha") and t.numel() == 1)
+        split, unknown, twice = split_names(tensors)
     modules: dict[str, ModuleParts] = {}
     ignored = [Ignored(name, "unknown") for name in unknown] + [Ignored(name, "duplicate") for name in twice]
     for name, parts in split.items():
@@ -90,6 +97,7 @@ def understand(source: Source, given: str, path: Path | None = None, config: str
         config=hashlib.sha256(beside.encode()).hexdigest() if beside else "",
         converted=_self_contained(source, beside) if beside else source.converted,
         dtypes=source.dtypes,
+        folded=folded,
     )
 
 
@@ -154,9 +162,7 @@ def _layout(names: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
         return "peft"
     if metadata.get("ot_branch") or metadata.get("ot_revision") or any(n.startswith("lora_unet.") for n in joined):
         return "OneTrainer"
-    if any(
-        name.startswith(("lora_unet_", "lora_te", "lora_transformer_", "lycoris_", "lora_prior_")) for name in joined
-    ):
+    if any(name.startswith(_KOHYA) for name in joined):
         return "kohya"
     if any(".processor." in name or "lora_linear_layer" in name for name in joined):
         return "diffusers (old)"
@@ -174,7 +180,7 @@ def _newer(
 ) -> tuple[dict[str, Tensor], str, str]:
     """Tensors of a newer family under diffusers' names where its converters reach, its name and its layout."""
     said = families.said(metadata)
-    if said and said not in families.USABLE:
+    if said and said not in families.USABLE and may_be(family, said):
         family = said
     if any("processor" in name and "double_blocks" in name for name in tensors):
         layout = "XLabs"
@@ -203,7 +209,7 @@ def _configs(
         text = text or ("" if path is None else peft_config.beside(path))
         return peft_config.in_text(text), text
     except peft_config.ConfigError as error:
-        raise damaged(given, str(error)) from None
+        raise damaged(given, error.reason) from None
 
 
 def _self_contained(source: Source, config: str) -> bytes:

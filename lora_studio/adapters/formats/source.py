@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from lora_studio.adapters.tensors import TensorFile, TensorIndex
 from lora_studio.adapters.unpacking import UnpackingError, unpacked
 from lora_studio.errors import AdapterRefused
 from lora_studio.headers import header
+from lora_studio.headers.reasons import coded, reason
 
 MAX_FILE = 16 * 2**30
 """Bytes; full differences of SDXL in float32 are about 10 GB."""
@@ -31,6 +33,10 @@ FLOATS: Mapping[str, torch.dtype] = {
 }
 """Numbers that are read; beside them integers, for a part that counts (`on_input`, an alpha of 16)."""
 _COUNTS = ("alpha", "on_input", ".scalar")
+_OF_A_LORA = re.compile(
+    r"lora|hada_|lokr_|oft_|ia3_|on_input|dora_scale|bundle_emb|\.diff(?:_b)?\Z|[wb]_norm\Z|\.[ab][12m]\.weight\Z"
+)
+"""What a name of a file must have at least once; a checkpoint of many gigabytes is refused before it is read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,13 +80,15 @@ def _read(file: BinaryIO, size: int, given: str, converted: bytes | None = None)
     """The tensors of an open safetensors file. Raises `AdapterRefused`."""
     named = header_of(file, size, given)
     names, metadata, dtypes = _checked(named, given)
+    if not any(_OF_A_LORA.search(name) for name in names):
+        raise no_layout(given, min(names))
     opened = TensorFile(file, TensorIndex(named, metadata, file.tell(), {}))
     try:
         return Source({name: opened.tensor(name) for name in names}, metadata, dtypes, converted)
     except header.HeaderDamagedError as error:
-        raise damaged(given, str(error)) from None
+        raise damaged(given, error.reason) from None
     except OSError as error:
-        raise damaged(given, error.strerror or "it cannot be read") from error
+        raise damaged(given, error.strerror or reason("file_unreadable")) from error
 
 
 def header_of(file: BinaryIO, size: int, given: str) -> dict[str, Any]:
@@ -88,13 +96,17 @@ def header_of(file: BinaryIO, size: int, given: str) -> dict[str, Any]:
     try:
         return header.read(file, size)
     except header.HeaderDamagedError as error:
-        raise damaged(given, str(error)) from None
+        raise damaged(given, error.reason) from None
 
 
-def damaged(given: str, why: str) -> AdapterRefused:
-    """The sentence for a file that is broken."""
+def damaged(given: str, clause: str) -> AdapterRefused:
+    """The sentence for a file that is none, `clause` saying why (`headers.reasons`)."""
     return AdapterRefused(
-        f"{given} is no usable LoRA file: {why}; choose another file.", code="adapter_damaged", given=given, why=why
+        f"{given} is no usable LoRA file: {clause}; choose another file.",
+        code="adapter_damaged",
+        given=given,
+        why=str(clause),
+        **coded(clause),
     )
 
 
@@ -128,7 +140,7 @@ def _checked(named: dict[str, Any], given: str) -> tuple[list[str], dict[str, st
                 dtype=dtype,
             )
         if dtype not in FLOATS and not any(word in name[-40:] for word in _COUNTS):
-            raise damaged(given, f"{name[:80]} holds {dtype}, not floating-point numbers")
+            raise damaged(given, reason("not_floats", name=name[:80], found=dtype))
     return list(named), metadata, tuple(sorted({str(entry["dtype"]) for entry in named.values()}))
 
 
@@ -149,4 +161,4 @@ def _sentence(error: UnpackingError, given: str) -> AdapterRefused:
         )
     if error.reason == "layout":
         return no_layout(given, error.detail)
-    return damaged(given, "it cannot be read to its end")
+    return damaged(given, reason("file_end"))

@@ -24,6 +24,7 @@ from lora_studio.adapters.formats.ldm import diffusers_path
 from lora_studio.adapters.tensors import TensorFile, TensorIndex, beside_weights, read_index
 from lora_studio.errors import InvalidInput
 from lora_studio.headers import header
+from lora_studio.headers.reasons import coded, reason
 
 COMPONENTS = ("unet", "transformer", "text_encoder", "text_encoder_2")
 _UNET = "model.diffusion_model."
@@ -69,7 +70,8 @@ class Checkpoint:
             with place.file.open("rb") as file:
                 tensor = TensorFile(file, place.index).weight(place.tensor).to(torch.float32)
         except (OSError, ValueError) as error:
-            raise _damaged(place.file, str(error).splitlines()[0]) from error
+            clause = error.reason if isinstance(error, header.HeaderDamagedError) else str(error).splitlines()[0]
+            raise _damaged(place.file, clause) from error
         if place.third is None:
             return tensor
         size = tensor.shape[0] // 3
@@ -117,7 +119,7 @@ def _weight_files(folder: Path) -> list[Path]:
             table = json.loads(indexes[0].read_text(encoding="utf-8"))["weight_map"]
             return [folder / Path(name).name for name in sorted(set(table.values()))]
         except (ValueError, KeyError, AttributeError) as error:
-            raise _damaged(indexes[0], str(error)) from error
+            raise _damaged(indexes[0], reason("config_json", name=indexes[0].name)) from error
     files = sorted(folder.glob("*.safetensors"), key=lambda file: (file.name.count("."), file.name))
     return files[:1]
 
@@ -128,7 +130,7 @@ def _places(file: Path) -> Iterator[Place]:
         with file.open("rb") as opened:
             index = read_index(opened, os.fstat(opened.fileno()).st_size)
     except header.HeaderDamagedError as error:
-        raise _damaged(file, str(error)) from None
+        raise _damaged(file, error.reason) from None
     except OSError as error:
         raise _damaged(file, error.strerror or str(error)) from error
     for name, entry in index.entries.items():
@@ -136,12 +138,13 @@ def _places(file: Path) -> Iterator[Place]:
             yield Place(file, index, name, tuple(entry["shape"]))
 
 
-def _damaged(file: Path, why: str) -> InvalidInput:
+def _damaged(file: Path, clause: str) -> InvalidInput:
     return InvalidInput(
-        f"{file} cannot be read as a model: {why}; give another file.",
+        f"{file} cannot be read as a model: {clause}; give another file.",
         code="workbench_checkpoint_damaged",
         given=str(file),
-        why=why,
+        why=str(clause),
+        **coded(clause),
     )
 
 

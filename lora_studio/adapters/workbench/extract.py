@@ -10,6 +10,7 @@ networks/extract_lora_from_models.py.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
 from dataclasses import dataclass
 
@@ -22,6 +23,11 @@ from lora_studio.adapters.workbench.progress import Done
 from lora_studio.adapters.workbench.ranks import Target, retained
 from lora_studio.adapters.workbench.svd import decompose
 from lora_studio.errors import InvalidInput
+
+_BESIDE = 8192
+"""Bytes of a file's metadata."""
+_BESIDE_A_NAME = 120
+"""Bytes of a header for each tensor beside the layer's key, and its alpha."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +72,21 @@ def extract(
     shared = [name for name in before.others if name in after.others]
     left_out = sum(not torch.equal(before.weight(name), after.weight(name)) for name in shared)
     return Extracted(Made(layers, kept), left_out, len(alone))
+
+
+def most_bytes(before: Checkpoint, target: Target, text_encoders: bool, width: int) -> int:
+    """The most bytes that the file of a difference will have, told by shapes alone: as if every layer differed.
+
+    Args:
+        width: bytes of a number in the file.
+    """
+    size = _BESIDE
+    for key, place in before.layers.items():
+        if text_encoders or not key.startswith("text"):
+            out, inputs, kernel = place.shape[0], place.shape[1], math.prod(place.shape[2:])
+            rank = target.most(min(out, inputs * kernel), spatial=kernel > 1)
+            size += rank * (out + inputs * kernel) * width + 3 * (_BESIDE_A_NAME + len(key))
+    return size
 
 
 def _check(before: Checkpoint, after: Checkpoint, besides: str = "none") -> set[str]:

@@ -43,9 +43,13 @@ class Target:
         Args:
             spatial: True for a convolution whose kernel is larger than 1x1.
         """
+        most = self.most(len(values), spatial=spatial)
+        return most if self.rule == "rank" else max(1, min(needed(values, self.rule, self.value), most))
+
+    def most(self, count: int, *, spatial: bool = False) -> int:
+        """How many of `count` singular values may be kept at most, at least 1."""
         limit = self.conv_rank if spatial and self.conv_rank is not None else self.rank
-        wanted = len(values) if self.rule == "rank" else needed(values, self.rule, self.value)
-        return max(1, min(wanted, len(values), wanted if limit is None else limit))
+        return max(1, count if limit is None else min(count, limit))
 
 
 def needed(values: Tensor, rule: Rule, value: float) -> int:

@@ -14,6 +14,7 @@ from pathlib import Path
 from lora_studio.adapters.tensors import TensorIndex, read_index
 from lora_studio.errors import BaseUnavailable
 from lora_studio.headers.header import HeaderDamagedError
+from lora_studio.headers.reasons import coded, reason, shown
 
 _DIMENSIONS = 8
 """Video models have tensors of five; they are told by their name, not called damaged."""
@@ -52,7 +53,7 @@ class Contents:
         """Raise `BaseUnavailable` where one of these tensors holds no floating-point numbers."""
         for name in names:
             if self.numbers[name] not in _FLOATS:
-                raise damaged(self.ref, f"{name[:80]!r} holds {self.numbers[name]}, not floating-point numbers")
+                raise damaged(self.ref, reason("not_floats", name=shown(name), found=self.numbers[name]))
 
 
 def read_contents(ref: str, path: Path) -> Contents:
@@ -66,18 +67,19 @@ def read_contents(ref: str, path: Path) -> Contents:
         with path.open("rb") as file:
             index = read_index(file, os.fstat(file.fileno()).st_size, _DIMENSIONS)
     except HeaderDamagedError as error:
-        raise damaged(ref, str(error)) from None
+        raise damaged(ref, error.reason) from None
     named = index.entries
     shapes = {name: tuple(entry["shape"]) for name, entry in named.items()}
     numbers = {name: str(entry.get("dtype")) for name, entry in named.items()}
     return Contents(ref, path, shapes, numbers, index.metadata, index)
 
 
-def damaged(ref: str, why: str) -> BaseUnavailable:
+def damaged(ref: str, clause: str) -> BaseUnavailable:
     """The sentence for a file that cannot be read to its end."""
     return BaseUnavailable(
-        f"The base {ref!r} cannot be loaded: {why}; fetch it again or choose another base.",
+        f"The base {ref!r} cannot be loaded: {clause}; fetch it again or choose another base.",
         code="base_damaged",
         given=ref,
-        why=why,
+        why=str(clause),
+        **coded(clause),
     )

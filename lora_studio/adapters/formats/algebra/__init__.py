@@ -12,9 +12,9 @@ from torch import Tensor
 
 from lora_studio.adapters.canonical import LayerChange
 from lora_studio.adapters.formats.algebra import full, glora, ia3, loha, lokr, lora, oft
-from lora_studio.adapters.formats.algebra.common import PartsError
+from lora_studio.adapters.formats.algebra.common import MisfitError, PartsError
 
-__all__ = ["PartsError", "kind_of", "known_parts", "read", "shape_of"]
+__all__ = ["MisfitError", "PartsError", "kind_of", "known_parts", "read", "shape_of"]
 
 _FILES = (lora, loha, lokr, glora, oft, ia3, full)
 _DORA = ("dora_scale", "magnitude")
@@ -45,7 +45,8 @@ def read(tensors: Mapping[str, Tensor], shape: tuple[int, ...]) -> LayerChange:
         shape: of the layer's weight.
 
     Raises:
-        PartsError: a part is missing or does not fit; its words continue "the layer X ...".
+        PartsError: a part is missing, or the parts do not go together; its words continue "the layer X ...".
+        MisfitError: they come to a change of another layer than the base has.
     """
     for file in _FILES:
         if file.claims(tensors):
@@ -54,9 +55,9 @@ def read(tensors: Mapping[str, Tensor], shape: tuple[int, ...]) -> LayerChange:
             except (RuntimeError, IndexError, TypeError) as error:
                 # Shapes that no check foresaw: torch says so in many lines, which are of no use to anybody.
                 shapes = ", ".join(f"{part} {tuple(tensor.shape)}" for part, tensor in sorted(tensors.items()))
-                raise PartsError(f"has parts of shapes that do not go together ({shapes[:200]})") from error
+                raise PartsError("parts_shapes", shapes=shapes[:200]) from error
             return change
-    raise PartsError(f"holds no kind of change that is read here ({', '.join(sorted(tensors))[:80]})")
+    raise PartsError("parts_unknown", parts=", ".join(sorted(tensors))[:80])
 
 
 def shape_of(tensors: Mapping[str, Tensor]) -> tuple[int, ...]:
@@ -65,6 +66,6 @@ def shape_of(tensors: Mapping[str, Tensor]) -> tuple[int, ...]:
         if file.claims(tensors):
             try:
                 return tuple(file.shape_of(tensors))
-            except (PartsError, IndexError):
+            except (PartsError, MisfitError, IndexError):
                 return ()
     return ()

@@ -4,24 +4,46 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor
 
 from lora_studio.adapters.canonical import Axis, Decomposed, Dense, Kronecker, LayerChange, LowRank
+from lora_studio.headers.reasons import Reason, ReasonError, reason
 
 SHARED = ("alpha", "scalar", "dora_scale", "magnitude", "diff_b")
 """Parts that may stand beside any factors."""
 
 
-class PartsError(ValueError):
+class PartsError(ReasonError):
     """Parts that do not come to a change; the words continue "the layer X ..."."""
+
+    def __init__(self, code: str, **values: Any) -> None:
+        super().__init__(code, layer="", **values)
+        self._code, self._values = code, values
+
+    def __str__(self) -> str:
+        return self.of("").removeprefix("the layer  ")
+
+    def of(self, layer: str) -> Reason:
+        """The whole clause."""
+        return reason(self._code, layer=layer, **self._values)
+
+
+class MisfitError(ValueError):
+    """Parts that come to a change of another layer than the base has; the words continue "the layer X ..."."""
+
+
+def apart(**parts: Tensor) -> PartsError:
+    """The error for parts whose shapes do not go together."""
+    return PartsError("parts_shapes", shapes=", ".join(f"{name} {tuple(t.shape)}" for name, t in parts.items()))
 
 
 def wanted(tensors: Mapping[str, Tensor], *names: str) -> tuple[Tensor, ...]:
     """The named parts in float32. Raises `PartsError` for one that is missing."""
     missing = [name for name in names if name not in tensors]
     if missing:
-        raise PartsError(f"lacks {' and '.join(missing)}")
+        raise PartsError("parts_lack", parts=", ".join(missing))
     return tuple(tensors[name].float() for name in names)
 
 
@@ -31,11 +53,11 @@ def scale_of(tensors: Mapping[str, Tensor], rank: int) -> float:
     if "alpha" in tensors:
         alpha = tensors["alpha"]
         if alpha.numel() != 1 or not math.isfinite(float(alpha)) or float(alpha) < 0:
-            raise PartsError("has an alpha that is not one number of 0 or more")
+            raise PartsError("parts_alpha")
         scale = float(alpha) / max(rank, 1)
     if "scalar" in tensors:
         if tensors["scalar"].numel() != 1:
-            raise PartsError("has a scalar that is not one number")
+            raise PartsError("parts_scalar")
         scale *= float(tensors["scalar"])
     return scale
 
@@ -50,7 +72,7 @@ def shaped(low: LowRank, shape: tuple[int, ...]) -> LowRank:
     rank, out = low.rank, shape[0]
     size = math.prod(shape[1:])
     if low.up.numel() != out * rank or low.down.numel() != rank * size:
-        raise PartsError(
+        raise MisfitError(
             f"has in- and outputs {tuple(low.down.shape[1:])} and {low.up.shape[0]} where the base has "
             f"{tuple(shape[1:])} and {out}"
         )
@@ -61,7 +83,7 @@ def shaped(low: LowRank, shape: tuple[int, ...]) -> LowRank:
 def dense(delta: Tensor, shape: tuple[int, ...]) -> Dense:
     """A difference in the layer's shape."""
     if delta.numel() != math.prod(shape) or delta.shape[0] != shape[0]:
-        raise PartsError(f"has a difference of shape {tuple(delta.shape)} where the base has {tuple(shape)}")
+        raise MisfitError(f"has a difference of shape {tuple(delta.shape)} where the base has {tuple(shape)}")
     return Dense(delta.reshape(shape).contiguous())
 
 
@@ -75,7 +97,7 @@ def completed(change: LowRank | Dense, tensors: Mapping[str, Tensor], shape: tup
     """The change with the bias difference and the DoRA magnitudes that stand beside its factors."""
     bias = tensors.get("diff_b")
     if bias is not None and bias.numel() != shape[0]:
-        raise PartsError(f"has a bias difference of {bias.numel()} numbers where the base has {shape[0]}")
+        raise MisfitError(f"has a bias difference of {bias.numel()} numbers where the base has {shape[0]}")
     delta_bias = None if bias is None else bias.float().flatten()
     if change.delta_bias is not None:
         delta_bias = change.delta_bias if delta_bias is None else delta_bias + change.delta_bias
@@ -110,4 +132,4 @@ def _magnitude(tensors: Mapping[str, Tensor], shape: tuple[int, ...]) -> tuple[T
         return flat, "in"
     if flat.numel() == rows:
         return flat, "out"
-    raise PartsError(f"has DoRA magnitudes of shape {tuple(written.shape)} where the base has {rows} x {columns}")
+    raise MisfitError(f"has DoRA magnitudes of shape {tuple(written.shape)} where the base has {rows} x {columns}")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lora_studio.adapters.canonical import Dense, LayerChange, LowRank
-from lora_studio.adapters.formats.algebra.common import SHARED, PartsError, completed, dense, scale_of
+from lora_studio.adapters.formats.algebra.common import SHARED, MisfitError, PartsError, completed, dense, scale_of
 
 PARTS = ("diff", "w_norm", "b_norm", *SHARED)
 
@@ -34,11 +34,11 @@ def read(tensors: Mapping[str, Tensor], shape: tuple[int, ...]) -> LayerChange:
         bias = tensors.get("b_norm", tensors.get("diff_b"))
         for part in (weight, bias):
             if part is not None and part.numel() != shape[0]:
-                raise PartsError(f"has {part.numel()} numbers where the base's norm has {shape[0]}")
+                raise MisfitError(f"has {part.numel()} numbers where the base's norm has {shape[0]}")
         change = torch.zeros(shape) if weight is None else weight.float().flatten() * scale
         return Dense(change, None if bias is None else bias.float().flatten() * scale)
     if "w_norm" in tensors or "b_norm" in tensors:
-        raise PartsError("is a norm in the file and none in the base")
+        raise PartsError("parts_norm")
     if "diff" not in tensors:
         ones = (1, 1) if len(shape) == 4 else ()
         nothing = LowRank(torch.zeros(0, *shape[1:]), torch.zeros(shape[0], 0, *ones))

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from lora_studio.adapters.canonical import LayerChange, LowRank, Relative
-from lora_studio.adapters.formats.algebra.common import PartsError, matrix, scale_of, shaped, wanted
+from lora_studio.adapters.formats.algebra.common import MisfitError, matrix, scale_of, shaped, wanted
 
 PARTS = ("a1", "a2", "b1", "b2", "bm", "alpha", "scalar", "diff_b")
 
@@ -37,11 +37,11 @@ def read(tensors: Mapping[str, Tensor], shape: tuple[int, ...]) -> LayerChange:
         a1, a2, b1, b2 = a2, a1, b2, b1
     rank = a2.shape[0]
     if tuple(matrix(a1).shape) != (inputs, rank) or tuple(matrix(a2).shape) != (rank, inputs):
-        raise PartsError(
+        raise MisfitError(
             f"has factors of shapes {tuple(a1.shape)} and {tuple(a2.shape)} where the base has {inputs} inputs"
         )
     if matrix(b1).shape != (outputs, b2.shape[0]):
-        raise PartsError(
+        raise MisfitError(
             f"has factors of shapes {tuple(b1.shape)} and {tuple(b2.shape)} where the base has {outputs} outputs"
         )
     scale = scale_of(tensors, rank)

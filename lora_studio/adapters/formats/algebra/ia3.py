@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping
 from torch import Tensor
 
 from lora_studio.adapters.canonical import Gain, LayerChange
-from lora_studio.adapters.formats.algebra.common import PartsError
+from lora_studio.adapters.formats.algebra.common import MisfitError
 
 PARTS = ("weight", "on_input", "ia3_l", "alpha", "diff_b")
 
@@ -40,7 +40,7 @@ def read(tensors: Mapping[str, Tensor], shape: tuple[int, ...]) -> LayerChange:
         gain = tensors["weight"].float().flatten()
     wanted = shape[1] if on_input else shape[0]
     if gain.numel() != wanted:
-        raise PartsError(f"has {gain.numel()} gains where the base has {wanted}")
+        raise MisfitError(f"has {gain.numel()} gains where the base has {wanted}")
     bias = tensors.get("diff_b")
     return Gain(gain, "in" if on_input else "out", None if bias is None else bias.float().flatten())
 

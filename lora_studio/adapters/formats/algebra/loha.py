@@ -17,7 +17,7 @@ from torch import Tensor
 from lora_studio.adapters.canonical import LayerChange, LowRank
 from lora_studio.adapters.formats.algebra.common import (
     SHARED,
-    PartsError,
+    apart,
     cheaper,
     completed,
     dense,
@@ -50,10 +50,10 @@ def read(tensors: Mapping[str, Tensor], shape: tuple[int, ...]) -> LayerChange:
         return completed(dense(delta * scale, shape), tensors, shape)
     for a, b in ((w1_a, w1_b), (w2_a, w2_b)):
         if a.dim() != 2 or b.dim() < 2 or a.shape[1] != b.shape[0] or a.shape[0] != w1_a.shape[0]:
-            raise PartsError(f"has factors of shapes {tuple(a.shape)} and {tuple(b.shape)} that do not go together")
+            raise apart(first=a, second=b)
     w1_b, w2_b = w1_b.flatten(1), w2_b.flatten(1)
     if w1_b.shape[1] != w2_b.shape[1]:
-        raise PartsError(f"has pairs of {w1_b.shape[1]} and {w2_b.shape[1]} inputs")
+        raise apart(hada_w1_b=w1_b, hada_w2_b=w2_b)
     if cheaper(rank * w2_b.shape[0], shape):
         up = (w1_a[:, :, None] * w2_a[:, None, :]).flatten(1)
         down = (w1_b[:, None, :] * w2_b[None, :, :]).flatten(0, 1)
@@ -72,7 +72,5 @@ def shape_of(tensors: Mapping[str, Tensor]) -> tuple[int, ...]:
 def _tucker(core: Tensor, a: Tensor, b: Tensor) -> Tensor:
     """(out, in, kh, kw) of a core (r, r, kh, kw) with factors (r, out) and (r, in)."""
     if core.dim() != 4 or a.dim() != 2 or b.dim() != 2 or tuple(core.shape[:2]) != (a.shape[0], b.shape[0]):
-        raise PartsError(
-            f"has a Tucker core of shape {tuple(core.shape)} with factors {tuple(a.shape)}, {tuple(b.shape)}"
-        )
+        raise apart(core=core, first=a, second=b)
     return torch.einsum("ijxy,ip,jr->prxy", core, a, b)

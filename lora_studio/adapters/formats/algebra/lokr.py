@@ -20,7 +20,8 @@ from torch import Tensor
 from lora_studio.adapters.canonical import Kronecker, LayerChange, LowRank, kron
 from lora_studio.adapters.formats.algebra.common import (
     SHARED,
-    PartsError,
+    MisfitError,
+    apart,
     cheaper,
     completed,
     scale_of,
@@ -48,9 +49,7 @@ def read(tensors: Mapping[str, Tensor], shape: tuple[int, ...]) -> LayerChange:
     if "lokr_w2" not in tensors and "lokr_t2" in tensors:
         core, a2, b2 = wanted(tensors, "lokr_t2", "lokr_w2_a", "lokr_w2_b")
         if core.dim() != 4 or tuple(core.shape[:2]) != (a2.shape[0], b2.shape[0]):
-            raise PartsError(
-                f"has a Tucker core of shape {tuple(core.shape)} with factors of {a2.shape[0]}, {b2.shape[0]}"
-            )
+            raise apart(lokr_t2=core, lokr_w2_a=a2, lokr_w2_b=b2)
         inner = torch.einsum("ijxy,jr->irxy", core, b2)
         a2 = a2.T
     elif "lokr_w2" not in tensors:
@@ -60,9 +59,9 @@ def read(tensors: Mapping[str, Tensor], shape: tuple[int, ...]) -> LayerChange:
         a2 = torch.eye(inner.shape[0])
     inner = _with_kernel(inner, b1.shape[1], shape)
     if a2.dim() != 2 or a2.shape[1] != inner.shape[0]:
-        raise PartsError(f"has factors of shapes {tuple(a2.shape)} and {tuple(inner.shape)} that do not go together")
+        raise apart(first=a2, second=inner)
     if (a1.shape[0] * a2.shape[0], b1.shape[1] * inner.shape[1]) != tuple(shape[:2]):
-        raise PartsError(
+        raise MisfitError(
             f"has {a1.shape[0]} x {a2.shape[0]} outputs and {b1.shape[1]} x {inner.shape[1]} inputs where the base has "
             f"{shape[0]} and {shape[1]}"
         )
@@ -102,11 +101,11 @@ def _first(tensors: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
     if "lokr_w1" not in tensors:
         a, b = wanted(tensors, "lokr_w1_a", "lokr_w1_b")
         if a.dim() != 2 or b.dim() != 2 or a.shape[1] != b.shape[0]:
-            raise PartsError(f"has factors of shapes {tuple(a.shape)} and {tuple(b.shape)} that do not go together")
+            raise apart(lokr_w1_a=a, lokr_w1_b=b)
         return a, b
     (w1,) = wanted(tensors, "lokr_w1")
     if w1.dim() < 2:
-        raise PartsError(f"has a lokr_w1 of shape {tuple(w1.shape)}")
+        raise apart(lokr_w1=w1)
     w1 = w1.flatten(1)
     if w1.shape[0] < w1.shape[1]:
         return torch.eye(w1.shape[0]), w1
@@ -121,5 +120,5 @@ def _with_kernel(inner: Tensor, across: int, shape: tuple[int, ...]) -> Tensor:
     if inner.dim() == 4:
         return inner
     if inner.dim() != 2 or shape[1] % max(across, 1) or inner.shape[1] != shape[1] // across * kernel[0] * kernel[1]:
-        raise PartsError(f"has a factor of shape {tuple(inner.shape)} for a convolution of {tuple(shape)}")
+        raise MisfitError(f"has a factor of shape {tuple(inner.shape)} where the base has {tuple(shape)}")
     return inner.reshape(inner.shape[0], -1, *kernel)

@@ -14,6 +14,7 @@ from lora_studio.adapters.canonical import LayerChange, LowRank
 from lora_studio.adapters.formats.algebra.common import (
     SHARED,
     PartsError,
+    apart,
     cheaper,
     completed,
     dense,
@@ -44,14 +45,14 @@ def read(tensors: Mapping[str, Tensor], shape: tuple[int, ...]) -> LayerChange:
     scale = scale_of(tensors, rank)
     bias = tensors.get("bias_up")
     if bias is not None and bias.numel() != up.shape[0]:
-        raise PartsError(f"has a bias of {bias.numel()} numbers at {up.shape[0]} outputs")
+        raise apart(bias=bias, lora_up=up)
     delta_bias = None if bias is None else bias.float().flatten() * scale
     if "lora_mid" not in tensors:
         low = shaped(LowRank(down, up if scale == 1.0 else up * scale, delta_bias), shape)
         return completed(low, tensors, shape)
     (mid,) = wanted(tensors, "lora_mid")
     if mid.dim() != 4 or tuple(mid.shape[:2]) != (matrix(up).shape[1], rank):
-        raise PartsError(f"has a lora_mid of shape {tuple(mid.shape)} between factors of rank {rank}")
+        raise apart(lora_down=down, lora_mid=mid, lora_up=up)
     # mid · down is a convolution of its own: (r, in, kh, kw).
     core = torch.einsum("mnxy,nj->mjxy", mid, matrix(down))
     if cheaper(rank, shape):
@@ -69,6 +70,6 @@ def shape_of(tensors: Mapping[str, Tensor]) -> tuple[int, ...]:
 
 def _check(down: Tensor, up: Tensor) -> None:
     if down.dim() not in (2, 4) or up.dim() not in (2, 4) or not down.numel() or not up.numel():
-        raise PartsError(f"has factors of shapes {tuple(down.shape)} and {tuple(up.shape)}")
+        raise apart(lora_down=down, lora_up=up)
     if matrix(up).shape[1] != down.shape[0]:
-        raise PartsError(f"has factors of different ranks, {down.shape[0]} and {matrix(up).shape[1]}")
+        raise PartsError("parts_ranks", first=down.shape[0], second=matrix(up).shape[1])

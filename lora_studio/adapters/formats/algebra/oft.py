@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from lora_studio.adapters.canonical import LayerChange, Rotation
-from lora_studio.adapters.formats.algebra.common import PartsError
+from lora_studio.adapters.formats.algebra.common import MisfitError, PartsError, apart
 
 PARTS = ("oft_blocks", "oft_diag", "oft_r", "oft_terms", "rescale", "alpha", "diff_b")
 PEFT_TERMS = 5
@@ -50,14 +50,14 @@ def read(tensors: Mapping[str, Tensor], shape: tuple[int, ...]) -> LayerChange:
     else:
         turned = cayley(tensors["oft_blocks"].float(), _constraint(tensors) * outputs)
     if turned.dim() not in (3, 4) or turned.shape[-1] != turned.shape[-2]:
-        raise PartsError(f"has rotations of shape {tuple(turned.shape)}")
+        raise apart(rotations=turned)
     if turned.shape[-1] * turned.shape[-3] != outputs:
-        raise PartsError(f"turns {turned.shape[-1] * turned.shape[-3]} outputs where the base has {outputs}")
+        raise MisfitError(f"turns {turned.shape[-1] * turned.shape[-3]} outputs where the base has {outputs}")
     blocks = turned.transpose(-1, -2) if turned.dim() == 3 else butterfly(turned)[None]
     if "rescale" in tensors:
         rescale = tensors["rescale"].float().flatten()
         if rescale.numel() != outputs:
-            raise PartsError(f"rescales {rescale.numel()} outputs where the base has {outputs}")
+            raise MisfitError(f"rescales {rescale.numel()} outputs where the base has {outputs}")
         blocks = blocks * rescale.reshape(blocks.shape[0], -1, 1)
     return Rotation(blocks - torch.eye(blocks.shape[-1]), "out", delta_bias)
 
@@ -70,7 +70,7 @@ def shape_of(tensors: Mapping[str, Tensor]) -> tuple[int, ...]:
 def cayley(blocks: Tensor, constraint: float = 0.0) -> Tensor:
     """R = (I + Q)(I - Q)⁻¹ of blocks (..., n, n), Q = blocks - blocksᵀ shortened to a norm `constraint` above 0."""
     if blocks.dim() < 3 or blocks.shape[-1] != blocks.shape[-2]:
-        raise PartsError(f"has rotations of shape {tuple(blocks.shape)}")
+        raise apart(rotations=blocks)
     q = blocks - blocks.transpose(-1, -2)
     if constraint > 0:
         norm = q.norm() + 1e-8
@@ -87,7 +87,7 @@ def butterfly(stages: Tensor) -> Tensor:
     for number, blocks in enumerate(stages):
         stride = 2**number * (size // 2)
         if stride == 0 or turned.shape[0] % (2 * stride):
-            raise PartsError(f"has {len(stages)} butterfly stages, more than {turned.shape[0]} outputs allow")
+            raise PartsError("parts_stages", count=len(stages), outputs=turned.shape[0])
         side = turned.shape[0]
         parted = turned.reshape(-1, 2, stride, side).transpose(1, 2).reshape(count, size, side)
         mixed = torch.einsum("bij,bjn->bin", blocks, parted)
@@ -100,20 +100,20 @@ def _constraint(tensors: Mapping[str, Tensor]) -> float:
     if alpha is None:
         return 0.0
     if alpha.numel() != 1 or not float(alpha) >= 0:
-        raise PartsError("has an alpha that is not one number of 0 or more")
+        raise PartsError("parts_alpha")
     return float(alpha)
 
 
 def _from_triangles(triangles: Tensor, terms: int, shape: tuple[int, ...]) -> Tensor:
     """peft's rows of n(n - 1)/2 numbers as blocks of Rᵀ - I along the inputs of a linear layer."""
     if triangles.dim() != 2:
-        raise PartsError(f"has rotations of shape {tuple(triangles.shape)}")
+        raise apart(rotations=triangles)
     count, numbers = triangles.shape
     size = int((1 + (1 + 8 * numbers) ** 0.5) / 2)
     if size * (size - 1) // 2 != numbers or len(shape) != 2:
-        raise PartsError(f"has rotations of shape {tuple(triangles.shape)} for a layer of {tuple(shape)}")
+        raise MisfitError(f"has rotations of shape {tuple(triangles.shape)} where the base has {tuple(shape)}")
     if shape[1] % size or count not in (1, shape[1] // size):
-        raise PartsError(f"turns {count * size} inputs where the base has {shape[1]}")
+        raise MisfitError(f"turns {count * size} inputs where the base has {shape[1]}")
     half = torch.zeros(count, size, size)
     rows, columns = torch.triu_indices(size, size, 1)
     half[:, rows, columns] = triangles

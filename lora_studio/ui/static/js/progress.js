@@ -1,6 +1,6 @@
 // A progress bar with its words: where a job is, how long it will take, who is before it.
 import { h, set } from "./dom.js";
-import { about, number, t } from "./text.js";
+import { about, bytes, number, t } from "./text.js";
 
 export function bar(label) {
   const fill = h("span.fill", {});
@@ -27,7 +27,9 @@ export function words(job) {
   if (job.state === "stopping") return t("progress.stopping");
   const progress = job.progress;
   if (!progress || !progress.steps) return t("progress.begins");
-  const phase = t(`phase.${progress.phase}`, { step: number(progress.step), steps: number(progress.steps) });
+  const place = t(`phase.${progress.phase}`, { step: number(progress.step), steps: number(progress.steps) });
+  // Of a file to be made, told before it is made.
+  const phase = progress.size && progress.phase === "workbench" ? `${place} · ${t("bench.plan.most", { size: bytes(progress.size) })}` : place;
   const left = progress.seconds_left;
   return left === undefined || left === null ? phase : `${phase} · ${t("progress.left", { time: about(left) })}`;
 }

@@ -38,6 +38,7 @@ export function sentence(error) {
   const values = { ...(error.values || {}) };
   if (values.field && has(`field.${values.field}`)) values.field = t(`field.${values.field}`);
   if (values.kind && has(`kind.${values.kind}`)) values.what = t(`kind.${values.kind}`);
+  if (has(`why.${values.why_code}`)) values.why = t(`why.${values.why_code}`, values.why_values);
   if (Array.isArray(values.near)) values.near = values.near.join(", ");
   const key = has(`error.${error.code}`) ? `error.${error.code}` : `notice.${error.code}`;
   const known = t(key, values);

@@ -13,24 +13,25 @@ import re
 from collections.abc import Iterable
 
 _PARTS = (
+    # peft puts the name of the adapter between, which may hold dots and hyphens.
     # LoRA: kohya, OneTrainer; diffusers before 0.20 (with the attention processors' `_lora`), after it, and peft
     (r"\.lora_(down|up|mid)\.weight", r"lora_\1"),
     (r"\.lora_(down|up)\.bias", r"bias_\1"),
     (r"(?:\.lora|_lora|\.lora_linear_layer)\.(down|up)\.weight", r"lora_\1"),
     (r"(?:\.lora|_lora|\.lora_linear_layer)(?:\.(?:down|up)\.weight)?\.alpha", "alpha"),
-    (r"\.lora_A(?:\.\w+)?\.weight", "lora_down"),
-    (r"\.lora_B(?:\.\w+)?\.weight", "lora_up"),
-    (r"\.lora_B(?:\.\w+)?\.bias", "bias_up"),
+    (r"\.lora_A(?:\.[\w.-]+)?\.weight", "lora_down"),
+    (r"\.lora_B(?:\.[\w.-]+)?\.weight", "lora_up"),
+    (r"\.lora_B(?:\.[\w.-]+)?\.bias", "bias_up"),
     (r"\.lora_A", "lora_down"),
     (r"\.lora_B", "lora_up"),
     (r"\.alpha", "alpha"),
     (r"\.scalar", "scalar"),
     # DoRA
     (r"\.dora_scale", "dora_scale"),
-    (r"\.lora_magnitude_vector(?:\.\w+)?(?:\.weight)?", "magnitude"),
+    (r"\.lora_magnitude_vector(?:\.[\w.-]+)?", "magnitude"),
     # LyCORIS; peft writes the same names with the adapter's between
-    (r"\.(hada_(?:w1_a|w1_b|w2_a|w2_b|t1|t2))(?:\.(?!weight)\w+)?", r"\1"),
-    (r"\.(lokr_(?:w1|w1_a|w1_b|w2|w2_a|w2_b|t1|t2))(?:\.(?!weight)\w+)?", r"\1"),
+    (r"\.(hada_(?:w1_a|w1_b|w2_a|w2_b|t1|t2))(?:\.(?!weight)[\w-]+)?", r"\1"),
+    (r"\.(lokr_(?:w1|w1_a|w1_b|w2|w2_a|w2_b|t1|t2))(?:\.(?!weight)[\w-]+)?", r"\1"),
     (r"\.(diff|diff_b|w_norm|b_norm|on_input|oft_blocks|oft_diag|rescale)", r"\1"),
     (r"\.([ab][12m])\.weight", r"\1"),
     (r"\.oft_[rR](?:\.\w+)?(?:\.weight)?", "oft_r"),
