@@ -22,6 +22,7 @@ from lora_studio.generate.samplers import make_scheduler
 from lora_studio.generate.texts import ReadEmbedding, Said, encode_texts
 from lora_studio.pipeline.base import SharedBase
 from lora_studio.pipeline.calls import Blob, LiveAdapter, Mix, ModelCall, Report, Turn
+from lora_studio.pipeline.heap import give_back
 from lora_studio.prompt.infotext import ModelFacts
 from lora_studio.types import GenerateRequest
 
@@ -90,16 +91,19 @@ def generate(
     facts = ModelFacts(base.info.title, base.info.unet_file_sha256[:10], _hashes(requests, known_as))
     pictures: list[Picture] = []
     progress = _Progress(wanted)
-    for group in _groups(wanted, base.info.defaults.batch_size):
-        latents = yield from _sample(base, group, progress, glimpses)
-        for one, latent in zip(group, latents, strict=True):
-            pixels = base.autoencoder.decode(latent[None])[0]
-            yield Turn()
-            picture = to_png(pixels, one.request, one.index, facts)
-            pictures.append(picture)
-            yield Report(
-                "picture", {"index": len(pictures) - 1, "seed": picture.seed, "sha256": Blob(picture.png, ".png")}
-            )
+    try:
+        for group in _groups(wanted, base.info.defaults.batch_size):
+            latents = yield from _sample(base, group, progress, glimpses)
+            for one, latent in zip(group, latents, strict=True):
+                pixels = base.autoencoder.decode(latent[None])[0]
+                yield Turn()
+                picture = to_png(pixels, one.request, one.index, facts)
+                pictures.append(picture)
+                yield Report(
+                    "picture", {"index": len(pictures) - 1, "seed": picture.seed, "sha256": Blob(picture.png, ".png")}
+                )
+    finally:
+        give_back()
     return pictures
 
 

@@ -19,6 +19,7 @@ from lora_studio.pipeline.calls import ModelCall
 from lora_studio.pipeline.device import Precision
 from lora_studio.pipeline.families import Family, family_of
 from lora_studio.pipeline.folder import load_folder
+from lora_studio.pipeline.heap import give_back, settle
 from lora_studio.pipeline.parts import Parts, with_choice
 from lora_studio.pipeline.single_file import load_file
 from lora_studio.pipeline.slots import AdapterSlots
@@ -127,6 +128,7 @@ def load_base(source: BaseSource, precision: Precision, choice: BaseChoice | Non
     Raises:
         BaseUnavailable: a file is missing, damaged or not safetensors.
     """
+    settle()
     try:
         parts = load_file(source, precision) if source.path.is_file() else load_folder(source, precision)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
@@ -147,5 +149,6 @@ def release(base: SharedBase) -> None:
     base.slots.forget()
     for module in base.modules.values():
         module.to("meta")
+    give_back()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

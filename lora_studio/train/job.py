@@ -26,6 +26,7 @@ from lora_studio.dataset.examples import Example
 from lora_studio.errors import DatasetError, InvalidInput, TrainingDiverged
 from lora_studio.pipeline.base import SharedBase
 from lora_studio.pipeline.calls import Blob, LiveAdapter, NeedPreview, Report, Turn
+from lora_studio.pipeline.heap import give_back
 from lora_studio.prompt.language import escape
 from lora_studio.train.bundle import WordFile, bundle, carries, word_file, word_metadata
 from lora_studio.train.data import Batch, TrainingData, prepare
@@ -113,12 +114,17 @@ def train(
     word = yield from open_word(base, examples, config)
     later = (lambda text: False) if word is None else word.stands_in
     data = yield from prepare(base, examples, config, controls.cache, later)
+    give_back()
     run = _Run(base, examples, config, data, word)
     if controls.checkpoint is not None:
         run.restore(Checkpoint.from_bytes(controls.checkpoint))
         yield Report("resumed", {"step": run.step})
-    yield from run.steps(controls.ask)
-    return (yield from run.result(controls))
+    try:
+        yield from run.steps(controls.ask)
+        give_back()
+        return (yield from run.result(controls))
+    finally:
+        give_back()
 
 
 class _Run:
