@@ -37,6 +37,7 @@ print(held, taken() - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it is glibc's allocator")
 def test_what_lies_free_between_live_objects_is_given_back() -> None:
     run = subprocess.run([sys.executable, "-c", HOLES], check=True, capture_output=True, text=True)
