@@ -172,8 +172,7 @@ def start_training(page: Page, **fields: str) -> None:
     page.click(".step .next .primary")
     page.check("input[name=recipe][value=quick]")
     if fields:
-        for summary in page.locator("#tab-train details.more summary").all():
-            summary.click()
+        page.locator("#tab-train details.more").evaluate_all("folds => folds.forEach((fold) => { fold.open = true; })")
         for name, value in fields.items():
             page.fill(f"#t-{name}", value)
     page.click(".step .next .primary")

@@ -158,11 +158,8 @@ def _interrupted(page: Page, server: Server, shot: Shot) -> None:
     """A training that the end of the server cut off, and what goes on from it."""
     server.control(step_seconds=0.05)
     goto(page, "train")
-    page.locator(".stepper button").nth(2).click()
-    for name, value in {"steps": "120", "preview_every": "10", "checkpoint_every": "50"}.items():
-        page.locator(f"#t-{name}").evaluate("field => { field.closest('details').open = true; }")
-        page.fill(f"#t-{name}", value)
-    page.click(".step .next .primary")
+    page.locator(".stepper button").first.click()
+    start_training(page, steps="120", preview_every="10", checkpoint_every="50")
     page.wait_for_selector(".preview-step >> nth=5")
     server.kill()
     server.start()
