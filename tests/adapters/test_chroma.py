@@ -13,6 +13,7 @@ from torch import Tensor
 from lora_studio.adapters import inspect
 from lora_studio.adapters.binding import delta
 from lora_studio.adapters.workbench.layouts import write
+from tests.support.transformers import drawn
 
 WIDTH = 32
 SHAPES = {
@@ -70,20 +71,6 @@ def tiny() -> ChromaTransformer2DModel:
         approximator_layers=1,
     )
     return model.eval()
-
-
-def drawn(model: ChromaTransformer2DModel) -> Tensor:
-    draw = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        found: Tensor = model(
-            hidden_states=torch.randn(1, 4, 4, generator=draw),
-            encoder_hidden_states=torch.randn(1, 5, 24, generator=draw),
-            timestep=torch.tensor([0.5]),
-            img_ids=torch.zeros(4, 3),
-            txt_ids=torch.zeros(5, 3),
-            return_dict=False,
-        )[0]
-    return found
 
 
 def file(path: Path, names: list[str], metadata: dict[str, str] | None = None) -> dict[str, Tensor]:

@@ -18,6 +18,7 @@ from lora_studio.adapters.canonical import Decomposed, Dense, LowRank
 from lora_studio.adapters.formats import canonical, parse
 from lora_studio.adapters.workbench.layouts import named_for, write
 from lora_studio.errors import InvalidInput
+from tests.support import transformers
 
 SMALL = {
     "double_blocks_0_img_attn_qkv": (96, 32),
@@ -91,19 +92,8 @@ def tiny() -> FluxTransformer2DModel:
 
 
 def drawn(model: FluxTransformer2DModel) -> Tensor:
-    draw = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        found: Tensor = model(
-            hidden_states=torch.randn(1, 4, 4, generator=draw),
-            encoder_hidden_states=torch.randn(1, 5, 24, generator=draw),
-            pooled_projections=torch.randn(1, 20, generator=draw),
-            timestep=torch.tensor([0.5]),
-            guidance=torch.tensor([3.0]),
-            img_ids=torch.zeros(4, 3),
-            txt_ids=torch.zeros(5, 3),
-            return_dict=False,
-        )[0]
-    return found
+    pooled = torch.randn(1, 20, generator=torch.Generator().manual_seed(2))
+    return transformers.drawn(model, pooled_projections=pooled, guidance=torch.tensor([3.0]))
 
 
 def test_kohya_to_diffusers(tmp_path: Path) -> None:
