@@ -27,7 +27,7 @@ from pydantic_settings import (
 )
 
 from lora_studio.errors import InvalidInput, NotAllowed
-from lora_studio.types import BaseChoice
+from lora_studio.types import BaseChoice, Limits
 
 PREFIX = "LORA_STUDIO_"
 FILE = "lora-studio.toml"
@@ -78,6 +78,18 @@ class Settings(BaseSettings):
         (), description="Hosts from which people may fetch LoRAs by https; *.example.org stands for all below it."
     )
     download_megabytes: int = Field(2000, ge=1, le=100_000, description="Largest LoRA file that is fetched, in MB.")
+    max_jobs: int = Field(
+        0, ge=0, le=100_000, description="Jobs of one person that may wait or run at once; 0 is any number."
+    )
+    max_megabytes: int = Field(
+        0, ge=0, le=1_000_000_000, description="MB that one person's files may take in the workspace; 0 is any amount."
+    )
+    min_free_megabytes: int = Field(
+        500,
+        ge=0,
+        le=1_000_000_000,
+        description="MB that must be free on the workspace's disk before a training or a download is begun.",
+    )
     host: str = Field("127.0.0.1", description="Address the page is served on; only this machine's own are allowed.")
     port: int = Field(7860, ge=1, le=65535, description="Port the page is served on.")
     base: str = Field(
@@ -105,6 +117,11 @@ class Settings(BaseSettings):
     def base_choice(self) -> BaseChoice:
         """The base that the process starts with."""
         return BaseChoice(self.base.strip() or "embedded", self.prediction_type, self.zero_terminal_snr)
+
+    @property
+    def limits(self) -> Limits:
+        """What one person may take, and what must stay free."""
+        return Limits(self.max_jobs, self.max_megabytes, self.min_free_megabytes)
 
     @field_validator("lora_folders", mode="before")
     @classmethod

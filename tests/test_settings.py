@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from lora_studio.cli.follow import opened
 from lora_studio.errors import InvalidInput, NotAllowed
 from lora_studio.settings import Settings, default_workspace, is_loopback, load_settings
+from lora_studio.types import JobSpec, Limits
 
 
 @pytest.fixture(autouse=True)
@@ -130,3 +132,17 @@ def test_nothing_is_fetched_unless_the_operator_says_from_where(monkeypatch: pyt
     for bad in ("https://civitai.com", "localhost", "civitai.com/x", "*", "*.*.org", "a b.org", "civitai.com:443"):
         with pytest.raises(InvalidInput, match="host names like"):
             load_settings(download_hosts=(bad,))
+
+
+def test_limits_are_off_for_one_person_and_reach_the_workspace(tmp_path: Path) -> None:
+    """All but the free space that a training needs; whoever shares a machine sets them."""
+    assert load_settings().limits == Limits(jobs=0, megabytes=0, free_megabytes=500)
+    given = {"workspace": tmp_path / "w", "assets": tmp_path / "none", "min_free_megabytes": 0}
+    settings = load_settings(max_jobs=1, max_megabytes=7, **given)
+    assert settings.limits == Limits(jobs=1, megabytes=7)
+    with opened(settings) as workspace:
+        workspace.jobs.create(JobSpec("a", "generate", "ann", {}))
+        with pytest.raises(NotAllowed, match="1 of your jobs"):
+            workspace.jobs.create(JobSpec("b", "generate", "ann", {}))
+    with pytest.raises(InvalidInput, match="max_jobs"):
+        load_settings(max_jobs=-1)

@@ -36,7 +36,7 @@ PATIENCE = 30.0
 @contextlib.contextmanager
 def opened(settings: Settings) -> Iterator[Workspace]:
     """The workspace of `settings` with the samples that come with the app, closed in the end."""
-    workspace = Workspace.open(settings.workspace, settings.lora_folders)
+    workspace = Workspace.open(settings.workspace, settings.lora_folders, settings.limits)
     try:
         install_samples(workspace, settings.assets)
         yield workspace
