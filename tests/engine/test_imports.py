@@ -18,7 +18,7 @@ from lora_studio.engine.inline import InlineEngine
 from lora_studio.pipeline import SharedBase
 from lora_studio.pipeline.device import describe
 from lora_studio.store import Workspace
-from lora_studio.types import AdapterWeight, BaseChoice
+from lora_studio.types import LOCAL, AdapterWeight, BaseChoice
 from lora_studio.types.library import BUNDLED, bundled_in
 from tests.support.contract import draw, ended, pictures, request, submit
 from tests.support.tiny import EXACT, load_tiny, write_tiny_base
@@ -188,3 +188,18 @@ def test_what_comes_within_a_lora_of_a_folder_acts_too(folder: Path, base: Share
             made.close()
     assert pictures_[0] == pictures_[1]
     assert pictures_[0][0] != pictures_[0][1]
+
+
+def test_checking_a_lora_of_the_command_line_leaves_its_entry(
+    engine: InlineEngine, workspace: Workspace, base: SharedBase, tmp_path: Path
+) -> None:
+    """It became a second entry of the browser's owner, without the stars and notes that were given to the first."""
+    path = tmp_path / "ears.safetensors"
+    save_file(kohya(base), path)
+    payload = {"file": workspace.files.put_file(path), "name": "ears"}
+    made = ended(engine, submit(engine, "import_adapter", payload, LOCAL)).data["adapter"]
+    workspace.adapters.update(made, owner=LOCAL, name="Cat ears", stars=5, notes="good")
+    checked = ended(engine, submit(engine, "import_adapter", {"file": made, "name": "Cat ears"}, "ann"))
+    assert (checked.type, checked.data["adapter"]) == ("done", made)
+    (entry,) = workspace.adapters.shelf("ann")
+    assert (entry.owner, entry.name, entry.stars, entry.notes) == (LOCAL, "Cat ears", 5, "good")

@@ -4,7 +4,8 @@ It is driven from outside by a file, `fake.json` in the workspace, so that a tes
 or let a job fail, also across processes:
 
     {"step_seconds": 0.02,      how long a turn takes
-     "hold": "step"}            queued | step | saving: nothing goes past this place while it stands there
+     "hold": "step",            queued | step | saving: nothing goes past this place while it stands there
+     "full": 70}                the step at which a training meets a full disk
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from tokenizers import Tokenizer
 from lora_studio.engine.completion import completed
 from lora_studio.engine.explain import explain_texts
 from lora_studio.engine.sources import NOTHING, Policy, read_source
-from lora_studio.errors import AdapterRefused, BaseUnavailable, InvalidInput, NotFound, StudioError
+from lora_studio.errors import AdapterRefused, BaseUnavailable, InvalidInput, NotFound, StorageError, StudioError
 from lora_studio.prompt.chunks import Token, Tokenize
 from lora_studio.store import Workspace
 from lora_studio.types import (
@@ -129,8 +130,7 @@ class FakeEngine:
             if any(job.id == spec.id for job in self.workspace.jobs.list(limit=10_000)):
                 return spec.id
             if "resume" in spec.payload:
-                run = self.workspace.jobs.get(str(spec.payload["resume"]))
-                self.workspace.jobs.set_state(run.id, "queued")
+                run = self.workspace.jobs.resume(str(spec.payload["resume"]), spec.owner)
                 spec = JobSpec(run.id, run.kind, run.owner, run.payload)
             else:
                 spec, warnings = completed(spec, self.workspace, self._tokenize)
@@ -361,6 +361,8 @@ class FakeEngine:
         loss = 0.0
         for step in range(first + 1, config.steps + 1):
             yield "step"
+            if self._control().get("full") == step:
+                raise StorageError("x cannot be written because the disk is full.", code="disk_full", path="x")
             if self._wishes.get(spec.id) == "finish":
                 break
             done = step

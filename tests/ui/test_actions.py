@@ -343,6 +343,27 @@ def test_an_interrupted_run_goes_on_and_asking_twice_is_asking_once(studio: Stud
     assert call("resume", run=job, job=uid()) == {"job": job}
 
 
+def test_a_failed_run_goes_on_from_its_checkpoint(studio: Studio, call: Call) -> None:
+    """A full disk was the end of a training, although its error said to free some space and try again."""
+    found = a_set(call)
+    (studio.workspace.root / "fake.json").write_text('{"step_seconds": 0.001, "full": 15}', encoding="utf-8")
+    form = {"name": "x", "steps": "20", "checkpoint_every": "10", "preview_every": "0"}
+    kept, lost = (
+        call("train", job=uid(), set=found["id"], form=form | more)["job"] for more in ({}, {"checkpoint_every": "0"})
+    )
+    for job in (kept, lost):
+        assert list(studio.engine.events(job))[-1].data["code"] == "disk_full"
+    listed = {run["id"]: (run["state"], run["checkpoint"]) for run in call("runs")["runs"]}
+    assert listed == {kept: ("failed", 10), lost: ("failed", None)}
+    with pytest.raises(InvalidInput, match="failed after a checkpoint"):
+        call("resume", run=lost, job=uid())
+    (studio.workspace.root / "fake.json").write_text('{"step_seconds": 0.001}', encoding="utf-8")
+    assert call("resume", run=kept, job=uid()) == {"job": kept}
+    wait_until(lambda: studio.engine.job(kept).state == "done")
+    assert [event.data["step"] for event in studio.engine.events(kept) if event.type == "resumed"] == [10]
+    assert studio.workspace.jobs.checkpoint(kept) is None, "it is done and needs none any more"
+
+
 def test_deleting_a_run_and_what_belongs_to_it(studio: Studio, call: Call) -> None:
     job = run(studio, call)
     sha256 = call("library")["adapters"][0]["sha256"]
