@@ -195,13 +195,16 @@ class Jobs:
         """Write a final state and the last event in one transaction.
 
         A job that has ended already stays as it is, and its last event is returned. What is done or cancelled needs
-        its checkpoint no more (six times the adapter's size), which goes.
+        its checkpoint no more (six times the adapter's size), which goes. A run with a checkpoint that is taken out of
+        the queue, before it went on, has lost nothing by that: it is interrupted, not cancelled.
 
         Raises:
             NotFound: there is no such job.
         """
         with self._database.write() as connection:
             row = row_of(connection, job_id)
+            if state == "cancelled" and row.state == "queued" and _has_checkpoint(connection, job_id):
+                state, event_type, data, result = "interrupted", "interrupted", {}, None
             if not self._move(connection, row, state, result, error):
                 query = select(job_event).where(job_event.c.job_id == job_id).order_by(job_event.c.seq.desc()).limit(1)
                 last = connection.execute(query).first()
@@ -326,10 +329,8 @@ class Jobs:
 
     def _may_go_on(self, connection: Connection, row: Row[Any]) -> bool:
         """True for an ended job that may run again: an interrupted one, or a training that failed with a checkpoint."""
-        if row.state == "interrupted":
-            return True
-        kept = select(exists().where(checkpoint.c.job_id == row.id))
-        return row.state == "failed" and row.kind == "train" and bool(connection.scalar(kept))
+        failed = row.state == "failed" and row.kind == "train"
+        return row.state == "interrupted" or (failed and _has_checkpoint(connection, row.id))
 
     def _move(
         self,
@@ -362,3 +363,7 @@ class Jobs:
         if type != "checkpoint":  # an old checkpoint's file goes, though the event that told of it stays
             self._references.add(connection, "job", row.id, row.owner, plain)
         return made
+
+
+def _has_checkpoint(connection: Connection, job_id: str) -> bool:
+    return bool(connection.scalar(select(exists().where(checkpoint.c.job_id == job_id))))

@@ -412,6 +412,22 @@ def test_what_cannot_go_on_is_told(workspace: Workspace, spec: Make) -> None:
     assert workspace.jobs.resume(interrupted.id, "ann").state == "queued", "it starts from its beginning"
 
 
+def test_a_run_that_is_taken_out_of_the_queue_can_still_go_on(workspace: Workspace, spec: Make) -> None:
+    """Who asked an interrupted run to go on and changed their mind, as others were before it, lost it."""
+    kept, fresh = (workspace.jobs.create(spec("train")).id for _ in range(2))
+    workspace.jobs.save_checkpoint(kept, 10, workspace.files.put_bytes(b"state"))
+    failed(workspace, kept)
+    workspace.jobs.resume(kept, "ann")
+    for job_id, state in ((kept, "interrupted"), (fresh, "cancelled")):
+        told = workspace.jobs.finish_with(job_id, "cancelled", "cancelled", {}, result={})
+        assert (told.type, workspace.jobs.get(job_id).state) == (state, state)
+    assert workspace.jobs.get(kept).result is None
+    assert workspace.jobs.resume(kept, "ann").state == "queued"
+    workspace.jobs.set_state(kept, "running")
+    assert workspace.jobs.finish_with(kept, "cancelled", "cancelled", {}).type == "cancelled", "that is discarding it"
+    assert workspace.jobs.checkpoint(kept) is None
+
+
 @pytest.mark.parametrize(
     ("state", "kind", "stays"),
     [
@@ -428,6 +444,7 @@ def test_a_checkpoint_stays_as_long_as_its_run_can_go_on(
     run = workspace.jobs.create(spec("train")).id
     kept = workspace.files.put_bytes(b"state")
     workspace.jobs.save_checkpoint(run, 10, kept)
+    workspace.jobs.set_state(run, "running")
     workspace.jobs.finish_with(run, state, kind, {})
     assert (workspace.jobs.checkpoint(run) is not None, workspace.files.has(kept)) == (stays, stays)
 
