@@ -15,13 +15,13 @@ from typing import Any, cast
 from sqlalchemy import Connection, Row, Select, delete, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from lora_studio.errors import NotAllowed, NotFound
+from lora_studio.errors import InvalidInput, NotAllowed, NotFound
 from lora_studio.store.database import Database
 from lora_studio.store.mentions import mentions
 from lora_studio.store.presence import Presence
 from lora_studio.store.references import References
 from lora_studio.store.tables import adapter, cell, checkpoint, job, job_adapter, job_event
-from lora_studio.types import Event, EventType, Job, JobKind, JobSpec, JobState
+from lora_studio.types import LOCAL, Event, EventType, Job, JobKind, JobSpec, JobState
 from lora_studio.types.jobs import FINAL
 
 STARTS = 2
@@ -46,33 +46,70 @@ class Jobs:
 
     def create(self, spec: JobSpec) -> Job:
         """Enter a job as queued; the same id twice is the same job, as it stands."""
+        return self.enter(spec)[0]
+
+    def enter(self, spec: JobSpec, first: Sequence[tuple[EventType, dict[str, Any]]] = ()) -> tuple[Job, bool]:
+        """Enter a job as queued together with its first events, all of it or nothing.
+
+        Args:
+            first: types and data of the events.
+
+        Returns:
+            The job as it stands, and True where it is new; of a known id nothing is written.
+        """
         payload = json.loads(json.dumps(spec.payload))
         mentioned = mentions(payload)
         with self._database.write() as connection:
             found = connection.execute(select(job).where(job.c.id == spec.id)).first()
-            if found is None:
-                connection.execute(
-                    insert(job).values(
-                        id=spec.id,
-                        kind=spec.kind,
-                        owner=spec.owner,
-                        state="queued",
-                        payload=payload,
-                        created=time.time(),
-                        base_sha256=mentioned.base,
-                        hidden=False,
-                        opener=self._presence.name,
-                    )
+            if found is not None:
+                return _job(found), False
+            connection.execute(
+                insert(job).values(
+                    id=spec.id,
+                    kind=spec.kind,
+                    owner=spec.owner,
+                    state="queued",
+                    payload=payload,
+                    created=time.time(),
+                    base_sha256=mentioned.base,
+                    hidden=False,
+                    opener=self._presence.name,
                 )
-                rows = [
-                    {"job_id": spec.id, "sha256": sha256, "owner": spec.owner, "weight": weight}
-                    for sha256, weight in mentioned.adapters.items()
-                ]
-                if rows:
-                    connection.execute(insert(job_adapter), rows)
-                self._references.add(connection, "job", spec.id, spec.owner, payload)
-                found = connection.execute(select(job).where(job.c.id == spec.id)).one()
-            return _job(found)
+            )
+            rows = [
+                {"job_id": spec.id, "sha256": sha256, "owner": spec.owner, "weight": weight}
+                for sha256, weight in mentioned.adapters.items()
+            ]
+            if rows:
+                connection.execute(insert(job_adapter), rows)
+            self._references.add(connection, "job", spec.id, spec.owner, payload)
+            row = _row(connection, spec.id)
+            for kind, data in first:
+                self._append(connection, row, kind, data)
+            return _job(row), True
+
+    def resume(self, job_id: str, owner: str) -> Job:
+        """Queue an interrupted training again.
+
+        Args:
+            owner: who asks; the command line may go on with anybody's.
+
+        Raises:
+            NotFound: there is no such job.
+            InvalidInput: it is no training of the owner's that can go on.
+        """
+        with self._database.write() as connection:
+            row = _row(connection, job_id)
+            if row.kind != "train" or row.state != "interrupted" or owner not in (row.owner, LOCAL):
+                raise InvalidInput(
+                    f"The run {job_id!r} is {row.state}; only an interrupted training of your own can be continued; "
+                    "choose such a run.",
+                    code="resume_state",
+                    given=job_id,
+                    state=row.state,
+                )
+            self._move(connection, row, "queued", None, None)
+            return _job(_row(connection, job_id))
 
     def get(self, job_id: str) -> Job:
         """The job as it stands. Raises `NotFound`."""
