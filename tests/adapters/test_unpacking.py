@@ -44,12 +44,8 @@ def test_a_look_waits_only_for_who_has_nothing_else_to_do(monkeypatch: pytest.Mo
     monkeypatch.setattr(unpacking, "Unpacking", Pretended)
     turns = unpacked(Path("a.pt"), "embedding")
     seen = []
-    while True:
-        try:
-            seen.append(next(turns))
-        except StopIteration as end:
-            assert end.value == b"tensors"
-            break
+    for told in turns:
+        seen.append(told)
         if busy:
             time.sleep(2 * PATIENCE)
     assert seen == [ELSEWHERE] * Pretended.looks

@@ -137,7 +137,7 @@ from tests.engine.test_inline import start
 from tests.support.contract import settings, teach
 
 engine = start(Workspace.open(Path(sys.argv[1])), Path(sys.argv[2]))
-job = teach(engine, settings(sys.argv[3], steps=60, preview_every=0, checkpoint_every=5))
+job = teach(engine, settings(sys.argv[3], steps=30, preview_every=0, checkpoint_every=5))
 for event in engine.events(job):
     if event.type == "step" and event.data["step"] == 12:
         print(job, flush=True)
@@ -153,7 +153,7 @@ def test_kill_9_between_two_checkpoints_and_continue_equals_never_stopped(
 
     dataset = make_dataset(workspace, tmp_path / "set")
     engine = start(workspace, folder)
-    whole = teach(engine, settings(dataset, steps=60, preview_every=0, checkpoint_every=5))
+    whole = teach(engine, settings(dataset, steps=30, preview_every=0, checkpoint_every=5))
     ended(engine, whole)
     engine.close()
     command = [sys.executable, "-c", KILLED, str(workspace.root), str(folder), dataset]
@@ -166,7 +166,7 @@ def test_kill_9_between_two_checkpoints_and_continue_equals_never_stopped(
     assert workspace.jobs.get(job).state == "interrupted"
     kept = workspace.jobs.checkpoint(job)
     assert kept is not None
-    assert 10 <= kept[0] < 60
+    assert 10 <= kept[0] < 30
     submit(engine, "train", {"resume": job})
     assert ended(engine, job).type == "done"
     one, two = (load(workspace.files.read(engine.job(j).result["adapter"])) for j in (whole, job))  # type: ignore[index]

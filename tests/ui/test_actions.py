@@ -214,9 +214,7 @@ def test_a_job_that_ends_while_it_is_asked_for_is_told_whole(
     assert (news["state"], news["result"]) == ("done", finished.result)
 
 
-def test_an_end_that_cannot_be_written_is_told(
-    studio: Studio, call: Call, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_end_that_cannot_be_written_is_told(studio: Studio, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     """The page showed a running job for ever and never why; whoever has not asked for it hears it once it asks."""
     (studio.workspace.root / "fake.json").write_text('{"hold": "step"}', encoding="utf-8")
     job = call("make", cell=uid(), job=uid(), form=FORM)["cell"]["job"]
