@@ -102,6 +102,12 @@ class References:
         with self._database.read() as connection:
             return bool(connection.scalar(select(exists(select(file_reference.c.sha256).where(mine)))))
 
+    def refers(self, connection: Connection, holder: str, holder_id: str, sha256: str) -> bool:
+        """True when `holder_id` refers to the file."""
+        mine = (file_reference.c.holder == holder) & (file_reference.c.holder_id == holder_id)
+        named = select(file_reference.c.sha256).where(mine & (file_reference.c.sha256 == sha256))
+        return bool(connection.scalar(select(exists(named))))
+
     def forget(self, connection: Connection, sha256: str, owner: str, keep: Collection[str] = ()) -> None:
         """Drop every reference to a file, so that it goes whoever mentions it; call `settle` after the transaction.
 

@@ -180,6 +180,7 @@ def test_a_bad_weight_names_the_lora(studio: Studio, call: Call, weight: Any) ->
         ("train", {"form": []}),
         ("rename_adapter", {"sha256": 3}),
         ("replace_captions", {}),
+        ("restore_captions", {"set": "nobody", "undo": {}}),
         ("stop", {"job": "nobody"}),
         ("view_set", {"set": "../../etc"}),
     ],
@@ -295,7 +296,16 @@ def test_captions_pictures_and_their_undo(call: Call) -> None:
     call("caption", set=found["id"], sha256=first["sha256"], caption="C:\\users ${x}")
     assert call("view_set", set=found["id"])["set"]["items"][0]["caption"] == "C:\\users ${x}"
     answer = call("replace_captions", set=found["id"], find="cat ears", replace="kitty ears")
-    assert answer["changed"] == 15
+    assert (answer["changed"], len(answer["undo"])) == (15, 15)
+    second = found["items"][1]
+    call("caption", set=found["id"], sha256=second["sha256"], caption="written since")
+    with pytest.raises(InvalidInput, match="two texts"):
+        call("restore_captions", set=found["id"], undo={second["sha256"]: ["one"]})
+    undone = call("restore_captions", set=found["id"], undo=json.loads(json.dumps(answer["undo"])))
+    assert undone["restored"] == 14
+    captions = [item["caption"] for item in undone["set"]["items"]]
+    assert captions[:2] == ["C:\\users ${x}", "written since"]
+    assert captions[2:] == [item["caption"] for item in found["items"][2:]]
     gone = call("drop_picture", set=found["id"], sha256=first["sha256"])
     assert len(gone["set"]["items"]) == 15
     back = call("put_back", set=found["id"], item=gone["item"], index=gone["index"])
@@ -303,6 +313,22 @@ def test_captions_pictures_and_their_undo(call: Call) -> None:
     assert call("rename_set", set=found["id"], name="cats")["set"]["name"] == "cats"
     call("delete_set", set=found["id"])
     assert call("sets")["sets"] == []
+
+
+def test_nothing_of_anybody_else_is_put_into_ones_own_set(call: Call) -> None:
+    """The page sends what it takes back: whoever knew the hash of a picture had it in a set of his own, and so could
+    read it."""
+    mine, theirs = call("new_set", name="mine")["set"], a_set(call, "ben")
+    with pytest.raises(NotFound):
+        call("put_back", set=mine["id"], item=theirs["items"][0], index=0)
+    assert call("view_set", set=mine["id"])["set"]["items"] == []
+    found = a_set(call)
+    gone = call("drop_picture", set=found["id"], sha256=found["items"][0]["sha256"])
+    for change in ({"caption": "\ud83d"}, {"caption": 5}, {"sha256": ["a"]}, {"source": None}):
+        with pytest.raises(InvalidInput):
+            call("put_back", set=found["id"], item=gone["item"] | change, index=0)
+    back = call("put_back", set=found["id"], item=gone["item"] | {"width": 9, "warnings": ["x"]}, index=0)
+    assert back["set"]["items"] == found["items"]
 
 
 def run(studio: Studio, call: Call, **form: Any) -> str:
@@ -479,6 +505,7 @@ def test_nobody_reaches_another_ones_things(studio: Studio, call: Call) -> None:
         ("view_set", {"set": found}),
         ("caption", {"set": found, "sha256": item["sha256"], "caption": "x"}),
         ("replace_captions", {"set": found, "find": "a", "replace": "b"}),
+        ("restore_captions", {"set": found, "undo": {item["sha256"]: [item["caption"], "x"]}}),
         ("drop_picture", {"set": found, "sha256": item["sha256"]}),
         ("put_back", {"set": found, "item": item, "index": 0}),
         ("rename_set", {"set": found, "name": "x"}),
