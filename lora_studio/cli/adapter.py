@@ -152,9 +152,7 @@ def extract(options: AdapterExtractOptions, build: EngineFactory) -> None:
     after = _needed(options.after, "AFTER", "give the model that was trained further")
     rule = _rule(options)
     more = {"text_encoders": not options.unet_only, "rule": rule}
-    _make(
-        "extract", options, build, lambda desk: {"before": desk.model(before), "after": desk.model(after), **more}
-    )
+    _make("extract", options, build, lambda desk: {"before": desk.model(before), "after": desk.model(after), **more})
 
 
 def bake(options: AdapterBakeOptions, build: EngineFactory) -> None:

@@ -34,9 +34,15 @@ def process(*argv: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     "argv",
     [
-        (), ("--help",), ("-h",), ("train", "--help"), ("generate", "-h"), ("runs", "-h"), ("serve", "--help"),
+        (),
+        ("--help",),
+        ("-h",),
+        ("train", "--help"),
+        ("generate", "-h"),
+        ("runs", "-h"),
+        ("serve", "--help"),
         ("adapter",),
-    ],  # fmt: skip
+    ],
 )
 def test_help_explains_itself(studio: Studio, argv: tuple[str, ...]) -> None:
     """`adapter` alone had the whole help in one line of an error."""
