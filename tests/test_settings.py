@@ -9,7 +9,7 @@ import pytest
 
 from lora_studio.cli.follow import opened
 from lora_studio.errors import InvalidInput, NotAllowed
-from lora_studio.settings import Settings, default_workspace, is_loopback, load_settings
+from lora_studio.settings import Settings, allowed_of, default_assets, default_workspace, is_loopback, load_settings
 from lora_studio.types import JobSpec, Limits
 
 
@@ -55,6 +55,15 @@ def test_default_workspace_follows_the_platform(tmp_path: Path, monkeypatch: pyt
     assert default_workspace() == tmp_path / "local" / "lora-studio"
     monkeypatch.setattr("lora_studio.settings.sys.platform", "darwin")
     assert default_workspace().parts[-3:] == ("Library", "Application Support", "lora-studio")
+
+
+def test_assets_lie_beside_the_package_or_in_it_where_pip_put_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lora_studio.settings.__file__", str(tmp_path / "lora_studio" / "settings.py"))
+    assert default_assets() == tmp_path / "assets"
+    (tmp_path / "lora_studio" / "assets").mkdir(parents=True)
+    assert default_assets() == tmp_path / "lora_studio" / "assets"
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "localhost", "::1", "[::1]"])
@@ -111,6 +120,19 @@ def test_a_file_that_is_no_toml_is_named(tmp_path: Path) -> None:
 
 def test_every_setting_has_a_doc_line() -> None:
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+
+
+def test_what_a_setting_may_be_is_what_is_refused_otherwise() -> None:
+    """Words in the table of settings that the check would not take, or the other way round, would mislead."""
+    for name in ("device", "dtype", "prediction_type", "zero_terminal_snr"):
+        for word in allowed_of(name).split(", "):
+            assert getattr(load_settings(**{name: word}), name) == word
+    for name in ("port", "threads", "download_megabytes"):
+        least, most = map(int, allowed_of(name).split(" to "))
+        assert [getattr(load_settings(**{name: value}), name) for value in (least, most)] == [least, most]
+        for value in (least - 1, most + 1):
+            with pytest.raises(InvalidInput):
+                load_settings(**{name: value})
 
 
 def test_folders_of_loras_are_given_as_a_path_list_or_in_the_file(

@@ -268,6 +268,12 @@ class Jobs:
         query = select(func.count()).where(of_job, job_event.c.type == "started", since)
         return int(connection.scalar(query) or 0)
 
+    def abandoned(self) -> builtins.list[str]:
+        """Ids of the jobs that stand as running or stopping though their process is gone; `recover` puts them right."""
+        query = select(job.c.id, job.c.opener).where(job.c.state.in_(("running", "stopping")))
+        with self._database.read() as connection:
+            return [row.id for row in connection.execute(query) if self._presence.recoverable(row.opener)]
+
     def save_checkpoint(self, job_id: str, step: int, sha256: str) -> None:
         """Note the newest checkpoint; the file of the one before goes after this one is on the medium."""
         with self._database.write() as connection:

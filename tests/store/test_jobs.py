@@ -182,6 +182,9 @@ def test_recovery_puts_right_what_a_crash_left(tmp_path: Path, spec: Make, crash
     made = _left_by_a_crash(tmp_path, spec, crash)
     with Workspace.open(tmp_path) as opened:
         assert opened.jobs.get(made["train running"]).state == "running", "opening alone changes nothing"
+        kinds, states = ("generate", "train", "load_base"), ("running", "stopping")
+        left = [made[f"{kind} {state}"] for kind in kinds for state in states]
+        assert sorted(opened.jobs.abandoned()) == sorted(left)
         again = opened.jobs.recover()
         assert [found.id for found in again] == [
             made[key]
@@ -213,9 +216,10 @@ def test_recovery_leaves_the_work_of_another_living_process_alone(tmp_path: Path
         (tmp_path / "openers" / server._presence.name).rename(tmp_path / "openers" / stranger)
         with command.database.write() as connection:
             connection.execute(update(job).values(opener=stranger))
-        assert command.jobs.recover() == []
+        assert (command.jobs.abandoned(), command.jobs.recover()) == ([], [])
         assert command.jobs.get(made.id).state == "running"
         server._presence.close()
+        assert command.jobs.abandoned() == [made.id]
         command.jobs.recover()
         assert command.jobs.get(made.id).state == "interrupted"
 
