@@ -21,18 +21,33 @@ from lora_studio.store.tables import doomed_file, file_reference
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
+_FILE_KEYS = frozenset(
+    ("sha256", "file", "other", "thumbnail", "cover", "init_image", "mask", "adapter", "embedding", "tensors")
+)
+"""What a request, a result or an event calls a file by. Under every other key stands what a person wrote: whoever
+wrote a hash as a prompt would else hold the file of that hash, whosesoever it is."""
 
-def hashes_in(value: Any) -> Iterator[str]:
-    """Every sha256 that stands as a whole string anywhere in a JSON value."""
+_FREE = frozenset(("put", "metadata", "values", "labels", "configs"))
+"""Tables whose keys are a person's or a file's own words, so that no key in them means anything."""
+
+
+def hashes_in(value: Any, named: bool = True) -> Iterator[str]:
+    """Every sha256 by which a JSON value names a file.
+
+    Args:
+        value: a hash, a list of them, or a table (request, result, event) with its files under keys that mean one.
+        named: whether a bare text here names a file.
+    """
     if isinstance(value, str):
-        if _SHA256.fullmatch(value):
+        if named and _SHA256.fullmatch(value):
             yield value
     elif isinstance(value, dict):
-        for part in value.values():
-            yield from hashes_in(part)
+        for key, part in value.items():
+            if key not in _FREE:
+                yield from hashes_in(part, key in _FILE_KEYS)
     elif isinstance(value, list | tuple):
         for part in value:
-            yield from hashes_in(part)
+            yield from hashes_in(part, named)
 
 
 class References:
@@ -43,7 +58,7 @@ class References:
         self._files = files
 
     def add(self, connection: Connection, holder: str, holder_id: str, owner: str, value: Any) -> None:
-        """Note that `holder_id` (a row of the kind `holder`) refers to every hash in `value`."""
+        """Note that `holder_id` (a row of the kind `holder`) refers to every file that `value` names."""
         rows = [
             {"sha256": sha256, "holder": holder, "holder_id": holder_id, "owner": owner}
             for sha256 in sorted(set(hashes_in(value)))

@@ -161,6 +161,13 @@ class Ask:
             given=wanted[:80],
         )
 
+    def file(self, sha256: str) -> str:
+        """`sha256` again, where something that the caller sees refers to that file. Raises `NotFound` else: whoever knows
+        the name of a file has not got it yet."""
+        if not self.studio.workspace.references.held(sha256, self.readers):
+            raise file_missing(sha256)
+        return sha256
+
     def library(self) -> list[AdapterEntry]:
         """The LoRAs that the caller sees, without their reports and most of their metadata: own ones, the command
         line's and those in folders, newest first, then the samples."""
@@ -169,6 +176,15 @@ class Ask:
 
 Action = Callable[[Ask], Any]
 """A thing that a page may ask for: returns what goes back as JSON, raises `StudioError`."""
+
+
+def file_missing(given: str) -> NotFound:
+    """A file that is not there, or that is not the caller's."""
+    return NotFound(
+        f"The file {given[:80]!r} is not in the workspace; it may have been deleted.",
+        code="file_missing",
+        sha256=given[:80],
+    )
 
 
 def _bad(name: str, value: Any, allowed: str) -> InvalidInput:

@@ -477,3 +477,21 @@ def test_a_job_of_another_one_fills_no_cell(studio: Studio, call: Call) -> None:
     with pytest.raises(NotFound):
         call("make", "ben", cell=uid(), job=theirs["job"], form=FORM)
     assert call("cells", "ben")["cells"] == []
+
+
+def test_whoever_names_a_file_gets_nothing_of_it(studio: Studio, call: Call) -> None:
+    """Every shared picture says the sha256 of its LoRAs; whoever wrote it as a prompt became a holder of the file."""
+    theirs = made(studio, call)["images"][0]["sha256"]
+    for field in ("init_image", "mask"):
+        with pytest.raises(NotFound, match=theirs):
+            call("make", "ben", cell=uid(), job=uid(), form=FORM | {field: theirs})
+    assert call("cells", "ben")["cells"] == []
+    own = made(studio, call, "ben", prompt=theirs, negative_prompt=theirs)
+    call("note", "ben", cell=own["id"], note=theirs)
+    call("new_set", "ben", name=theirs)
+    call("save_style", "ben", name=theirs, prompt=theirs)
+    ended(studio, call("load_base", "ben", job=uid(), base=theirs)["job"])
+    with pytest.raises(NotFound):
+        call("edit_adapter", "ben", sha256=theirs, changes={"cover": theirs})
+    assert not studio.workspace.references.held(theirs, ("ben",))
+    assert studio.workspace.references.held(own["images"][0]["sha256"], ("ben",))

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from lora_studio.errors import InvalidInput, NotFound
+from lora_studio.errors import InvalidInput
 from lora_studio.store.adapters import UNDO_SECONDS
 from lora_studio.store.bundled import COVER_SIZE
 from lora_studio.store.files import shrink
@@ -182,13 +182,7 @@ def _read(ask: Ask, name: str, value: Any) -> Any:
             given=str(value)[:80],
             allowed="a text",
         )
-    if name == "cover" and not ask.studio.workspace.references.held(value, ask.readers):
-        raise NotFound(
-            f"The file {value[:80]!r} is not in the workspace; it may have been deleted.",
-            code="file_missing",
-            sha256=value[:80],
-        )
-    return value
+    return ask.file(value) if name == "cover" else value
 
 
 def _folder(state: FolderState) -> dict[str, Any]:
