@@ -96,6 +96,7 @@ def _thumb(ask: Ask) -> Response:
             field="size",
             given=given[:80],
             allowed="16 to 1024",
+            whole=True,
         )
     return FileResponse(ask.studio.workspace.files.thumbnail(ask.text("sha256"), int(given)), media_type="image/webp")
 

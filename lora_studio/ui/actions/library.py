@@ -19,7 +19,7 @@ from lora_studio.store.side_files import MAX_SIDE, read_sides, side_of
 from lora_studio.store.uses import uses_of
 from lora_studio.types import AdapterEntry, JobSpec
 from lora_studio.ui.forms import number_of
-from lora_studio.ui.studio import Ask
+from lora_studio.ui.studio import Ask, folder_name
 from lora_studio.ui.views import adapter_detail, adapter_view, embedding_view
 
 FIELDS = ("name", "trigger_words", "notes", "recommended_weight", "stars", "cover")
@@ -187,7 +187,7 @@ def _read(ask: Ask, name: str, value: Any) -> Any:
 
 def _folder(state: FolderState) -> dict[str, Any]:
     """How a folder stands, by its own name: no path of this machine leaves it."""
-    name = Path(state.folder).name or state.folder
+    name = folder_name(Path(state.folder))
     problem = state.problem
     if problem is not None:
         values = {key: str(value).replace(state.folder, name) for key, value in problem["values"].items()}
