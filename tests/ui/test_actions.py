@@ -213,6 +213,16 @@ def test_a_job_that_ends_while_it_is_asked_for_is_told_whole(
     assert (news["state"], news["result"]) == ("done", finished.result)
 
 
+def test_poll_tells_how_the_base_is_read(studio: Studio, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A base that was loaded again and read otherwise has the same weights: pages took it for the one before."""
+    before = call("poll")["base"]
+    base = studio.base()
+    monkeypatch.setattr(studio.engine, "_base", dataclasses.replace(base, prediction_type="epsilon"))
+    after = call("poll")["base"]
+    assert (before["sha256"], before["ref"]) == (after["sha256"], after["ref"])
+    assert before != after
+
+
 def test_those_who_wait_know_their_place(studio: Studio, call: Call) -> None:
     (studio.workspace.root / "fake.json").write_text('{"hold": "queued"}', encoding="utf-8")
     jobs = [call("make", owner, cell=uid(), job=uid(), form=FORM)["cell"]["job"] for owner in ("ann", "ben", "ann")]
@@ -354,6 +364,14 @@ def test_deleting_a_run_and_what_belongs_to_it(studio: Studio, call: Call) -> No
     assert not studio.workspace.files.has(sha256)
 
 
+def test_a_run_whose_lora_is_gone_already_is_deleted_whole(studio: Studio, call: Call) -> None:
+    """The run went, then the LoRA was not found: the pictures stayed, and the page said that nothing was deleted."""
+    job = run(studio, call)
+    call("delete_adapter", sha256=call("library")["adapters"][0]["sha256"])
+    call("delete_run", run=job, pictures=True, adapter=True)
+    assert (call("runs")["runs"], call("sets")["sets"]) == ([], [])
+
+
 def test_a_run_goes_with_the_word_that_it_learnt(studio: Studio, call: Call) -> None:
     """The word is shown with its run, its name is free again after both are gone, and it can be brought back."""
     found = a_set(call)
@@ -455,6 +473,7 @@ def test_bases_to_choose_from(studio: Studio, tmp_path: Path) -> None:
     asked = actions()["bases"]
     found = asked(Ask(Studio(studio.engine, studio.workspace, settings), "ann", {}))
     assert found["files"] == [{"name": "b.safetensors", "size": 5}, {"name": "xl/A model.safetensors", "size": 1}]
+    assert found["folder"] == "models", "no path of this machine leaves it"
     assert [field["name"] for field in found["form"]] == ["prediction_type", "zero_terminal_snr"]
     assert asked(Ask(studio, "ann", {})) == {"folder": None, "files": [], "form": found["form"]}
 

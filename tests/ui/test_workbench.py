@@ -197,6 +197,7 @@ def test_models_of_the_operators_folder_are_compared(
     studio = Studio(studio.engine, studio.workspace, replace_settings(studio, tmp_path / "models"))
     asked = Ask(studio, "ann", {})
     told = actions()["workbench_models"](asked)
+    assert told["folder"] == "models", "no path of this machine leaves it"
     assert [model["ref"] for model in told["models"]] == ["embedded", "one.safetensors", "sd/two.safetensors"]
     request = {"before": "one.safetensors", "after": "sd/two.safetensors", "rule": RULE, "dtype": "float32"}
     values = {"tool": "extract", "request": request, "name": "learnt"}
