@@ -24,10 +24,12 @@ export async function detail(entry) {
   const facts = h("div.known", {});
   const send = async (changes, isLast) => {
     const wrong = who.element.querySelector(".wrong");
+    let saved = {};
     set(wrong, { hidden: true, text: "" });
     try {
       const { adapter } = await call("edit_adapter", { sha256: known.sha256, changes });
       known = { ...known, ...adapter };
+      saved = changes;
       tell(t("detail.saved", { name: known.name }));
       set(dialog.querySelector("h2"), { text: known.name });
       await loadLibrary();
@@ -35,7 +37,7 @@ export async function detail(entry) {
       if (!error.code) throw error;
       set(wrong, { hidden: false, text: sentence(error) });
     }
-    if (isLast()) who.show(known, changes);
+    if (isLast()) who.show(known, saved);
   };
   const draw = () => facts.replaceChildren(file(known, check), saying(known));
   const check = async (verb) => {

@@ -149,7 +149,7 @@ function drawVerbs(verbs, cell, images) {
 // ------------------------------------------------------------ notes, saved while they are typed
 function openNote(element, cell) {
   const place = element.querySelector(".noteplace");
-  if (!place.firstElementChild) place.append(...noteField(place, cell));
+  if (!place.firstElementChild) place.append(...noteField(place, find(cell.id) || cell));
   place.firstElementChild.focus();
 }
 
