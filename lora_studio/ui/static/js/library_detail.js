@@ -18,26 +18,26 @@ export async function detail(entry) {
   // One after the other, so that the last choice is the one that stays.
   const save = (changes) => {
     const mine = asked += 1;
-    saving = saving.then(() => send(changes, () => mine === asked));
+    const next = () => send(changes, () => mine === asked);
+    saving = saving.then(next, next);
   };
   const who = person(known, save);
   const facts = h("div.known", {});
   const send = async (changes, isLast) => {
     const wrong = who.element.querySelector(".wrong");
-    let saved = {};
     set(wrong, { hidden: true, text: "" });
     try {
       const { adapter } = await call("edit_adapter", { sha256: known.sha256, changes });
       known = { ...known, ...adapter };
-      saved = changes;
       tell(t("detail.saved", { name: known.name }));
       set(dialog.querySelector("h2"), { text: known.name });
+      if (isLast()) who.show(known, changes);
       await loadLibrary();
     } catch (error) {
       if (!error.code) throw error;
       set(wrong, { hidden: false, text: sentence(error) });
+      if (isLast()) who.show(known);
     }
-    if (isLast()) who.show(known, saved);
   };
   const draw = () => facts.replaceChildren(file(known, check), saying(known));
   const check = async (verb) => {
