@@ -21,15 +21,6 @@ from lora_studio.store.tables import doomed_file, file_reference
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
-_FILE_KEYS = frozenset(
-    ("sha256", "file", "other", "thumbnail", "cover", "init_image", "mask", "adapter", "embedding", "tensors")
-)
-"""What a request, a result or an event calls a file by. Under every other key stands what a person wrote: whoever
-wrote a hash as a prompt would else hold the file of that hash, whosesoever it is."""
-
-_FREE = frozenset(("put", "metadata", "values", "labels", "configs"))
-"""Tables whose keys are a person's or a file's own words, so that no key in them means anything."""
-
 
 def hashes_in(value: Any, named: bool = True) -> Iterator[str]:
     """Every sha256 by which a JSON value names a file.
@@ -50,6 +41,16 @@ def hashes_in(value: Any, named: bool = True) -> Iterator[str]:
             yield from hashes_in(part, named)
 
 
+_FILE_KEYS = frozenset(
+    ("sha256", "file", "other", "thumbnail", "cover", "init_image", "mask", "adapter", "embedding", "tensors")
+)
+"""What a request, a result or an event calls a file by. Under every other key stands what a person wrote: whoever
+wrote a hash as a prompt would else hold the file of that hash, whosesoever it is."""
+
+_FREE = frozenset(("put", "metadata", "values", "labels", "configs"))
+"""Tables whose keys are a person's or a file's own words, so that no key in them means anything."""
+
+
 class References:
     """The table `file_reference` and what follows from it."""
 
@@ -58,7 +59,7 @@ class References:
         self._files = files
 
     def add(self, connection: Connection, holder: str, holder_id: str, owner: str, value: Any) -> None:
-        """Note that `holder_id` (a row of the kind `holder`) refers to every file that `value` names."""
+        """Note that `holder_id` (a row of the kind `holder`) refers to every hash in `value`."""
         rows = [
             {"sha256": sha256, "holder": holder, "holder_id": holder_id, "owner": owner}
             for sha256 in sorted(set(hashes_in(value)))

@@ -8,11 +8,6 @@ The page talks to our routes alone. Gradio's events would lose running work on a
 
 from __future__ import annotations
 
-import contextlib
-import shutil
-import time
-from pathlib import Path
-
 import gradio as gr
 from fastapi import FastAPI
 from starlette.types import ASGIApp
@@ -32,13 +27,9 @@ from lora_studio.web.page import Page
 from lora_studio.web.static import head, static_routes, version
 from lora_studio.web.uploads import upload_routes
 
-FORGOTTEN = 24 * 3600.0
-"""Seconds after which nobody is still sending a file."""
-
 
 def create_app(settings: Settings, workspace: Workspace, engine: Engine) -> ASGIApp:
     """The whole application, ready to be served on a loopback address."""
-    sweep(workspace.root / "uploads")
     name = version()
     studio = Studio(engine, workspace, settings, name)
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
@@ -59,11 +50,3 @@ def create_app(settings: Settings, workspace: Workspace, engine: Engine) -> ASGI
         theme=theme(),
     )
     return Guard(Identity(Page(mounted, head(name))), one_name=settings.host == "127.0.0.1")
-
-
-def sweep(uploads: Path) -> None:
-    """Remove what a kill left in the folder where uploads arrive; what is younger another server may be receiving."""
-    for folder in uploads.glob("tmp*"):
-        with contextlib.suppress(FileNotFoundError):  # that other server was quicker
-            if time.time() - folder.stat().st_mtime > FORGOTTEN:
-                shutil.rmtree(folder, ignore_errors=True)

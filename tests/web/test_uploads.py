@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import errno
 import io
-import os
-import time
 import zipfile
 from pathlib import Path
 
@@ -143,16 +141,3 @@ def test_a_picture_is_read_and_not_kept(browser: Browser, engine: FakeEngine) ->
     assert (answer.status_code, answer.json()["error"]["code"]) == (422, "recall_no_picture")
     assert sorted(engine.workspace.root.rglob("*.png")) == before
     assert list((engine.workspace.root / "uploads").iterdir()) == []
-
-
-def test_what_a_kill_left_of_an_upload_goes_at_a_later_start(tmp_path: Path) -> None:
-    """Files of up to 4 GB lay in the workspace for ever; an upload of another server that runs stays."""
-    from lora_studio.web.app import FORGOTTEN, sweep
-
-    for name, age in (("tmpold", 2 * FORGOTTEN), ("tmpyoung", 60.0)):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "upload").write_bytes(b"half")
-        os.utime(tmp_path / name, (time.time() - age,) * 2)
-    sweep(tmp_path)
-    assert [folder.name for folder in tmp_path.iterdir()] == ["tmpyoung"]
-    sweep(tmp_path / "not there yet")
