@@ -41,6 +41,7 @@ from lora_studio.pipeline.calls import Turn
 from lora_studio.pipeline.source import find_base
 from lora_studio.store import Workspace
 from lora_studio.types import AdapterEntry, JobSpec, to_json
+from lora_studio.types.library import BUNDLED
 from lora_studio.types.workbench import (
     BakeRequest,
     CombineRequest,
@@ -363,7 +364,8 @@ def _entered(spec: JobSpec, workspace: Workspace, sha256: str, report: AdapterRe
             alpha=report.alpha,
             trigger_words=report.trigger_words or (parent.trigger_words if parent else ()),
             cover=parent.cover if parent else None,
-            metadata=dict(report.metadata),
+            # What a file says under our own key would name files that are not its owner's.
+            metadata={key: text for key, text in report.metadata.items() if key != BUNDLED},
         )
     )
     return {"adapter": entry.sha256, "name": entry.name}

@@ -72,12 +72,19 @@ def read(file: BinaryIO, size: int, dimensions: int = MAX_DIMENSIONS) -> dict[st
     metadata = header.get("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
         raise HeaderDamagedError("header_metadata")
+    if metadata:
+        header["__metadata__"] = {_whole(key): _whole(text) for key, text in metadata.items()}
     if len(header) > MAX_TENSORS:
         raise HeaderDamagedError("header_count", count=len(header), allowed=MAX_TENSORS)
     _check_places(
         {name: entry for name, entry in header.items() if name != "__metadata__"}, size - 8 - length, dimensions
     )
     return header
+
+
+def _whole(text: str) -> str:
+    """The text with a question mark for each half of a character: JSON can say one, no database and no file hold it."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _instead(start: bytes, file: BinaryIO) -> str:

@@ -126,5 +126,6 @@ def _number(name: str, value: Any, low: int, high: int, whole: bool = False) -> 
             field=name,
             given=str(value),
             allowed=f"{low} to {high}",
+            whole=whole,
         )
     return number

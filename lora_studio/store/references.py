@@ -44,17 +44,33 @@ _GROWING = "dataset"
 """The holder whose files people bring in one by one, without a job that could be refused."""
 
 
-def hashes_in(value: Any) -> Iterator[str]:
-    """Every sha256 that stands as a whole string anywhere in a JSON value."""
+def hashes_in(value: Any, named: bool = True) -> Iterator[str]:
+    """Every sha256 by which a JSON value names a file.
+
+    Args:
+        value: a hash, a list of them, or a table (request, result, event) with its files under keys that mean one.
+        named: whether a bare text here names a file.
+    """
     if isinstance(value, str):
-        if _SHA256.fullmatch(value):
+        if named and _SHA256.fullmatch(value):
             yield value
     elif isinstance(value, dict):
-        for part in value.values():
-            yield from hashes_in(part)
+        for key, part in value.items():
+            if key not in _FREE:
+                yield from hashes_in(part, key in _FILE_KEYS)
     elif isinstance(value, list | tuple):
         for part in value:
-            yield from hashes_in(part)
+            yield from hashes_in(part, named)
+
+
+_FILE_KEYS = frozenset(
+    ("sha256", "file", "other", "thumbnail", "cover", "init_image", "mask", "adapter", "embedding", "tensors")
+)
+"""What a request, a result or an event calls a file by. Under every other key stands what a person wrote: whoever
+wrote a hash as a prompt would else hold the file of that hash, whosesoever it is."""
+
+_FREE = frozenset(("put", "metadata", "values", "labels", "configs"))
+"""Tables whose keys are a person's or a file's own words, so that no key in them means anything."""
 
 
 class References:

@@ -130,6 +130,7 @@ def _check_number(field: FieldSpec, value: Any, wanted: type) -> None:
             field=field.name,
             given=str(value),
             allowed=field.allowed,
+            whole=wanted is int,
         )
 
 

@@ -9,6 +9,7 @@ import contextlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from lora_studio.engine.protocol import Engine
@@ -28,11 +29,12 @@ _ID = re.compile(r"[0-9a-f]{32}")
 
 @dataclass(frozen=True)
 class Studio:
-    """The three things that a page works with."""
+    """The three things that a page works with, and the name of the present version of its scripts."""
 
     engine: Engine
     workspace: Workspace
     settings: Settings
+    page: str = ""
 
     def base(self) -> BaseInfo:
         """The loaded base. Raises `StudioError` when none is loaded."""
@@ -167,6 +169,13 @@ class Ask:
             given=wanted[:80],
         )
 
+    def file(self, sha256: str) -> str:
+        """`sha256` again, where something that the caller sees refers to that file; else raises `NotFound`, for whoever
+        knows the name of a file has not got it yet."""
+        if not self.studio.workspace.references.held(sha256, self.readers):
+            raise file_missing(sha256)
+        return sha256
+
     def library(self) -> list[AdapterEntry]:
         """The LoRAs that the caller sees, without their reports and most of their metadata: own ones, the command
         line's and those in folders, newest first, then the samples."""
@@ -175,6 +184,20 @@ class Ask:
 
 Action = Callable[[Ask], Any]
 """A thing that a page may ask for: returns what goes back as JSON, raises `StudioError`."""
+
+
+def folder_name(folder: Path) -> str:
+    """What pages call a folder of the operator's: its own name, for the way to it is nobody else's business."""
+    return folder.name or str(folder)
+
+
+def file_missing(given: str) -> NotFound:
+    """A file that is not there, or that is not the caller's."""
+    return NotFound(
+        f"The file {given[:80]!r} is not in the workspace; it may have been deleted.",
+        code="file_missing",
+        sha256=given[:80],
+    )
 
 
 def _bad(name: str, value: Any, allowed: str) -> InvalidInput:

@@ -1,6 +1,9 @@
-"""Errors as answers: a `StudioError` becomes JSON with its sentence, its code and its values."""
+"""Answers as JSON, in ASCII; a `StudioError` becomes its sentence, its code and its values."""
 
 from __future__ import annotations
+
+import json
+from typing import Any
 
 from starlette.responses import JSONResponse
 
@@ -14,7 +17,18 @@ _STATUS: tuple[tuple[type[StudioError], int], ...] = (
 )
 
 
-def refusal(problem: StudioError) -> JSONResponse:
+class Answer(JSONResponse):
+    """JSON that can always be sent: half a character of somebody's file is an escape here, and no UTF-8 could hold it.
+
+    One such text in a notebook or a library would else make every answer about it impossible, for good.
+    """
+
+    def render(self, content: Any) -> bytes:
+        """The body of the answer."""
+        return json.dumps(content, ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode("ascii")
+
+
+def refusal(problem: StudioError) -> Answer:
     """The answer for an error with a sentence."""
     status = next((number for kind, number in _STATUS if isinstance(problem, kind)), 500)
-    return JSONResponse({"error": problem.as_json()}, status)
+    return Answer({"error": problem.as_json()}, status)

@@ -30,8 +30,8 @@ from lora_studio.web.uploads import upload_routes
 
 def create_app(settings: Settings, workspace: Workspace, engine: Engine) -> ASGIApp:
     """The whole application, ready to be served on a loopback address."""
-    studio = Studio(engine, workspace, settings)
     name = version()
+    studio = Studio(engine, workspace, settings, name)
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.router.routes.extend(
         [call_route(studio, actions()), *upload_routes(studio), *file_routes(studio), *static_routes(name)]

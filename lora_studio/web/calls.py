@@ -7,12 +7,13 @@ from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from lora_studio.errors import InvalidInput, NotFound, StudioError
+from lora_studio.store.words import storable
 from lora_studio.ui.studio import Action, Ask, Studio
-from lora_studio.web.answers import refusal
+from lora_studio.web.answers import Answer, refusal
 from lora_studio.web.identity import owner_of
 
 MAX_BODY = 1_000_000
@@ -30,7 +31,7 @@ def call_route(studio: Studio, actions: dict[str, Action]) -> Route:
                 given = name[:80]
                 raise NotFound(f"There is no call {given!r}; reload the page.", code="call_unknown", given=given)
             ask = Ask(studio, owner_of(request.scope), await _body(request))
-            return JSONResponse(await run_in_threadpool(actions[name], ask))
+            return Answer(await run_in_threadpool(actions[name], ask))
         except StudioError as problem:
             return refusal(problem)
 
@@ -60,7 +61,24 @@ async def _body(request: Request) -> dict[str, Any]:
             code="call_not_json",
             given=str(data)[:40],
         )
+    _check_texts(data)
     return data
+
+
+def _check_texts(data: dict[str, Any]) -> None:
+    """Raise `InvalidInput` for a text with half a character, by the name of its field; a page sends such a one as an
+    escape, and no file and no other program could take it."""
+    waiting: list[tuple[str, Any]] = [("call", data)]
+    while waiting:
+        field, value = waiting.pop()
+        if isinstance(value, str):
+            storable(value, field)
+        elif isinstance(value, dict):
+            for key in value:
+                storable(key, field)
+            waiting += value.items()
+        elif isinstance(value, list):
+            waiting += [(field, part) for part in value]
 
 
 def _no_number(name: str) -> None:

@@ -7,7 +7,8 @@
     /studio/made/SHA             what the workbench made for the caller
     /studio/example/SET/FILE     a picture of a sample set
 
-What is somebody else's is answered like what is not there. Names are hashes, so answers may be kept for ever.
+What is somebody else's is answered like what is not there: a hash is a name and no key. Answers under a hash may be
+kept for ever, but for files that are saved under a name which a person may change.
 """
 
 from __future__ import annotations
@@ -21,13 +22,16 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-from lora_studio.errors import InvalidInput, NotFound, StudioError
+from lora_studio.errors import InvalidInput, StudioError
 from lora_studio.ui.actions.status import examples
-from lora_studio.ui.studio import Ask, Studio
+from lora_studio.ui.studio import Ask, Studio, file_missing
 from lora_studio.web.answers import refusal
 from lora_studio.web.identity import owner_of
 
 KEEP = "private, max-age=31536000, immutable"
+ASK_AGAIN = "private, no-cache"
+"""For what is saved under its present name: a browser that kept it would save it under an old one."""
+MOST_JOBS = 10_000
 _THUMB = 256
 
 
@@ -70,14 +74,14 @@ async def _answer(studio: Studio, request: Request, make: object) -> Response:
         response: Response = await run_in_threadpool(make, ask)
     except StudioError as problem:
         return refusal(problem)
-    response.headers["cache-control"] = KEEP
+    response.headers.setdefault("cache-control", KEEP)
     return response
 
 
 def _picture(ask: Ask) -> Response:
     path = _own(ask)
     if path.suffix != ".png":
-        raise _missing(ask.text("sha256"))
+        raise file_missing(ask.text("sha256"))
     headers = _saved_as(ask.text("name"), ".png") if "name" in ask.data else {}
     return FileResponse(path, media_type="image/png", headers=headers)
 
@@ -92,6 +96,7 @@ def _thumb(ask: Ask) -> Response:
             field="size",
             given=given[:80],
             allowed="16 to 1024",
+            whole=True,
         )
     return FileResponse(ask.studio.workspace.files.thumbnail(ask.text("sha256"), int(given)), media_type="image/webp")
 
@@ -99,22 +104,29 @@ def _thumb(ask: Ask) -> Response:
 def _adapter(ask: Ask) -> Response:
     entry = ask.adapter()
     path = ask.studio.workspace.files.path(entry.sha256)
-    return FileResponse(path, media_type="application/octet-stream", headers=_saved_as(entry.name, ".safetensors"))
+    return _download(path, entry.name, ".safetensors")
 
 
 def _embedding(ask: Ask) -> Response:
     entry = ask.embedding()
     path = ask.studio.workspace.files.path(entry.sha256)
-    return FileResponse(path, media_type="application/octet-stream", headers=_saved_as(entry.name, path.suffix))
+    return _download(path, entry.name, path.suffix)
 
 
 def _made(ask: Ask) -> Response:
-    """What the workbench made: a file that one of the caller's jobs refers to."""
-    path = _own(ask)
-    if path.suffix not in (".safetensors", ".json"):
-        raise _missing(ask.text("sha256"))
-    name = ask.text("name", "adapter").removesuffix(path.suffix)
-    return FileResponse(path, media_type="application/octet-stream", headers=_saved_as(name, path.suffix))
+    """What the workbench made: a file that the result of one of the caller's jobs lists."""
+    sha256 = ask.text("sha256")
+    jobs = ask.studio.workspace.jobs.list(owner=ask.owner, kinds=["workbench"], states=["done"], limit=MOST_JOBS)
+    if not any(file["sha256"] == sha256 for job in jobs for file in (job.result or {}).get("files", [])):
+        raise file_missing(sha256)
+    path = ask.studio.workspace.files.path(sha256)
+    return _download(path, ask.text("name", "adapter").removesuffix(path.suffix), path.suffix)
+
+
+def _download(path: Path, name: str, suffix: str) -> Response:
+    """A file to be saved under `name`."""
+    headers = _saved_as(name, suffix) | {"cache-control": ASK_AGAIN}
+    return FileResponse(path, media_type="application/octet-stream", headers=headers)
 
 
 def _example(ask: Ask) -> Response:
@@ -122,23 +134,12 @@ def _example(ask: Ask) -> Response:
     for example in examples(assets):
         if example["name"] == ask.text("set") and ask.text("file") in example["show"]:
             return FileResponse(assets / "examples" / example["name"] / ask.text("file"), media_type="image/png")
-    raise _missing(ask.text("file"))
+    raise file_missing(ask.text("file"))
 
 
 def _own(ask: Ask) -> Path:
     """Where a stored file lies that the caller may see. Raises `NotFound`, for somebody else's too."""
-    sha256 = ask.text("sha256")
-    if not ask.studio.workspace.references.held(sha256, ask.readers):
-        raise _missing(sha256)
-    return ask.studio.workspace.files.path(sha256)
-
-
-def _missing(given: str) -> NotFound:
-    return NotFound(
-        f"The file {given[:80]!r} is not in the workspace; it may have been deleted.",
-        code="file_missing",
-        sha256=given[:80],
-    )
+    return ask.studio.workspace.files.path(ask.file(ask.text("sha256")))
 
 
 def _saved_as(name: str, suffix: str) -> dict[str, str]:

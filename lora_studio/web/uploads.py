@@ -18,7 +18,7 @@ from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from lora_studio.dataset.texts import MAX_FILE
@@ -31,7 +31,7 @@ from lora_studio.ui.actions.library import import_adapter, take_side
 from lora_studio.ui.actions.recall import recall_picture
 from lora_studio.ui.studio import Ask, Studio
 from lora_studio.ui.views import dataset_view
-from lora_studio.web.answers import refusal
+from lora_studio.web.answers import Answer, refusal
 from lora_studio.web.identity import owner_of
 
 MAX_PICTURES = 600_000_000
@@ -101,7 +101,7 @@ def _door(studio: Studio, take: Take, limit: int, named: Callable[[str], str] = 
                 with tempfile.TemporaryDirectory(dir=waiting) as folder:
                     path = Path(folder) / "upload"
                     await _write(request, path, (name, limit))
-                    return JSONResponse(await run_in_threadpool(take, ask, path, name))
+                    return Answer(await run_in_threadpool(take, ask, path, name))
         except StudioError as problem:
             return refusal(problem)
 

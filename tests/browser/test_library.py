@@ -169,6 +169,44 @@ def test_details_are_changed_and_shown_as_text(
     assert names(page)[0] == "Kitty"
 
 
+def test_what_is_typed_about_a_lora_stays(visit: Visit, reading: Server) -> None:
+    """A star, a cover, a check and a pointer that was let go outside each threw away what was typed and not saved."""
+    page = opened(visit(reading), 5)
+    card(page, "cat").locator(".picture").click()
+    dialog = page.locator("dialog.sheet").first
+    notes = dialog.get_by_label(EN["detail.notes"])
+    notes.fill("half a thought")
+    dialog.get_by_label("3 of 5 stars").check()
+    expect(dialog.locator(".star .lit")).to_have_count(3)
+    for _ in range(2):
+        page.keyboard.press("ArrowRight")
+    expect(dialog.get_by_label("5 of 5 stars")).to_be_checked()
+    expect(dialog.locator(".star .lit")).to_have_count(5)
+    dialog.get_by_role("button", name=EN["detail.check"]).click()
+    expect(dialog.locator(".check")).not_to_contain_text(EN["detail.checking"])
+    expect(notes).to_have_value("half a thought")
+    notes.scroll_into_view_if_needed()
+    box = notes.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 10, box["y"] + 10)
+    page.mouse.down()
+    page.mouse.move(3, 3)
+    page.mouse.up()
+    expect(notes).to_have_value("half a thought")
+    expect(page.locator("dialog")).to_have_count(1)
+    page.keyboard.press("Escape")
+    expect(page.locator("dialog").last).to_contain_text(EN["dialog.unsaved_text"])
+    page.get_by_role("button", name=EN["cancel"]).click()
+    expect(notes).to_have_value("half a thought")
+    page.mouse.click(3, 3)
+    page.locator("dialog .danger").click()
+    expect(page.locator("dialog")).to_have_count(0)
+    card(page, "cat").locator(".picture").click()
+    expect(page.locator("dialog").get_by_label(EN["detail.notes"])).to_have_value("soft")
+    page.mouse.click(3, 3)
+    expect(page.locator("dialog")).to_have_count(0)
+
+
 def test_a_picture_of_a_cell_becomes_the_cover(visit: Visit, reading: Server) -> None:
     page = visit(reading)
     add_lora(page, "cat")

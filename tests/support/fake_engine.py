@@ -11,6 +11,7 @@ or let a job fail, also across processes:
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import math
 import random
@@ -82,6 +83,17 @@ BASES = {
     )
     for ref, title, letter in (("embedded", "LoRA Studio's own small base", "a"), ("other", "Another base", "b"))
 }
+OTHERWISE = {"balanced": {"learning_rate": 1e-4, "steps": 1200}}
+"""Recipes of the base `other`."""
+
+
+def read_as(base: BaseInfo, prediction_type: str) -> BaseInfo:
+    """A base as it was asked for: `other` with its own recipes and steps, any with the chosen prediction type."""
+    if base.ref == "other":
+        base = dataclasses.replace(
+            base, recipes=OTHERWISE, defaults=dataclasses.replace(base.defaults, num_inference_steps=30)
+        )
+    return base if prediction_type == "auto" else dataclasses.replace(base, prediction_type=prediction_type)
 
 
 def reader_of(path: Path) -> Tokenize:
@@ -437,7 +449,7 @@ class FakeEngine:
                 code="base_missing",
                 given=ref,
             )
-        self._base = BASES[ref]
+        self._base = read_as(BASES[ref], str(spec.payload.get("prediction_type", "auto")))
         return {"base": to_json(self._base)}
 
     def _import(self, spec: JobSpec) -> Turns:

@@ -254,6 +254,16 @@ def test_while_a_base_is_loaded_that_is_said(studio: Studio, call: Call, monkeyp
         assert caught.value.code == code
 
 
+def test_poll_tells_how_the_base_is_read(studio: Studio, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A base that was loaded again and read otherwise has the same weights: pages took it for the one before."""
+    before = call("poll")["base"]
+    base = studio.base()
+    monkeypatch.setattr(studio.engine, "_base", dataclasses.replace(base, prediction_type="epsilon"))
+    after = call("poll")["base"]
+    assert (before["sha256"], before["ref"]) == (after["sha256"], after["ref"])
+    assert before != after
+
+
 def test_those_who_wait_know_their_place(studio: Studio, call: Call) -> None:
     (studio.workspace.root / "fake.json").write_text('{"hold": "queued"}', encoding="utf-8")
     jobs = [call("make", owner, cell=uid(), job=uid(), form=FORM)["cell"]["job"] for owner in ("ann", "ben", "ann")]
@@ -460,6 +470,14 @@ def test_deleting_a_run_and_what_belongs_to_it(studio: Studio, call: Call) -> No
     assert not studio.workspace.files.has(sha256)
 
 
+def test_a_run_whose_lora_is_gone_already_is_deleted_whole(studio: Studio, call: Call) -> None:
+    """The run went, then the LoRA was not found: the pictures stayed, and the page said that nothing was deleted."""
+    job = run(studio, call)
+    call("delete_adapter", sha256=call("library")["adapters"][0]["sha256"])
+    call("delete_run", run=job, pictures=True, adapter=True)
+    assert (call("runs")["runs"], call("sets")["sets"]) == ([], [])
+
+
 def test_a_run_goes_with_the_word_that_it_learnt(studio: Studio, call: Call) -> None:
     """The word is shown with its run, its name is free again after both are gone, and it can be brought back."""
     found = a_set(call)
@@ -562,6 +580,7 @@ def test_bases_to_choose_from(studio: Studio, tmp_path: Path) -> None:
     asked = actions()["bases"]
     found = asked(Ask(Studio(studio.engine, studio.workspace, settings), "ann", {}))
     assert found["files"] == [{"name": "b.safetensors", "size": 5}, {"name": "xl/A model.safetensors", "size": 1}]
+    assert found["folder"] == "models", "no path of this machine leaves it"
     assert [field["name"] for field in found["form"]] == ["prediction_type", "zero_terminal_snr"]
     assert asked(Ask(studio, "ann", {})) == {"folder": None, "files": [], "form": found["form"]}
 
@@ -584,3 +603,21 @@ def test_a_job_of_another_one_fills_no_cell(studio: Studio, call: Call) -> None:
     with pytest.raises(NotFound):
         call("make", "ben", cell=uid(), job=theirs["job"], form=FORM)
     assert call("cells", "ben")["cells"] == []
+
+
+def test_whoever_names_a_file_gets_nothing_of_it(studio: Studio, call: Call) -> None:
+    """Every shared picture says the sha256 of its LoRAs; whoever wrote it as a prompt became a holder of the file."""
+    theirs = made(studio, call)["images"][0]["sha256"]
+    for field in ("init_image", "mask"):
+        with pytest.raises(NotFound, match=theirs):
+            call("make", "ben", cell=uid(), job=uid(), form=FORM | {field: theirs})
+    assert call("cells", "ben")["cells"] == []
+    own = made(studio, call, "ben", prompt=theirs, negative_prompt=theirs)
+    call("note", "ben", cell=own["id"], note=theirs)
+    call("new_set", "ben", name=theirs)
+    call("save_style", "ben", name=theirs, prompt=theirs)
+    ended(studio, call("load_base", "ben", job=uid(), base=theirs)["job"])
+    with pytest.raises(NotFound):
+        call("edit_adapter", "ben", sha256=theirs, changes={"cover": theirs})
+    assert not studio.workspace.references.held(theirs, ("ben",))
+    assert studio.workspace.references.held(own["images"][0]["sha256"], ("ben",))

@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 
 from lora_studio.prompt import notices
-from lora_studio.types import RECIPES, GenerateRequest, TrainConfig, describe
-from lora_studio.types.jobs import JobKind
+from lora_studio.types import RECIPES, AdapterWeight, BaseChoice, GenerateRequest, TrainConfig, describe
+from lora_studio.types.jobs import JobKind, JobState
+from lora_studio.types.workbench import METHODS, BakeRequest, CombineRequest, RankRule
 from lora_studio.ui.texts import FOLDER, LANGUAGES, strings, t
 
 ROOT = Path(__file__).resolve().parents[2]
 BLANK = re.compile(r"\{(\w+)\}")
+PLACES: tuple[tuple[str, type], ...] = (("t", TrainConfig), ("g", GenerateRequest), ("b", BaseChoice))
 CODE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 
 
@@ -151,6 +153,73 @@ def test_the_scripts_ask_for_no_key_that_is_not_there() -> None:
             asked |= {yes, no}
     assert len(asked) > 150
     assert {key for key in asked if key not in english} == set()
+
+
+def scripts() -> tuple[set[str], set[str]]:
+    """The texts that scripts write out whole, and the beginnings of those that they put together."""
+    whole: set[str] = set()
+    begun: set[str] = set()
+    for path in (FOLDER.parent / "static" / "js").glob("*.js"):
+        text = re.sub(r"^\s*//.*$|^import .*$", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        text = re.sub(r"\b(?:h|button)\((?:\"[^\"]*\"|`[^,]*)", "", text)  # tags and classes of elements
+        whole |= set(re.findall(r'"([a-z_]+(?:\.[\w+ -]+)*)"', text))
+        begun |= set(re.findall(r"`([a-z_]+\.[\w.]*)\$\{", text))
+    return whole, begun
+
+
+def test_no_key_that_scripts_write_out_or_begin_is_missing() -> None:
+    """Only `t("...")` was looked at: keys that are chosen by a condition, listed, or put together were not."""
+    english = strings("en")
+    rooms = {key.split(".")[0] for key in english if "." in key}
+    whole, begun = scripts()
+    asked = {key for key in whole if "." in key and key.split(".")[0] in rooms} - {"styles.csv"}
+    assert len(asked) > 400
+    started = {key.rpartition(".")[0] for key in english}
+    assert asked - set(english) - started == set()
+    assert {"strip.", "state.", "phase.", "bench.how.", "badge.", "library.file."} <= begun
+    made = {key for key in begun if key.split(".")[0] in rooms}
+    assert {key for key in made if not any(one.startswith(key) for one in english)} == set()
+
+
+def test_the_ends_of_keys_that_scripts_put_together_are_all_there() -> None:
+    english = strings("en")
+    wanted = [f"state.{state}" for state in typing.get_args(JobState)]
+    wanted += [f"badge.{code}{why}" for code in ("ok", "small", "blurry", "twin") for why in ("", ".why")]
+    phases = ("encode", "sample", "decode", "export", "load", "workbench", "download", "train")
+    wanted += [f"phase.{name}" for name in phases]
+    wanted += [f"bench.method.{name}" for name in METHODS]
+    wanted += [f"bench.how.{name.removesuffix('_svd')}" for name in METHODS]
+    wanted += [f"save.{how}" for how in ("saving", "saved", "failed")]
+    assert [key for key in wanted if key not in english] == []
+
+
+def test_no_text_is_left_that_nobody_asks_for() -> None:
+    """Four texts were of fields and words that are gone."""
+    whole, begun = scripts()
+    for path in FOLDER.parent.glob("*.py"):
+        whole |= set(re.findall(r'"([a-z_.]+)"', path.read_text(encoding="utf-8")))
+
+    def asked(key: str) -> bool:
+        return key in whole or key.rpartition(".")[0] in whole or any(key.startswith(start) for start in begun)
+
+    assert [key for key in strings("en") if not asked(key)] == []
+    fields = {f"help.{place}.{field.name}" for place, cls in PLACES for field in describe(cls)}
+    assert {key for key in strings("en") if key.startswith("help.")} <= fields
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_what_is_allowed_can_be_said(lang: str) -> None:
+    """Chinese sentences said "16 to 4096" and "a text" in English: the page puts these forms into its own words."""
+    forms = re.compile(r"one of .+|\S+ to \S+|\S+ or more|any value")
+    for _, cls in (*PLACES, ("", AdapterWeight), ("", CombineRequest), ("", RankRule), ("", BakeRequest)):
+        assert [field.allowed for field in describe(cls) if not forms.fullmatch(field.allowed)] == []
+    tree = ast.parse((FOLDER.parent / "studio.py").read_text(encoding="utf-8"))
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) == "_bad"]
+    said = {ast.literal_eval(call.args[2]) for call in calls}
+    assert len(said) >= 5
+    assert {f"allowed.{words}" for words in said} <= set(strings(lang))
+    keys = ("whole", "number", "of", "range", "least", "one_of", "list_most", "any value")
+    assert {f"allowed.{key}" for key in keys} <= set(strings(lang))
 
 
 def test_filling_in() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,11 @@ from lora_studio.errors import InvalidInput, NotFound
 from lora_studio.sentences import sentence
 from lora_studio.settings import Settings
 from lora_studio.types import AdapterEntry
-from lora_studio.types.library import ADAPTER_SUFFIXES, EMBEDDING_SUFFIXES, adapter_name
+from lora_studio.types.library import ADAPTER_SUFFIXES, BUNDLED, EMBEDDING_SUFFIXES, adapter_name, bundled_in
 from lora_studio.ui.actions import actions
 from lora_studio.ui.studio import Ask, Studio
 from lora_studio.ui.texts import FOLDER, LANGUAGES, strings
+from tests.support import lora_files
 from tests.support.fake_engine import adapter_entry, safetensors
 from tests.ui.conftest import ROOT, Call, uid
 
@@ -83,6 +85,18 @@ def test_what_a_page_may_not_name(call: Call, studio: Studio) -> None:
         with pytest.raises(NotFound):
             call("workbench", job=uid(), tool=tool, request=request)
     assert result(call, studio, "ben", tool="meta", request={"file": secret.sha256})["changes"] == []
+
+
+def test_a_file_that_names_another_ones_file_gets_nothing_of_it(call: Call, studio: Studio) -> None:
+    """A key of ours in a file's own metadata made its owner a holder of whatever file it named."""
+    secret = studio.workspace.files.put_bytes(b"ben's", ".safetensors")
+    text = json.dumps([["word", secret, 1, {}]])
+    data = lora_files.file_bytes(lora_files.kohya("none"), {BUNDLED: text})
+    entry = studio.workspace.adapters.add(adapter_entry(studio.workspace, data, "mine", "ann"))
+    request = {"file": entry.sha256, "put": {"sha256": secret, "x": secret}, "write": True}
+    made = result(call, studio, tool="meta", request=request, name=secret)
+    assert bundled_in(studio.workspace.adapters.get(made["adapter"], "ann")) == ()
+    assert not studio.workspace.references.held(secret, ["ann"])
 
 
 # ---------------------------------------------------------------- what it will come to
@@ -183,6 +197,7 @@ def test_models_of_the_operators_folder_are_compared(
     studio = Studio(studio.engine, studio.workspace, replace_settings(studio, tmp_path / "models"))
     asked = Ask(studio, "ann", {})
     told = actions()["workbench_models"](asked)
+    assert told["folder"] == "models", "no path of this machine leaves it"
     assert [model["ref"] for model in told["models"]] == ["embedded", "one.safetensors", "sd/two.safetensors"]
     request = {"before": "one.safetensors", "after": "sd/two.safetensors", "rule": RULE, "dtype": "float32"}
     values = {"tool": "extract", "request": request, "name": "learnt"}

@@ -77,7 +77,7 @@ def test_examples(browser: Browser) -> None:
     client = browser()
     example = call(client, "hello").json()["examples"][0]
     assert client.get(f"/studio/example/{example['name']}/{example['show'][0]}").headers["content-type"] == "image/png"
-    for path in ("cat-ears/README.md", "cat-ears/..%2fREADME.md", "../base/words.json", "nobody/01.png"):
+    for path in ("cat-ears/README.md", "cat-ears/..%2fREADME.md", "nobody/01.png"):
         assert client.get(f"/studio/example/{path}").status_code == 404
 
 
@@ -85,6 +85,7 @@ def test_our_scripts_are_kept_by_browsers_and_are_all_there(browser: Browser) ->
     client = browser()
     text = client.get("/").text
     root = text.split('src="')[1].split("/js/")[0]
+    assert call(client, "poll").json()["page"] == root.split("/")[-1], "a page knows by it that the server is another one"
     for name in ("js/boot.js", "js/main.js", "css/studio.css", "strings/en.json", "strings/zh.json", "icon.svg"):
         answer = client.get(f"{root}/{name}")
         assert answer.status_code == 200, name
@@ -103,3 +104,28 @@ def test_what_the_workbench_made_is_for_whoever_asked(browser: Browser, engine: 
     assert 'filename="my cat.safetensors"' in answer.headers["content-disposition"]
     assert ben.get(f"/studio/made/{made['sha256']}").status_code == 404
     assert ann.get(f"/studio/made/{picture(ann, engine)}").status_code == 404
+
+
+def test_a_hash_opens_nothing_for_whoever_writes_it(browser: Browser, engine: FakeEngine) -> None:
+    """A prompt that was another one's hash gave that file out: LoRAs, pictures and their small copies."""
+    ann, ben = browser(), browser()
+    job = uid()
+    upload(ann, "adapter", safetensors({"whose": "ann's own"}), job=job, name="own.safetensors")
+    *_, last = engine.events(job)
+    for sha256 in (str(last.data["adapter"]), picture(ann, engine)):
+        picture(ben, engine, prompt=sha256, negative_prompt=sha256)
+        for path in ("made/{}", "picture/{}.png", "thumb/{}.webp", "adapter/{}.safetensors", "embedding/{}"):
+            assert ben.get(f"/studio/{path.format(sha256)}").status_code == 404, path
+
+
+def test_what_may_be_renamed_is_asked_for_again(browser: Browser, engine: FakeEngine) -> None:
+    """A browser that kept the answer for a year saved the file under the name that it had before."""
+    client = browser()
+    job = uid()
+    upload(client, "adapter", safetensors({"named": "twice"}), job=job, name="before.safetensors")
+    *_, last = engine.events(job)
+    sha256 = last.data["adapter"]
+    path = f"/studio/adapter/{sha256}.safetensors"
+    assert client.get(path).headers["cache-control"] == "private, no-cache"
+    call(client, "rename_adapter", sha256=sha256, name="after")
+    assert 'filename="after.safetensors"' in client.get(path).headers["content-disposition"]

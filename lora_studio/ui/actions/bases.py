@@ -7,14 +7,14 @@ from typing import Any
 from lora_studio.store.checkpoints import list_checkpoints
 from lora_studio.types import BaseChoice, JobSpec, to_json
 from lora_studio.ui.forms import plan
-from lora_studio.ui.studio import Ask
+from lora_studio.ui.studio import Ask, folder_name
 
 
 def bases(ask: Ask) -> dict[str, Any]:
-    """The checkpoint files of the operator's folder, and the plan of what can be chosen of how a base is read."""
+    """The checkpoint files of the operator's folder, its own name, and the plan of how a base can be read."""
     folder = ask.studio.settings.checkpoints
     return {
-        "folder": None if folder is None else str(folder),
+        "folder": None if folder is None else folder_name(folder),
         "files": [{"name": one.name, "size": one.size} for one in list_checkpoints(folder)],
         "form": plan(BaseChoice),
     }

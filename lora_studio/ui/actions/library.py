@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from lora_studio.errors import InvalidInput, NotFound
+from lora_studio.errors import InvalidInput
 from lora_studio.store.adapters import UNDO_SECONDS
 from lora_studio.store.bundled import COVER_SIZE
 from lora_studio.store.files import shrink
@@ -19,7 +19,7 @@ from lora_studio.store.side_files import MAX_SIDE, read_sides, side_of
 from lora_studio.store.uses import uses_of
 from lora_studio.types import AdapterEntry, JobSpec
 from lora_studio.ui.forms import number_of
-from lora_studio.ui.studio import Ask
+from lora_studio.ui.studio import Ask, folder_name
 from lora_studio.ui.views import adapter_detail, adapter_view, embedding_view
 
 FIELDS = ("name", "trigger_words", "notes", "recommended_weight", "stars", "cover")
@@ -182,18 +182,12 @@ def _read(ask: Ask, name: str, value: Any) -> Any:
             given=str(value)[:80],
             allowed="a text",
         )
-    if name == "cover" and not ask.studio.workspace.references.held(value, ask.readers):
-        raise NotFound(
-            f"The file {value[:80]!r} is not in the workspace; it may have been deleted.",
-            code="file_missing",
-            sha256=value[:80],
-        )
-    return value
+    return ask.file(value) if name == "cover" else value
 
 
 def _folder(state: FolderState) -> dict[str, Any]:
     """How a folder stands, by its own name: no path of this machine leaves it."""
-    name = Path(state.folder).name or state.folder
+    name = folder_name(Path(state.folder))
     problem = state.problem
     if problem is not None:
         values = {key: str(value).replace(state.folder, name) for key, value in problem["values"].items()}

@@ -77,7 +77,7 @@ def request_of(ask: Ask) -> GenerateRequest:
 
     Raises:
         InvalidInput: a value that is not allowed, named by its field.
-        NotFound: a LoRA that is not in the library any more.
+        NotFound: a LoRA that is not in the library any more, or a picture that the caller does not see.
     """
     base = ask.studio.base()
     form = dict(ask.table("form"))
@@ -92,6 +92,9 @@ def request_of(ask: Ask) -> GenerateRequest:
                 allowed="a list",
             )
     adapters = tuple(_weight(ask, item) for item in listed)
+    for name in ("init_image", "mask"):
+        if form.get(name) is not None:
+            ask.file(str(form[name]))
     plain = {"width", "height", "num_inference_steps", "guidance_scale", "guidance_rescale", "sampler"}
     defaults = {name: value for name, value in to_json(base.defaults).items() if name in plain}
     values = (

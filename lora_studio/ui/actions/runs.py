@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from typing import Any
 
-from lora_studio.errors import InvalidInput
+from lora_studio.errors import InvalidInput, NotFound
 from lora_studio.types import EmbeddingEntry, Job, JobSpec, TrainConfig, from_json, recipe, to_json
 from lora_studio.ui.actions.status import pace
 from lora_studio.ui.forms import read
@@ -58,16 +59,18 @@ def delete_run(ask: Ask) -> dict[str, Any]:
     """Remove a run for good; with `pictures` its set too, with `adapter` the LoRA, with `word` the word it learnt."""
     run = ask.job("run")
     workspace = ask.studio.workspace
+    wanted = {name: ask.flag(name) for name in ("adapter", "word", "pictures")}
     workspace.jobs.delete(run.id)
-    if ask.flag("adapter") and run.result:
-        entry = ask.adapter(str(run.result.get("adapter", "")))
-        workspace.adapters.delete(entry.sha256, entry.owner)  # it can be brought back from the library for an hour
+    if wanted["adapter"] and run.result:
+        with contextlib.suppress(NotFound):  # what was deleted before is gone, as was asked
+            entry = ask.adapter(str(run.result.get("adapter", "")))
+            workspace.adapters.delete(entry.sha256, entry.owner)  # it can be brought back from the library for an hour
     word = _word(ask, run)
-    if ask.flag("word") and word is not None:
+    if wanted["word"] and word is not None:
         workspace.embeddings.delete(word.sha256, word.owner)
     own = {manifest.id for manifest in workspace.datasets.list(ask.owner)}
     used = str(run.payload.get("config", {}).get("dataset", ""))
-    if ask.flag("pictures") and used in own:
+    if wanted["pictures"] and used in own:
         workspace.datasets.delete(used)
     return {}
 

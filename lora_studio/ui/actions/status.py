@@ -28,6 +28,9 @@ from lora_studio.ui.views import job_view, progress_view
 MAX_WATCHED = 1000
 """Jobs that one page may follow; those that wait cost nothing but their place in the queue."""
 
+TOLD = ("sha256", "title", "ref", "prediction_type", "zero_terminal_snr")
+"""What pages compare to know that another base is loaded, or the same one read otherwise."""
+
 ENDS = ("done", "error", "cancelled", "interrupted")
 """The types of a job's last event."""
 
@@ -72,7 +75,8 @@ def poll(ask: Ask) -> dict[str, Any]:
         if (told[job_id] or {}).get("state") == "failed":
             told[job_id] = None
     return {
-        "base": {"sha256": base.sha256, "title": base.title, "ref": base.ref} if base else None,
+        "base": {name: getattr(base, name) for name in TOLD} if base else None,
+        "page": ask.studio.page,
         "loading": info.loading,
         "device": to_json(info.device),
         "running": [_told(job, ask) for job in info.running],

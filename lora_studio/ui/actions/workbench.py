@@ -15,7 +15,7 @@ from lora_studio.store.names import free_name
 from lora_studio.types import AdapterEntry, JobSpec, to_json
 from lora_studio.types.workbench import TOOLS, CombineRequest, ExtractRequest, MetaRequest, files_of, tool_request
 from lora_studio.ui.sizes import planned
-from lora_studio.ui.studio import Ask
+from lora_studio.ui.studio import Ask, folder_name
 
 EMBEDDED = "embedded"
 """The base that comes with the app."""
@@ -50,8 +50,9 @@ def workbench_plan(ask: Ask) -> dict[str, Any]:
 
 
 def workbench_models(ask: Ask) -> dict[str, Any]:
-    """The models that can be compared: {"models": [{"ref", "title", "size"}], "folder": the operator's, or None}."""
-    return {"models": _models(ask), "folder": str(ask.studio.settings.checkpoints or "") or None}
+    """The models that can be compared: {"models": [{"ref", "title", "size"}], "folder": its name or None}."""
+    folder = ask.studio.settings.checkpoints
+    return {"models": _models(ask), "folder": None if folder is None else folder_name(folder)}
 
 
 def _asked(ask: Ask) -> tuple[dict[str, Any], list[AdapterEntry]]:

@@ -1,7 +1,7 @@
 // The cells of the notebook as the page knows them, and what can be done with one.
 import { emit, on } from "./bus.js";
 import { keep } from "./draft.js";
-import { call, hurry, watch, world } from "./server.js";
+import { call, ended, hurry, watch, world } from "./server.js";
 import { replaceStack } from "./stack.js";
 import { take } from "./settings.js";
 import { attempt, complain, offerUndo } from "./toast.js";
@@ -15,10 +15,21 @@ const DONE = ["done", "stopped", "failed", "lost"];
 export const settled = (cell) => DONE.includes(cell.state);
 export const find = (id) => book.cells.find((cell) => cell.id === id) || null;
 
+// An answer tells how things stood when it was asked for. What happened here since then is newer: kept by the number of
+// the last question before it.
+let questions = 0;
+const noted = new Map(); // by cell: its note was saved
+const gone = new Map(); // by cell: it was deleted
+const unwanted = new Set(); // cells that are to be stopped as soon as the server knows of them
+
 export async function refresh() {
+  const question = questions += 1;
   const { cells } = await call("cells", {}, Infinity);
-  const waiting = book.cells.filter((cell) => cell.asked && !cells.some(({ id }) => id === cell.id));
-  book.cells = [...waiting, ...cells];
+  if (question !== questions) return; // somebody has asked again meanwhile
+  const told = new Set(cells.map(({ id }) => id));
+  const newer = book.cells.filter((cell) => !told.has(cell.id) && (cell.asked || cell.since >= question));
+  for (const cell of cells) if (noted.get(cell.id) >= question && find(cell.id)) cell.note = find(cell.id).note;
+  book.cells = [...newer, ...cells.filter(({ id }) => !(gone.get(id) >= question))];
   book.loaded = true;
   for (const cell of cells) if (!settled(cell) && cell.job) watch(cell.job);
   emit("cells");
@@ -32,14 +43,20 @@ on("asking", ({ cell, job, form, compare }) => {
     missing: [], base_changed: false, error: null, sample: false, asked: true,
   });
 });
-on("refused", ({ cell }) => { book.cells = book.cells.filter(({ id }) => id !== cell); emit("cells"); });
-on("cell", place);
+on("refused", ({ cell }) => {
+  unwanted.delete(cell);
+  book.cells = book.cells.filter(({ id }) => id !== cell);
+  emit("cells");
+});
+on("cell", (cell) => { place(cell); if (unwanted.delete(cell.id)) stop(cell); });
 on("ended", (job) => { if (job.kind === "generate") attempt(refresh); });
 on("gone", () => attempt(refresh));
 for (const name of ["base", "library", "ready"]) on(name, () => { if (book.loaded || name === "ready") attempt(refresh); });
 on("online", (now) => { if (now && book.loaded) attempt(refresh); });
+on("stop", stopOldest);
 
 function place(cell) {
+  cell.since = questions;
   const index = book.cells.findIndex(({ id }) => id === cell.id);
   if (index < 0) book.cells.unshift(cell);
   else book.cells[index] = cell;
@@ -47,7 +64,10 @@ function place(cell) {
   emit("cells");
 }
 
-export const jobOf = (cell) => (settled(cell) ? null : world.jobs[cell.job] || null);
+export function jobOf(cell) {
+  if (settled(cell)) return null;
+  return unwanted.has(cell.id) ? { state: "stopping" } : world.jobs[cell.job] || null;
+}
 
 // The pictures of a cell so far, those of its running job included.
 export function imagesOf(cell) {
@@ -75,21 +95,58 @@ export function edit(cell) {
   if (field) { field.scrollIntoView({ block: "center", behavior: "smooth" }); field.focus({ preventScroll: true }); }
 }
 
+// Saves a note.
+export async function note(id, text) {
+  await call("note", { cell: id, note: text }, Infinity);
+  noted.set(id, questions);
+  const cell = find(id);
+  if (cell) cell.note = text;
+}
+
 export async function remove(cell) {
-  const before = book.cells;
-  book.cells = before.filter(({ id }) => id !== cell.id);
+  const index = book.cells.findIndex(({ id }) => id === cell.id);
+  gone.set(cell.id, Infinity);
+  book.cells = book.cells.filter(({ id }) => id !== cell.id);
   emit("cells");
   try {
     await call("delete_cell", { cell: cell.id });
-    offerUndo(t("cell.deleted"), () => attempt(async () => { await call("restore_cell", { cell: cell.id }); await refresh(); }));
-  } catch (error) { book.cells = before; emit("cells"); complain(error); }
+    gone.set(cell.id, questions);
+    offerUndo(t("cell.deleted"), () => attempt(async () => {
+      await call("restore_cell", { cell: cell.id });
+      gone.delete(cell.id);
+      await refresh();
+    }));
+  } catch (error) {
+    gone.delete(cell.id);
+    if (!find(cell.id)) book.cells.splice(index, 0, cell); // at its place among those that came meanwhile
+    emit("cells");
+    complain(error);
+  }
 }
 
-export const stop = (cell) => attempt(async () => { await call("stop", { job: cell.job }); hurry(); });
+// Stops a cell's job; one that the server has not heard of yet as soon as it has.
+export async function stop({ id, job }) {
+  const cell = find(id);
+  if (cell && cell.asked) { unwanted.add(id); emit("cells"); return; }
+  await attempt(async () => { await call("stop", { job }); hurry(); });
+}
+
+// The jobs that make pictures of this person, with their cells where these are here; the oldest first.
+export function underway() {
+  const cells = book.cells.filter((cell) => !settled(cell) && !unwanted.has(cell.id)).reverse();
+  const known = new Set(book.cells.map(({ job }) => job));
+  const others = Object.values(world.jobs).filter((job) => job.kind === "generate" && !ended(job) && !known.has(job.id));
+  return [...others.map(({ id }) => ({ id, job: id })), ...cells];
+}
+
+function stopOldest() {
+  const waiting = underway();
+  const running = waiting.find(({ job }) => (world.jobs[job] || {}).state === "running") || waiting[0];
+  if (running) stop(running);
+}
 
 // "cat ears, smile · Cat ears 0.80 · seed 42" in words, for alternative texts.
 export function describe(cell) {
   const adapters = (cell.request.adapters || []).map(({ name, weight }) => `${name} ${weight}`).join(", ");
   return adapters ? `${cell.request.prompt} (${adapters})` : cell.request.prompt;
 }
-

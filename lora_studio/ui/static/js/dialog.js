@@ -1,17 +1,36 @@
 // Dialogs: the browser's own <dialog>, which keeps the focus inside and closes by Esc.
 import { button, h } from "./dom.js";
+import { emit } from "./bus.js";
 import { t } from "./text.js";
 
-export function open(title, content, { wide = false, onclose = null } = {}) {
+// `keep` is asked when somebody is about to leave: true where something typed would be lost, which is asked for then.
+export function open(title, content, { wide = false, onclose = null, keep = () => false } = {}) {
   const heading = h("h2", { id: `d${Math.random().toString(36).slice(2)}` }, title);
+  const leave = async () => {
+    if (keep() && !(await confirm(t("dialog.unsaved"), t("dialog.unsaved_text"), t("dialog.discard")))) return;
+    dialog.close();
+  };
   const dialog = h(`dialog.sheet${wide ? ".wide" : ""}`, { "aria-labelledby": heading.id },
-    h("header", {}, heading, button("ghost.square", { sign: "close", label: t("close"), onclick: () => dialog.close() })),
+    h("header", {}, heading, button("ghost.square", { sign: "close", label: t("close"), onclick: leave })),
     h("div.body", {}, content));
-  dialog.addEventListener("close", () => { dialog.remove(); if (onclose) onclose(); });
-  dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
+  dialog.addEventListener("close", () => {
+    emit("dialog", { dialog, open: false });
+    dialog.remove();
+    if (onclose) onclose();
+  });
+  dialog.addEventListener("cancel", (event) => { if (event.target === dialog && keep()) { event.preventDefault(); leave(); } });
+  leaveByBackdrop(dialog, leave);
   document.body.append(dialog);
   dialog.showModal();
+  emit("dialog", { dialog, open: true });
   return dialog;
+}
+
+// A click beside the dialog leaves it. One that began inside does not: somebody who selects a text may let go anywhere.
+function leaveByBackdrop(dialog, leave) {
+  let pressed = null;
+  dialog.addEventListener("pointerdown", (event) => { pressed = event.target; });
+  dialog.addEventListener("click", (event) => { if (event.target === dialog && pressed === dialog) leave(); });
 }
 
 // Asks before something that cannot be undone. `choices` are ticks, given back by name.

@@ -78,7 +78,13 @@ export function set(element, changes) {
 
 // Makes `parent`'s children those of `items`: elements are kept by key, made by `make`, brought up to date by `update`.
 export function reconcile(parent, items, { key, make, update }) {
-  const kept = new Map([...parent.children].map((child) => [child.dataset.key, child]));
+  const wanted = new Set(items.map((item) => String(key(item))));
+  const kept = new Map();
+  // What is left over goes first: else everything behind it would be moved, and what is moved loses focus and selection.
+  for (const child of [...parent.children]) {
+    if (wanted.has(child.dataset.key) && !kept.has(child.dataset.key)) kept.set(child.dataset.key, child);
+    else child.remove();
+  }
   let before = parent.firstElementChild;
   for (const item of items) {
     const name = String(key(item));
@@ -92,7 +98,6 @@ export function reconcile(parent, items, { key, make, update }) {
     if (element === before) before = before.nextElementSibling;
     else parent.insertBefore(element, before);
   }
-  for (const child of kept.values()) child.remove();
 }
 
 export function uid() {

@@ -1,4 +1,5 @@
 // Files of embeddings on their way into the library: from a button, or dropped anywhere on the page.
+import { hold } from "./autosave.js";
 import { uid } from "./dom.js";
 import { on } from "./bus.js";
 import { loadLibrary } from "./library_data.js";
@@ -13,7 +14,7 @@ export async function takeEmbeddings(files) {
     const job = uid();
     tell(t("stack.reading", { name: file.name }));
     try {
-      await upload("embedding", file, { job });
+      await hold(upload("embedding", file, { job }));
       watch(job);
     } catch (error) { complain(error); }
   }
@@ -22,7 +23,7 @@ export async function takeEmbeddings(files) {
 on("ended", async (job) => {
   if (job.kind === "import_embedding" && job.state === "failed") complain(job.error);
   const { embedding, name, warnings } = job.result || {};
-  if (!embedding || job.state !== "done") return;
+  if (!embedding || job.state !== "done" || job.kind === "train") return; // a training tells of its word itself
   await attempt(loadLibrary);
   for (const warning of warnings || []) if (has(`error.${warning.code}`)) tell(sentence(warning));
   tell(t("embedding.added", { name }));

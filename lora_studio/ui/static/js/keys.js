@@ -1,11 +1,14 @@
-// Keys: Ctrl+Enter makes a picture, Esc stops it, Alt+1..3 choose a tab.
-import { act, mine } from "./prompt.js";
-import { h } from "./dom.js";
+// Keys: Ctrl+Enter makes a picture, Esc stops it, Alt+1..3 choose a tab, ? tells all of them.
+import { underway } from "./cells.js";
+import { open } from "./dialog.js";
+import { act } from "./prompt.js";
+import { h, set } from "./dom.js";
 import { on } from "./bus.js";
 import { draft, keep } from "./draft.js";
 import { t } from "./text.js";
 
 const TABS = ["generate", "train", "library"];
+const KEYS = [["generate", "Ctrl", "Enter"], ["stop", "Esc"], ["tabs", "Alt", "1 – 3"], ["weight", "↑ ↓"], ["suggest", "Tab"], ["help", "?"]];
 
 export function goTo(tab) {
   const found = document.getElementById(`tab-${tab}-button`);
@@ -16,6 +19,13 @@ export const shownTab = () => TABS.find((tab) => {
   const found = document.getElementById(`tab-${tab}-button`);
   return found && found.getAttribute("aria-selected") === "true";
 });
+
+// The keys with what they do.
+export function showKeys() {
+  open(t("keys.title"), h("dl.keys", {}, KEYS.flatMap(([name, ...keys]) => [
+    h("dt", {}, keys.flatMap((key, index) => [index ? " + " : "", h("kbd", {}, key)])), h("dd", {}, t(`keys.${name}`)),
+  ])));
+}
 
 // The tab that was open is opened again after a reload.
 function rememberTab() {
@@ -30,29 +40,34 @@ function rememberTab() {
   found();
 }
 
-// Gradio hands new labels on to those tabs only that it has built already: the others are named here.
-function nameTabs() {
-  for (const tab of TABS) {
-    const shown = document.getElementById(`tab-${tab}-button`);
-    const text = [...(shown ? shown.childNodes : [])].find((node) => node.nodeType === Node.TEXT_NODE && node.data.trim());
-    if (text && text.data !== t(`tab.${tab}`)) text.data = t(`tab.${tab}`);
-  }
-}
+const typing = (target) => Boolean(target.closest && target.closest("input, textarea, select, [contenteditable]"));
 
 export function installKeys() {
-  for (const name of ["language", "hello", "info"]) on(name, nameTabs);
   rememberTab();
   document.addEventListener("keydown", (event) => {
     if (event.isComposing || document.querySelector("dialog[open]")) return;
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && shownTab() === "generate") {
       event.preventDefault();
       act("generate");
-    } else if (event.key === "Escape" && !event.defaultPrevented && mine().length && shownTab() === "generate") {
+    } else if (event.key === "Escape" && !event.defaultPrevented && underway().length && shownTab() === "generate") {
       act("stop");
     } else if (event.altKey && !event.ctrlKey && "123".includes(event.key) && event.key) {
       event.preventDefault();
       goTo(TABS[Number(event.key) - 1]);
+    } else if (event.key === "?" && !event.ctrlKey && !event.metaKey && !event.altKey && !typing(event.target)) {
+      event.preventDefault();
+      showKeys();
     }
   });
-  document.body.prepend(h("a.skip", { href: "#prompt" }, t("skip")));
+  const skip = h("a.skip", { href: "#prompt" });
+  const draw = () => {
+    set(skip, { text: t("skip") });
+    for (const [id, word, keys] of [["go", "generate.go", "Ctrl + Enter"], ["halt", "generate.stop", "Esc"]]) {
+      const found = document.getElementById(id);
+      if (found) set(found, { title: `${t(word)} (${keys})` });
+    }
+  };
+  for (const name of ["language", "ready"]) on(name, draw);
+  draw();
+  document.body.prepend(skip);
 }

@@ -1,6 +1,7 @@
 // The LoRAs and embeddings of the library as the page knows them: asked for anew when the server says that they changed.
 import { call, world } from "./server.js";
 import { emit, on } from "./bus.js";
+import { attempt } from "./toast.js";
 
 export const shelf = {
   adapters: [], embeddings: [], folders: [], hidden: 0, stamp: 0, download: { hub: false, hosts: [] }, loaded: false,
@@ -10,11 +11,23 @@ const BUSY = 3000; // ms between two lists while new files are being read
 
 let found = new Map();
 let asked = 0;
-let asking = false;
 
 export const find = (sha256) => found.get(sha256) || null;
 
-export async function loadLibrary() {
+let under = null; // the list that is being asked for
+let behind = null; // one more behind it
+
+// What has changed since a list was asked for is not in it: then one more is asked for behind it, for all who want it.
+export function loadLibrary() {
+  if (!under) {
+    under = ask().finally(() => { under = null; });
+    return under;
+  }
+  behind = behind || under.catch(() => {}).then(() => { behind = null; return loadLibrary(); });
+  return behind;
+}
+
+async function ask() {
   asked = Date.now();
   Object.assign(shelf, await call("library", {}, Infinity));
   found = new Map(shelf.adapters.map((entry) => [entry.sha256, entry]));
@@ -22,15 +35,12 @@ export async function loadLibrary() {
   emit("library", shelf.adapters);
 }
 
-on("base", loadLibrary);
-on("ended", (job) => {
-  if (job.state === "done" && ["train", "import_adapter", "download_adapter"].includes(job.kind)) loadLibrary();
-});
+on("base", () => attempt(loadLibrary));
+on("ended", (job) => { if (job.state === "done" && job.kind === "train") attempt(loadLibrary); });
 on("info", async ({ library }) => {
-  if (!library || !shelf.loaded || asking || library.stamp <= shelf.stamp) return;
+  if (!library || !shelf.loaded || under || library.stamp <= shelf.stamp) return;
   if (library.todo && Date.now() - asked < BUSY) return;
-  asking = true;
-  try { await loadLibrary(); } finally { asking = false; }
+  try { await loadLibrary(); } catch (error) { if (!error.code) throw error; } // asked again at the next poll
 });
 
 const searched = new WeakMap();

@@ -12,24 +12,34 @@ import { bytes, many, number, sentence, t, when } from "./text.js";
 export async function detail(entry) {
   const answer = await attempt(() => call("adapter", { sha256: entry.sha256 }));
   if (!answer) return;
-  const body = h("div.detail", {});
   let known = answer.adapter;
-  const draw = () => body.replaceChildren(person(known, (changes) => save(changes)), file(known, check), saying(known));
-  const save = async (changes) => {
-    const wrong = body.querySelector(".wrong");
+  let asked = 0;
+  let saving = Promise.resolve();
+  // One after the other, so that the last choice is the one that stays.
+  const save = (changes) => {
+    const mine = asked += 1;
+    const next = () => send(changes, () => mine === asked);
+    saving = saving.then(next, next);
+  };
+  const who = person(known, save);
+  const facts = h("div.known", {});
+  const send = async (changes, isLast) => {
+    const wrong = who.element.querySelector(".wrong");
     set(wrong, { hidden: true, text: "" });
     try {
       const { adapter } = await call("edit_adapter", { sha256: known.sha256, changes });
       known = { ...known, ...adapter };
       tell(t("detail.saved", { name: known.name }));
       set(dialog.querySelector("h2"), { text: known.name });
-      if ("cover" in changes || "stars" in changes) draw();
+      if (isLast()) who.show(known, changes);
       await loadLibrary();
     } catch (error) {
       if (!error.code) throw error;
       set(wrong, { hidden: false, text: sentence(error) });
+      if (isLast()) who.show(known);
     }
   };
+  const draw = () => facts.replaceChildren(file(known, check), saying(known));
   const check = async (verb) => {
     const job = uid();
     set(verb, { disabled: true });
@@ -40,49 +50,68 @@ export async function detail(entry) {
       if (ended.id !== job) return;
       off();
       const now = await attempt(() => call("adapter", { sha256: known.sha256 }));
-      if (now && body.isConnected) { known = now.adapter; draw(); }
+      if (!now || !dialog.isConnected) return;
+      known = now.adapter;
+      who.show(known);
+      draw();
     });
   };
   draw();
-  const dialog = open(known.name, body, { wide: true });
+  const dialog = open(known.name, h("div.detail", {}, who.element, facts), { wide: true, keep: who.typed });
 }
 
 // ------------------------------------------------------------ what a person says of it
+const textsOf = (entry) => ({ name: entry.name, trigger_words: entry.trigger_words.join(", "), recommended_weight: String(entry.recommended_weight), notes: entry.notes });
+
+// Its fields are made once: what is typed and not saved yet stays, whatever else is saved or found out meanwhile.
 function person(entry, save) {
+  let known = textsOf(entry);
   const fields = {
-    name: h("input.field", { type: "text", value: entry.name, maxLength: 200 }),
-    trigger_words: h("input.field", { type: "text", value: entry.trigger_words.join(", ") }),
-    recommended_weight: h("input.field", { type: "text", inputMode: "decimal", value: String(entry.recommended_weight) }),
-    notes: h("textarea.field", { rows: 4, value: entry.notes }),
+    name: h("input.field", { type: "text", value: known.name, maxLength: 200 }),
+    trigger_words: h("input.field", { type: "text", value: known.trigger_words }),
+    recommended_weight: h("input.field", { type: "text", inputMode: "decimal", value: known.recommended_weight }),
+    notes: h("textarea.field", { rows: 4, value: known.notes }),
   };
-  const submit = (event) => {
-    event.preventDefault();
-    const before = { name: entry.name, trigger_words: entry.trigger_words.join(", "), recommended_weight: String(entry.recommended_weight), notes: entry.notes };
-    const changes = Object.fromEntries(Object.entries(fields).map(([name, field]) => [name, field.value]).filter(([name, value]) => value !== before[name]));
-    save(changes);
+  const look = h("div.look", {});
+  const stars = starField(entry.sha256, (n) => save({ stars: n }));
+  const changes = () => Object.fromEntries(Object.entries(fields).map(([name, field]) => [name, field.value]).filter(([name, value]) => value !== known[name]));
+  const show = (now, saved = {}) => {
+    const next = textsOf(now);
+    for (const [name, field] of Object.entries(fields)) {
+      if ([known[name], saved[name]].includes(field.value) && field.value !== next[name]) field.value = next[name];
+    }
+    known = next;
+    stars.show(now.stars);
+    look.replaceChildren(
+      now.cover ? h("img.cover", { src: thumbUrl(now.cover, 512), alt: "" }) : h("span.cover.blank", { "aria-hidden": "true" }, icon("layers")),
+      button("quiet.small", { sign: "picture", text: t("detail.cover"), onclick: () => chooseCover(now, (cover) => save({ cover })) }));
   };
   const labelled = (key, field, hint) => h("label.stacked", {}, h("span", {}, t(key)), field, hint ? h("span.hint", {}, t(hint)) : null);
-  return h("div.person", {},
-    h("div.look", {},
-      entry.cover ? h("img.cover", { src: thumbUrl(entry.cover, 512), alt: "" }) : h("span.cover.blank", { "aria-hidden": "true" }, icon("layers")),
-      button("quiet.small", { sign: "picture", text: t("detail.cover"), onclick: () => chooseCover(entry, (cover) => save({ cover })) })),
-    h("form", { onsubmit: submit },
-      starField(entry, (stars) => save({ stars })),
+  const element = h("div.person", {},
+    look,
+    h("form", { onsubmit: (event) => { event.preventDefault(); save(changes()); } },
+      stars.element,
       labelled("detail.name", fields.name),
       labelled("detail.words", fields.trigger_words, "detail.words_hint"),
       labelled("detail.weight", fields.recommended_weight, "detail.weight_hint"),
       labelled("detail.notes", fields.notes),
       h("p.wrong", { role: "alert", hidden: true }),
       h("footer", {}, h("button.primary", { type: "submit" }, t("detail.save")))));
+  show(entry);
+  return { element, show, typed: () => Object.keys(changes()).length > 0 };
 }
 
 // Stars as radio buttons: arrows choose, 0 is none.
-function starField(entry, choose) {
-  const name = `stars-${entry.sha256}`;
-  const choice = (n) => h("label.star", { title: n ? t("library.stars", { n }) : t("detail.no_stars") },
-    h("input", { type: "radio", name, value: n, checked: entry.stars === n, "aria-label": n ? t("library.stars", { n }) : t("detail.no_stars"), onchange: () => choose(n) }),
-    h("span", { class: n <= entry.stars && n ? "lit" : "", "aria-hidden": "true" }, n ? "★" : "–"));
-  return h("fieldset.starfield", {}, h("legend", {}, t("detail.stars")), [0, 1, 2, 3, 4, 5].map(choice));
+function starField(id, choose) {
+  const boxes = [0, 1, 2, 3, 4, 5].map((n) => h("input", { type: "radio", name: `stars-${id}`, value: n, "aria-label": n ? t("library.stars", { n }) : t("detail.no_stars"), onchange: () => choose(n) }));
+  const signs = boxes.map((box, n) => h("span", { "aria-hidden": "true" }, n ? "★" : "–"));
+  const element = h("fieldset.starfield", {}, h("legend", {}, t("detail.stars")),
+    boxes.map((box, n) => h("label.star", { title: n ? t("library.stars", { n }) : t("detail.no_stars") }, box, signs[n])));
+  const show = (stars) => boxes.forEach((box, n) => {
+    box.checked = n === stars;
+    signs[n].classList.toggle("lit", n > 0 && n <= stars);
+  });
+  return { element, show };
 }
 
 // Pictures of the notebook, those first that were made with it.

@@ -1,4 +1,5 @@
 // Files of LoRAs on their way into the library, each with what lay beside it: A1111's .json, .civitai.info, a picture.
+import { hold } from "./autosave.js";
 import { uid } from "./dom.js";
 import { on } from "./bus.js";
 import { find, loadLibrary } from "./library_data.js";
@@ -39,7 +40,7 @@ export async function take(files, intoStack = true) {
     beside.set(job, sides.filter((side) => sideOf(side.name) === stemOf(file.name)));
     tell(t("stack.reading", { name: file.name }));
     try {
-      await upload("adapter", file, { job });
+      await hold(upload("adapter", file, { job }));
       watch(job);
     } catch (error) { expected.delete(job); beside.delete(job); complain(error); }
   }

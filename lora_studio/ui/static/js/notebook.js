@@ -1,12 +1,15 @@
 // The notebook: each result is a cell with its recipe, its pictures and what can be done with them.
-import { button, debounce, h, icon, reconcile, set } from "./dom.js";
-import { on } from "./bus.js";
-import { call, world } from "./server.js";
-import { again, book, describe, edit, imagesOf, jobOf, remove, settled, stop } from "./cells.js";
+import { Autosave } from "./autosave.js";
+import { button, h, icon, reconcile, set } from "./dom.js";
+import { emit, on } from "./bus.js";
+import { world } from "./server.js";
+import { again, book, describe, edit, find, imagesOf, jobOf, note, remove, settled, stop } from "./cells.js";
 import { compare, fileName, frame, save } from "./pictures.js";
 import * as progress from "./progress.js";
 import { complain } from "./toast.js";
 import { many, number, sentence, t } from "./text.js";
+
+const SHOWN = 9; // pictures of a cell; the easel shows all
 
 export function notebook(panel) {
   const title = h("h2", {});
@@ -82,11 +85,21 @@ function drawSight(sight, cell, images) {
   const running = !settled(cell);
   const pictures = cell.kind === "compare" && images.length >= 2
     ? images.slice(0, half).map((image, index) => compare(images[half + index], image, alt))
-    : images.slice(0, 9).map((image) => frame(image, alt, cell.request));
+    : images.slice(0, SHOWN).map((image) => frame(image, alt, cell.request));
+  if (cell.kind !== "compare" && images.length > SHOWN) pictures.push(more(cell, images.length - SHOWN));
   if (!pictures.length) pictures.push(h("div.frame.blank", {}, running ? h("img.glimpse", { alt: t("stage.glimpse"), hidden: true }) : icon(cell.state === "failed" ? "warn" : "picture")));
   if (running) pictures.push(progress.bar(t("stage.progress")).element);
   sight.classList.toggle("many", images.length > 1 && cell.kind !== "compare");
   sight.replaceChildren(...pictures);
+}
+
+// A tile that shows all pictures of a cell on the easel.
+function more(cell, n) {
+  const show = () => {
+    emit("look", cell.id);
+    document.querySelector(".stage").scrollIntoView({ block: "nearest", behavior: "smooth" });
+  };
+  return h("button.more-pictures", { type: "button", "aria-label": many("cell.more", n), title: many("cell.more", n), onclick: show }, `+${number(n)}`);
 }
 
 function drawRecipe(recipe, cell) {
@@ -136,20 +149,36 @@ function drawVerbs(verbs, cell, images) {
 // ------------------------------------------------------------ notes, saved while they are typed
 function openNote(element, cell) {
   const place = element.querySelector(".noteplace");
-  if (!place.firstElementChild) place.append(noteField(cell));
+  if (!place.firstElementChild) place.append(...noteField(place, find(cell.id) || cell));
   place.firstElementChild.focus();
 }
 
-function noteField(cell) {
-  const field = h("textarea.field.note", { rows: 2, value: cell.note, "aria-label": t("cell.note_label") });
-  const save = debounce(500, () => call("note", { cell: cell.id, note: field.value }).then(() => { cell.note = field.value; }, complain));
-  field.addEventListener("input", () => { cell.note = field.value; save(); });
-  field.addEventListener("blur", () => { save.now(); if (!field.value.trim()) field.remove(); });
-  return field;
+// The cell is known by its id alone: its object is another one after each answer of the server.
+function noteField(place, { id, note: text }) {
+  const field = h("textarea.field.note", { rows: 2, value: text, "aria-label": t("cell.note_label") });
+  const state = h("p.hint.notestate", { role: "status" });
+  field.saving = new Autosave(text, {
+    wait: 500,
+    read: () => field.value,
+    send: (typed) => note(id, typed),
+    told: (how, error) => {
+      set(state, { text: t(`save.${how}`) });
+      if (error) complain(error);
+    },
+  });
+  field.addEventListener("input", () => field.saving.typed());
+  field.addEventListener("blur", async () => {
+    await field.saving.now();
+    if (!field.value.trim() && !field.saving.dirty && field !== document.activeElement) place.replaceChildren();
+  });
+  return [field, state];
 }
 
 function drawNote(place, cell) {
   const field = place.firstElementChild;
-  if (!field && cell.note) place.append(noteField(cell));
-  else if (field && field !== document.activeElement && field.value !== cell.note) field.value = cell.note;
+  if (!field) { if (cell.note) place.append(...noteField(place, cell)); return; }
+  if (field === document.activeElement || field.saving.dirty || find(cell.id) !== cell) return;
+  if (field.value === cell.note) return;
+  field.value = cell.note;
+  field.saving.seen(cell.note);
 }

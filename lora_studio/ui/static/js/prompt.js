@@ -2,7 +2,7 @@
 import { button, debounce, h, reconcile, set, uid } from "./dom.js";
 import { emit, on } from "./bus.js";
 import { draft, keep } from "./draft.js";
-import { call, ended, hurry, world } from "./server.js";
+import { call, hurry } from "./server.js";
 import { find } from "./library_data.js";
 import { active } from "./stack.js";
 import { sent } from "./tags.js";
@@ -185,7 +185,7 @@ function suggestions(field, list) {
 
 // ------------------------------------------------------------ verbs
 export function act(verb) {
-  if (verb === "stop") stopNewest();
+  if (verb === "stop") emit("stop");
   else generate(verb === "compare");
 }
 
@@ -207,12 +207,4 @@ async function generate(compare) {
     if (!(isTextField(error.values.field) || error.code === "prompt_empty") && !fail(error)) complain(error);
     emit("wrong", error);
   }
-}
-
-export const mine = () => Object.values(world.jobs).filter((job) => job.kind === "generate" && !ended(job));
-
-function stopNewest() {
-  const jobs = mine().sort((a, b) => (a.created || 0) - (b.created || 0));
-  const running = jobs.find((job) => job.state === "running") || jobs[0];
-  if (running) call("stop", { job: running.id }).then(hurry, complain);
 }

@@ -13,7 +13,7 @@ import { put, relock } from "./settings.js";
 import { KINDS, take } from "./lora_files.js";
 import { add, replaceStack } from "./stack.js";
 import { attempt, complain, tell } from "./toast.js";
-import { has, isTextField, number, t } from "./text.js";
+import { allowed, has, isTextField, number, t } from "./text.js";
 
 const LIMIT = 900_000; // characters of a pasted text; a call may hold a million bytes
 const PROGRAMS = {
@@ -73,6 +73,7 @@ function lack(one) {
 
 function words({ code, values }) {
   const filled = { ...values };
+  if (typeof filled.allowed === "string") filled.allowed = allowed(filled.allowed);
   if (filled.field && !isTextField(filled.field)) filled.field = t(`field.${filled.field}`);
   return has(`recall.${code}`) ? t(`recall.${code}`, filled) : code;
 }

@@ -116,7 +116,7 @@ async function pollOnce() {
     if ((job.watched || !ended(job)) && !(ended(job) && job.told)) watching[job.id] = job.since;
   }
   const info = await call("poll", { watch: watching }, 1);
-  const newBase = world.info && (world.info.base || {}).sha256 !== (info.base || {}).sha256;
+  const newBase = world.hello && keyOf(world.hello.base) !== keyOf(info.base);
   world.info = info;
   const over = [];
   for (const [id, news] of Object.entries(info.jobs)) {
@@ -128,9 +128,16 @@ async function pollOnce() {
     if (!(id in info.jobs)) { delete world.jobs[id]; emit("gone", id); }
   }
   emit("info", info);
-  if (newBase) { await greet(); emit("base", world.hello.base); }
-  for (const job of over) emit("ended", job);
+  // What has ended is told whatever becomes of the greeting, which is tried again at the next poll.
+  try {
+    if (newBase) { await greet(); emit("base", world.hello.base); }
+  } finally {
+    for (const job of over) emit("ended", job);
+  }
 }
+
+// The same weights read otherwise are another base.
+const keyOf = (base) => JSON.stringify(base ? [base.sha256, base.ref, base.prediction_type, base.zero_terminal_snr] : null);
 
 // A job that goes on after it had ended (an interrupted run that is continued) is news again.
 export function revive(id) {

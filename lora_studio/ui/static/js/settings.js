@@ -76,11 +76,17 @@ function drawLock() {
   lock.classList.toggle("on", draft.seedLocked);
 }
 
+const sizeHint = () => t("settings.size_hint", { step: (world.hello.base || {}).size_step || 8 });
+
 export function settings(panel) {
   const draw = () => {
     if (!world.hello) return;
-    const hadFocus = panel.contains(document.activeElement);
-    if (hadFocus && fields) return;
+    // Somebody is in the fields: they stay, and show what is sent now (another base may have other defaults).
+    if (fields && panel.contains(document.activeElement)) {
+      show({ ...defaults(), ...draft.form });
+      set(panel.querySelector(".settings > .hint"), { text: sizeHint() });
+      return;
+    }
     const changed = (name, value) => {
       draft.form = { ...draft.form, [name]: value };
       if (name === "seed") { draft.seedLocked = value.trim() !== ""; drawLock(); }
@@ -101,7 +107,7 @@ export function settings(panel) {
     });
     panel.replaceChildren(h("section.settings", {},
       h("header", {}, h("h2", {}, t("settings.title")), reset), fields.element,
-      h("p.hint", {}, t("settings.size_hint", { step: (world.hello.base || {}).size_step || 8 })),
+      h("p.hint", {}, sizeHint()),
       h("details.more", { open: unusual }, h("summary", {}, t("settings.more")), more.element)));
     show({ ...defaults(), ...draft.form });
     drawLock();

@@ -149,7 +149,7 @@ function picker(fromFile) {
     if (!found.length) list.append(h("p.hint", {}, t(shelf.adapters.length ? "stack.none_found" : "library.empty")));
   };
   search.addEventListener("input", draw);
-  search.addEventListener("keydown", (event) => { if (event.key === "Enter") { const first = list.querySelector("button:enabled"); if (first) first.click(); } });
+  search.addEventListener("keydown", (event) => { if (event.key === "Enter" && !event.isComposing) { const first = list.querySelector("button:enabled"); if (first) first.click(); } });
   const dialog = open(t("stack.add_title"), content);
   draw();
   search.focus();

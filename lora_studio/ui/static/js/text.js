@@ -4,17 +4,30 @@ import { emit } from "./bus.js";
 let lang = "en";
 let table = {};
 
+// Raises an error with `outdated` where the server is of another version by now, which has no file of ours.
 export async function load(wanted) {
   const answer = await fetch(new URL(`../strings/${wanted}.json`, import.meta.url));
+  if (!answer.ok) throw Object.assign(new Error(`${answer.status}`), { outdated: true });
   table = await answer.json();
   lang = wanted;
   document.documentElement.lang = wanted === "zh" ? "zh-CN" : "en";
 }
 
 export async function choose(wanted) {
-  await load(wanted);
-  try { localStorage.setItem("studio.lang", wanted); } catch { /* private windows keep nothing */ }
+  try {
+    await load(wanted);
+  } catch (error) {
+    if (!error.outdated) throw Object.assign(error, { code: "offline", values: {} });
+    remember(wanted);
+    location.reload();
+    return;
+  }
+  remember(wanted);
   emit("language");
+}
+
+function remember(wanted) {
+  try { localStorage.setItem("studio.lang", wanted); } catch { /* private windows keep nothing */ }
 }
 
 export const language = () => lang;
@@ -33,9 +46,28 @@ export function many(key, n, values = {}) {
 
 const TEXT_FIELDS = ["prompt", "negative_prompt"];
 
+// The forms in which Python says what is allowed (`FieldSpec.allowed`), with their keys.
+const FORMS = [[/^one of (.+)$/, "allowed.one_of"], [/^(\S+) to (\S+)$/, "allowed.range"], [/^(\S+) or more$/, "allowed.least"], [/^a list of at most (\S+)$/, "allowed.list_most"]];
+
+// What is allowed, in the page's words.
+export function allowed(text) {
+  for (const [form, key] of FORMS) {
+    const found = form.exec(text);
+    if (found) return t(key, { first: found[1], last: found[2] });
+  }
+  return has(`allowed.${text}`) ? t(`allowed.${text}`) : text;
+}
+
+function allowedNumber(text, whole) {
+  const kind = t(whole ? "allowed.whole" : "allowed.number");
+  return text === "any value" ? kind : t("allowed.of", { kind, range: allowed(text) });
+}
+
 // What went wrong in the page's language; the server's own sentence where a value is missing for ours.
 export function sentence(error) {
   const values = { ...(error.values || {}) };
+  if (typeof values.allowed === "string") values.allowed = error.code === "field_number" ? allowedNumber(values.allowed, values.whole) : allowed(values.allowed);
+  if (has(`state.${values.state}`)) values.state = t(`state.${values.state}`);
   if (values.field && has(`field.${values.field}`)) values.field = t(`field.${values.field}`);
   if (values.kind && has(`kind.${values.kind}`)) values.what = t(`kind.${values.kind}`);
   if (has(`why.${values.why_code}`)) values.why = t(`why.${values.why_code}`, values.why_values);

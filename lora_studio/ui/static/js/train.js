@@ -2,7 +2,7 @@
 import { h, set } from "./dom.js";
 import { emit, on } from "./bus.js";
 import { draft, keep } from "./draft.js";
-import { watch, world } from "./server.js";
+import { ended, watch, world } from "./server.js";
 import { loadSet, sets } from "./sets.js";
 import { picturesStep } from "./train_pictures.js";
 import { captionsStep } from "./train_captions.js";
@@ -10,7 +10,7 @@ import { recipeStep } from "./train_recipe.js";
 import { progressStep } from "./train_progress.js";
 import { resultStep } from "./train_result.js";
 import { loadRuns, runList } from "./train_runs.js";
-import { attempt } from "./toast.js";
+import { attempt, tell } from "./toast.js";
 import { t } from "./text.js";
 
 const STEPS = { pictures: picturesStep, captions: captionsStep, recipe: recipeStep, progress: progressStep, result: resultStep };
@@ -33,42 +33,67 @@ function open(step) {
   return Boolean(job && job.state === "done");
 }
 
+// The step that is shown: the one that was walked to, where it can be. A result whose run is not known yet is waited for;
+// of a run without one its course is shown.
+function present() {
+  const { step, run } = draft.train;
+  const waits = step === "result" && run && !(world.jobs[run] && ended(world.jobs[run]));
+  if (open(step) || step === "progress" || waits) return step;
+  return step === "result" && run ? "progress" : "pictures";
+}
+
 export function train(panel) {
   const title = h("h2", {});
   const lead = h("p.hint", {});
-  const steps = h("ol.stepper", {});
+  const names = Object.keys(STEPS);
+  // Made once: a button that is put in anew at each news of a job loses clicks and the focus.
+  const verbs = names.map((name, index) => h("button", { type: "button", onclick: () => walk(name) }, h("b", { "aria-hidden": "true" }, String(index + 1)), h("span", {})));
+  const steps = h("ol.stepper", {}, verbs.map((verb) => h("li", {}, verb)));
   const room = h("section.step", { tabIndex: -1 });
   const runs = h("section.runs", {});
   panel.append(h("div.train", {}, h("header", {}, title, lead), h("nav", {}, steps), room, runs));
   let shown = null;
+  let name = null;
 
   const drawSteps = () => {
     set(title, { text: t("train.title") });
     set(lead, { text: t("train.lead") });
     set(steps.parentElement, { "aria-label": t("train.steps") });
-    const names = Object.keys(STEPS);
-    const now = names.indexOf(draft.train.step);
-    steps.replaceChildren(...names.map((name, index) => h("li", {}, h("button", {
-      type: "button", disabled: !open(name), "aria-current": name === draft.train.step ? "step" : null,
-      "data-done": index < now ? "" : null, onclick: () => walk(name),
-    }, h("b", { "aria-hidden": "true" }, String(index + 1)), h("span", {}, t(`step.${name}`))))));
+    const now = names.indexOf(name);
+    verbs.forEach((verb, index) => {
+      set(verb, { disabled: !open(names[index]), "aria-current": index === now ? "step" : null, "data-done": index < now ? "" : null });
+      set(verb.lastElementChild, { text: t(`step.${names[index]}`) });
+    });
   };
   const draw = (focus) => {
     const before = shown;
-    const step = open(draft.train.step) || draft.train.step === "progress" ? draft.train.step : "pictures";
     if (shown && shown.close) shown.close();
     room.replaceChildren();
-    set(room, { "aria-label": t(`step.${step}`) });
-    shown = STEPS[step](room) || {};
+    name = present();
+    set(room, { "aria-label": t(`step.${name}`) });
+    shown = STEPS[name](room) || {};
     drawSteps();
     if (focus === true && before) { room.focus({ preventScroll: true }); steps.scrollIntoView({ block: "nearest" }); }
   };
+  // What can be shown may have changed with the news; a step that stands there stays as it is.
+  const follow = () => (present() === name ? drawSteps() : draw());
   on("walk", draw);
   on("language", () => { draw(); });
+  on("base", () => { if (name === "pictures" && !sets.current) draw(); }); // its remark on the base
+  on("hello", () => { if (name === "recipe" && !room.childElementCount) draw(); });
   on("set", drawSteps);
-  on("job", (job) => { if (job.id === draft.train.run) drawSteps(); });
+  on("job", (job) => { if (job.id === draft.train.run) follow(); });
   on("ended", (job) => {
     if (job.kind === "train" && job.id === draft.train.run && job.state === "done" && draft.train.step === "progress") walk("result");
+  });
+  on("gone", (id) => {
+    if (id !== draft.train.run) return;
+    draft.train.run = null;
+    keep();
+    if (!["progress", "result"].includes(draft.train.step)) { drawSteps(); return; }
+    draft.train.step = "pictures";
+    tell(t("run.gone"));
+    emit("walk");
   });
   runList(runs);
   draw();
@@ -76,6 +101,6 @@ export function train(panel) {
     if (draft.train.run) watch(draft.train.run);
     if (draft.train.set) await loadSet(draft.train.set);
     await loadRuns();
-    draw();
+    follow();
   });
 }

@@ -101,9 +101,9 @@ export async function resume(id) {
 
 function askStop(job) {
   const act = (verb) => attempt(async () => { dialog.close(); await call(verb, { job: job.id }); hurry(); });
-  const step = job.progress ? number(job.progress.step) : "0";
+  const last = job.losses[job.losses.length - 1];
   const dialog = open(t("stop.title"), [
-    h("p", {}, t("stop.text", { step })),
+    h("p", {}, t("stop.text", { step: number(last ? last[0] : 0) })),
     h("footer", {},
       button("quiet", { text: t("stop.go_on"), onclick: () => dialog.close() }),
       button("danger", { sign: "trash", text: t("stop.discard"), onclick: () => act("stop") }),

@@ -68,8 +68,8 @@ export function recipeStep(room) {
     wrong, h("footer.next", {}, summary, start), h("p.hint", {}, t("recipe.share")));
   drawCards();
   show();
-  const off = on("set", drawSummary);
-  return { close: off };
+  const offs = [on("set", drawSummary), on("hello", () => { drawCards(); show(); })]; // another base has recipes of its own
+  return { close: () => offs.forEach((off) => off()) };
 }
 
 // How long a training takes: from the pace of the last one here, else as it was measured on two processor cores.

@@ -9,7 +9,7 @@ import { insert, write } from "./prompt.js";
 import { tagsOf } from "./words.js";
 import { rename } from "./library.js";
 import { goTo } from "./keys.js";
-import { pictureUrl } from "./pictures.js";
+import { thumbUrl } from "./pictures.js";
 import { attempt } from "./toast.js";
 import { removeRun } from "./train_runs.js";
 import { walk } from "./train.js";
@@ -54,7 +54,7 @@ function card(job, result, entry) {
     [t("result.numbers"), share === null ? "" : t("result.share", { n: number(result.trainable_parameters), all: number(result.base_parameters), share: number(share, 2) })],
   ].filter(([, value]) => value);
   return [h("div.result", {},
-    sha ? h("div.frame.static", {}, h("img", { src: pictureUrl(sha), alt: t("result.preview", { name: result.name }) })) : h("div.frame.blank", {}, icon("layers")),
+    sha ? h("div.frame.static", {}, h("img", { src: thumbUrl(sha, 512), alt: t("result.preview", { name: result.name }) })) : h("div.frame.blank", {}, icon("layers")),
     h("div.facts", {},
       h("h3", {}, entry ? entry.name : result.name),
       entry && entry.trigger_words.length ? h("p.words", {}, t("result.words", { words: entry.trigger_words.join(", ") })) : null,

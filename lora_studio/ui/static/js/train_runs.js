@@ -63,9 +63,6 @@ function drawRun(element, run) {
 function look(run) {
   watch(run.id);
   walk(run.state === "done" ? "result" : "progress", { run: run.id });
-  if (run.state === "done" && !(world.jobs[run.id] && world.jobs[run.id].result)) {
-    const off = on("job", (job) => { if (job.id === run.id && job.result) { off(); walk("result", { run: run.id }); } });
-  }
 }
 
 async function useAsRecipe(run) {

@@ -20,10 +20,11 @@ export function tick(label, checked = false) {
   return { box, row: h("label.tick", {}, box, h("span", {}, label)) };
 }
 
-// A number as typed; null where nothing is, the text itself where it is none, so that the server can say so.
+// A number as typed; null where nothing is, the text itself where it is none, so that the server can say so. A comma is
+// none: who writes 1,024 may mean a thousand or one.
 export function numeric(field) {
   const text = field.value.trim();
-  const value = Number(text.replace(",", "."));
+  const value = Number(text);
   return text === "" ? null : Number.isFinite(value) ? value : text;
 }
 
