@@ -119,7 +119,7 @@ class Trainer:
             )
             self.optimizers.append(muon_optimizer)
         if groups[False]:
-            adam = torch.optim.AdamW(groups[False], recipe.adam_rate, betas=(0.9, 0.99), weight_decay=0.0)
+            adam = torch.optim.AdamW(groups[False], recipe.adam_rate, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
             self.optimizers.append(adam)
 
     def update(self, loss: Tensor) -> float:

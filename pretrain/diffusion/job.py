@@ -108,9 +108,9 @@ class DiffusionJob:
             unet, words = load_models(self._base, mine.unet, mine.text_encoder, mine.seed)
         else:
             unet, words = new_models(self._base, mine.unet, mine.text_encoder, (channels, side), mine.seed)
-        self._unet = unet.train().to(machine.device, memory_format=machine.memory_format)
-        self._words = words.train(mine.text_encoder.trained).requires_grad_(mine.text_encoder.trained)
-        self._words = self._words.to(machine.device)
+        # Neither model has dropout; in training mode diffusers' blocks turn every picture to another layout and back.
+        self._unet = unet.eval().to(machine.device, memory_format=machine.memory_format)
+        self._words = words.eval().requires_grad_(mine.text_encoder.trained).to(machine.device)
         self._signal = noise_schedule(self._base).to(machine.device)
         tokenizer = CLIPTokenizer.from_pretrained(self._base / "tokenizer")
         self._plan = Plan(pictures.captions, tokenizer, mine)
@@ -164,10 +164,13 @@ class DiffusionJob:
         return weighted.mean() + recipe.reading.weight * differs.mean()
 
     def _conditioning(self, batch: Batch) -> Tensor:
-        """What the text encoder says of the words (n, tokens, width); the chunks of a long prompt stand in a row."""
-        ids = batch.ids.to(self._machine.device).flatten(0, -2)
+        """What the text encoder says of the words (n, tokens, width); the chunks of a long prompt stand in a row.
+
+        A chunk that several prompts have (most often the empty one) is read once.
+        """
+        ids, places = batch.ids.to(self._machine.device).flatten(0, -2).unique(dim=0, return_inverse=True)
         with torch.set_grad_enabled(self._recipe.text_encoder.trained), self._machine.autocast():
-            states: Tensor = self._words(ids)[0].float()
+            states: Tensor = self._words(ids)[0].float().index_select(0, places)
         if batch.weights is not None:
             states = weighted(states, batch.weights.to(self._machine.device).flatten(0, -2))
         return states.reshape(len(batch.ids), -1, states.shape[-1])

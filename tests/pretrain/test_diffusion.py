@@ -76,6 +76,18 @@ def test_the_schedule_ends_in_noise() -> None:
     assert float(signal_share[-1]) == pytest.approx(0, abs=1e-6)
 
 
+def test_the_models_learn_in_the_mode_in_which_they_draw(drawn: Path, recipe_of: RecipeOf) -> None:
+    """Neither has dropout nor statistics of a batch, so the mode changes no number, and the other one is slower."""
+    recipe = recipe_of()
+    job = DiffusionJob(recipe, PictureSet(drawn, recipe.pictures), PLAIN)
+    batch = next(job.batches(0))
+    assert not any(module.training for model in job.modules().values() for module in model.modules())
+    found = job.loss(batch, 0)
+    for model in job.modules().values():
+        model.train()
+    assert torch.equal(found, job.loss(batch, 0))
+
+
 # ---------------------------------------------------------------- captions
 def test_tags_put_together_are_the_text_as_the_tokenizer_reads_it() -> None:
     tokenizer = CLIPTokenizer.from_pretrained(ASSETS / "tokenizer")
