@@ -1,8 +1,7 @@
 """Muon: momentum orthogonalised by a Newton-Schulz iteration (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/).
 
-Kernels are taken as matrices (out, in * height * width), the columns in the order in which they lie in memory. Matrices of
-one shape go through the iteration as one batch.
-It does not know which parameters it suits; `pretrain.trainer` says that.
+Kernels are taken as matrices (out, in * height * width), the columns in the order in which they lie in memory; those of
+one shape go through the iteration as one batch. Which parameters it suits it does not know; `pretrain.trainer` does.
 """
 
 from __future__ import annotations
