@@ -19,6 +19,7 @@ from pathlib import Path
 from pretrain.files import write_text
 from pretrain.progress import Stop
 from pretrain.recipe import RECIPE, Recipe, load_recipe
+from pretrain.seeds import CHOOSING_SEED, PUBLISHED_NOISE, PUBLISHED_SEED
 
 BUILD = Path("build/pretrain")
 
@@ -69,7 +70,9 @@ def _add_evaluate(job: argparse.ArgumentParser) -> None:
     job.add_argument("--steps", default="18", help="denoising steps, several with commas (%(default)s)")
     job.add_argument("--guidance", type=float, default=4.0)
     job.add_argument("--rescale", type=float, default=0.0, help="share to which guidance is rescaled, 0 to 1")
-    job.add_argument("--seed", type=int, default=0, help="seed of the first picture's noise (%(default)s)")
+    told = f"of the prompts; {CHOOSING_SEED} to compare recipes by (%(default)s)"
+    job.add_argument("--prompt-seed", type=int, default=PUBLISHED_SEED, help=told)
+    job.add_argument("--seed", type=int, default=PUBLISHED_NOISE, help="of the first picture's noise (%(default)s)")
     job.add_argument("--batch", type=int, default=20)
     job.add_argument("--renders", type=int, default=200, help="pictures for the autoencoder's PSNR (%(default)s)")
     job.add_argument("--json", type=Path, help="write the figures to this file too")
@@ -116,6 +119,7 @@ def _evaluate(options: argparse.Namespace, recipe: Recipe) -> None:
         steps=steps,
         guidance=options.guidance,
         rescale=options.rescale,
+        prompt_seed=options.prompt_seed,
         seed=options.seed,
         batch=options.batch,
         renders=options.renders,

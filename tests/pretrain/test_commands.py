@@ -147,13 +147,15 @@ def test_a_call_ends_in_time_and_the_next_goes_on(
         assert "5 steps in this call" in capsys.readouterr().out
         assert main(["export", "--out", str(tmp_path / "out"), "--diffusion", str(tmp_path / "run"), *changes]) == 0
         assert "diffusion at step 6; 24 samples in all; loaded again and equal" in capsys.readouterr().out
-        few = ["--count", "2", "--steps", "1", "--renders", "2", "--json", str(tmp_path / "figures.json")]
+        few = ["--count", "2", "--steps", "1", "--renders", "2", "--prompt-seed", "6"]
+        few += ["--json", str(tmp_path / "figures.json")]
         assert main(["evaluate", "--base", str(tmp_path / "out"), *few, *changes]) == 0
         assert "unseen prompts" in capsys.readouterr().out
     finally:
         for one, handler in old.items():
             signal.signal(one, handler)
-    assert json.loads((tmp_path / "figures.json").read_text(encoding="utf-8"))["prompts"] == 2
+    figures = json.loads((tmp_path / "figures.json").read_text(encoding="utf-8"))
+    assert (figures["prompts"], figures["prompt_seed"], figures["seed"]) == (2, 6, 5000)
 
 
 def test_ctrl_c_asks_for_a_checkpoint() -> None:
