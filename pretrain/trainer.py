@@ -318,7 +318,6 @@ def train_in(
     more = {
         "run": before.get("run", uuid.uuid4().hex),
         "changes": [*before.get("changes", []), *changes],
-        # A run from before this was kept began with the base as it still lies there.
-        "origin": before.get("origin", trainings.read(Path(recipe.base))),
+        "origin": before["origin"] if "origin" in before else trainings.origin(Path(recipe.base), state is not None),
     }
     yield from run_job(job, folder, table, machine, state, stop, more=more)

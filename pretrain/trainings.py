@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 NAME = "training.json"
+UNNAMED = ""  # the name of a run that began before runs had names
 PLACES = ("base", "device", "folder")  # settings of a recipe that name places of the machine it ran on
 
 
@@ -30,13 +31,22 @@ def read(base: Path) -> list[dict[str, Any]]:
     return found
 
 
+def origin(base: Path, began: bool) -> list[dict[str, Any]]:
+    """The trainings that a base had when a run began with it.
+
+    began: the run is older than this file and began before; the base is taken to be still the same, but for what an
+    export of this very run wrote into it.
+    """
+    return [one for one in read(base) if not (began and one.get("run") == UNNAMED)]
+
+
 def entry(state: dict[str, Any]) -> dict[str, Any]:
     """What a checkpoint's training is remembered by."""
     identity = state["identity"]
     bound = {key: identity[key] for key in ("encoder", "tokenizer", "reader") if identity.get(key)}
     return {
         "kind": identity["kind"],
-        "run": state.get("run", ""),
+        "run": state.get("run", UNNAMED),
         "step": state["step"],
         "samples": state["samples"],
         "hours": round(state["seconds"] / 3600, 2),
@@ -65,7 +75,7 @@ def with_these(states: list[dict[str, Any]], like: Path) -> list[dict[str, Any]]
         anew = brought["recipe"].get("diffusion", {}).get("start") == "new"
         origin = [] if anew else brought.get("origin", before)
         before = [*origin, *(one for one in before if one["kind"] == "autoencoder" and one not in origin)]
-    mine = {(state["identity"]["kind"], state.get("run", "")) for state in states}
+    mine = {(state["identity"]["kind"], state.get("run", UNNAMED)) for state in states}
     return [*(one for one in before if (one["kind"], one.get("run")) not in mine), *map(entry, states)]
 
 
