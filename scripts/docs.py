@@ -42,8 +42,8 @@ PLAIN = {
     "embeddings": "The textual-inversion embeddings that act: name and sha256 of each.",
     "styles": "Names of styles to put around the words.",
     "base": "sha256 of the base's weights this was made for; empty means whichever is loaded.",
-    "init_image": "sha256 of a stored picture to start from; empty means noise.",
-    "mask": "sha256 of a stored picture that says where to redraw.",
+    "init_image": "Empty: starting from a picture is refused.",
+    "mask": "Empty, as `init_image`.",
 }
 """Fields that are no numbers or texts for a form, and therefore carry no doc line of their own."""
 

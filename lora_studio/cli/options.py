@@ -102,7 +102,11 @@ EMPHASIS = text(
 OUT_FOLDER = text("--out", "DIR", "Folder for the PNGs; they are numbered after those that are there.")
 INFOTEXT_FILE = typer.Argument(metavar="FILE", help="A picture, a text file, or - for text on standard input.")
 HIRES_STEPS = FieldSpec(
-    "hires_steps", "Steps of a second pass; the schedules are then read for that one.", None, 1, 1000
+    "hires_steps",
+    "Steps of A1111's second pass (hires fix), which is not drawn here; the schedules are then read for that one.",
+    None,
+    1,
+    1000,
 )
 COMMA_BACKTRACK = FieldSpec(
     "comma_backtrack", "How far back the last comma may be at which a full chunk is cut; 0 turns that off.", 20, 0, 75

@@ -158,6 +158,7 @@ def open_generate(spec: JobSpec, tools: Tools) -> JobGenerator:
         lambda sha256: tools.adapters.get(sha256)[0],
         embedding=tools.embeddings.get,
         known_as=tools.workspace.adapters.short_hash,
+        keep=False,
     )
     sizes = [{"seed": p.seed, "width": p.request.width, "height": p.request.height} for p in pictures]
     return {"images": sizes, "seconds": round(time.monotonic() - began, 3)}
