@@ -35,7 +35,7 @@ def page(settings: Settings) -> None:
     with (
         opened(settings) as workspace,
         running(engine, settings, workspace) as built,
-        Watcher(workspace.folders),
+        Watcher(workspace.folders, tidy=workspace.purge),
     ):
         serve(settings, workspace, built)
 
