@@ -186,7 +186,7 @@ class FileStore:
 
     def listing(self) -> Collection[str]:
         """The hashes of all files that lie here, in no order."""
-        found = set()
+        found: set[str] = set()
         for folder in self._files.iterdir():
             with contextlib.suppress(OSError):  # no folder, or none that may be read
                 found.update(name[:64] for name in os.listdir(folder) if _SHA256.fullmatch(name[:64]))

@@ -42,9 +42,7 @@ ACTIVE: tuple[JobState, ...] = ("queued", "running", "stopping")
 class Jobs:
     """The table of jobs; every method is one transaction and may be called from any thread."""
 
-    def __init__(
-        self, database: Database, references: References, presence: Presence, allowance: Allowance
-    ) -> None:
+    def __init__(self, database: Database, references: References, presence: Presence, allowance: Allowance) -> None:
         self._database = database
         self._references = references
         self._presence = presence

@@ -21,8 +21,9 @@ download_adapter: payload is {"source": what to fetch (`lora_studio.engine.sourc
 
 JobState = Literal["queued", "running", "stopping", "done", "failed", "cancelled", "interrupted"]
 """queued: waits for its first turn. running: has had one. stopping: cancelled, its present turn runs out.
-done: has its result. failed: has an error; a training that has a checkpoint can go on all the same. cancelled: somebody
-stopped it. interrupted: a training that a crash, a kill or a close ended, and that can go on from its last checkpoint."""
+done: has its result. failed: has an error; a training that has a checkpoint can go on all the same. cancelled:
+somebody stopped it. interrupted: a training that a crash, a kill or a close ended, and that can go on from its last
+checkpoint."""
 
 NO_BASE = "none"
 """The base of an engine that shall load none: enough for the workbench's tools, until a load_base job brings one."""

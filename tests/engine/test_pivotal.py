@@ -97,9 +97,7 @@ def test_from_pictures_to_a_prompt_with_the_word(engine: InlineEngine, workspace
     assert workspace.embeddings.list() == []
     much_later = draw(engine, wanted)
     assert ended(engine, much_later).type == "done"
-    one, two, three = (
-        pictures(workspace, workspace.jobs.get(job))[0] for job in (with_word, without, much_later)
-    )
+    one, two, three = (pictures(workspace, workspace.jobs.get(job))[0] for job in (with_word, without, much_later))
     assert np.array_equal(one, two)
     assert np.array_equal(one, three)
     alone = draw(engine, request(engine, f"{NAME}, blue hair"))

@@ -54,7 +54,7 @@ def test_jobs_of_one_person_at_once(opened: Open, spec: Make) -> None:
     first, second = (workspace.jobs.create(spec()) for _ in range(2))
     workspace.jobs.set_state(first.id, "running")
     asked = spec("train")
-    with pytest.raises(NotAllowed, match="2 of your jobs wait or run, and 2 is the most.*; wait") as caught:
+    with pytest.raises(NotAllowed, match=r"2 of your jobs wait or run, and 2 is the most.*; wait") as caught:
         workspace.jobs.create(asked)
     assert (caught.value.code, caught.value.values) == ("too_many_jobs", {"given": "2", "allowed": "2"})
     with pytest.raises(NotFound):
@@ -78,9 +78,7 @@ def test_a_run_that_goes_on_is_a_job_too(opened: Open, spec: Make) -> None:
     assert workspace.jobs.resume(run, "ann").state == "queued"
 
 
-def test_bytes_of_one_persons_files(
-    opened: Open, spec: Make, tmp_path: Path, picture: Callable[..., bytes]
-) -> None:
+def test_bytes_of_one_persons_files(opened: Open, spec: Make, tmp_path: Path, picture: Callable[..., bytes]) -> None:
     """Pictures that are brought into sets are refused too; what is there can be deleted and put back."""
     workspace = opened(megabytes=1)
     for name, seed in (("a.png", 1), ("b.png", 2)):
@@ -131,7 +129,7 @@ def test_space_that_must_be_free_before_something_large(
         lambda: workspace.jobs.create(spec("workbench")),
         lambda: workspace.jobs.resume(run, "ann"),
     ):
-        with pytest.raises(StorageError, match="499 MB are free .* and 500 MB must be.*; free some space") as caught:
+        with pytest.raises(StorageError, match=r"499 MB are free .* and 500 MB must be.*; free some space") as caught:
             ask()
         assert (caught.value.code, caught.value.values) == ("disk_low", {"given": "499", "allowed": "500"})
     assert workspace.jobs.create(spec("generate")).state == "queued", "a picture is small"

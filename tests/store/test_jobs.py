@@ -401,7 +401,7 @@ def test_what_cannot_go_on_is_told(workspace: Workspace, spec: Make) -> None:
     bare, picture = workspace.jobs.create(spec("train")).id, workspace.jobs.create(spec("generate")).id
     for job_id in (bare, picture):
         failed(workspace, job_id)
-        with pytest.raises(InvalidInput, match="is failed.*failed after a checkpoint") as caught:
+        with pytest.raises(InvalidInput, match=r"is failed.*failed after a checkpoint") as caught:
             workspace.jobs.resume(job_id, "ann")
         assert (caught.value.code, caught.value.values) == ("resume_state", {"given": job_id, "state": "failed"})
         assert workspace.jobs.get(job_id).state == "failed"

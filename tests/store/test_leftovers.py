@@ -12,7 +12,8 @@ import pytest
 from sqlalchemy import delete, update
 
 from lora_studio.store import Workspace, disk, leftovers
-from lora_studio.store.tables import file_reference, workspace as workspace_table
+from lora_studio.store.tables import file_reference
+from lora_studio.store.tables import workspace as workspace_table
 from lora_studio.types import AdapterEntry, EmbeddingEntry, JobSpec
 from lora_studio.types.library import BUNDLED, bundled_text
 
