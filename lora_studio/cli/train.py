@@ -14,7 +14,18 @@ from pathlib import Path
 from typing import Any
 
 from lora_studio.cli.files import copy_atomically, target_file
-from lora_studio.cli.follow import OWNER, EngineFactory, Teller, duration, follow, loaded_base, opened, running, spec
+from lora_studio.cli.follow import (
+    OWNER,
+    EngineFactory,
+    Teller,
+    duration,
+    follow,
+    loaded_base,
+    opened,
+    place_options,
+    running,
+    spec,
+)
 from lora_studio.cli.options import BASE, TrainOptions, base_settings
 from lora_studio.errors import DatasetError, InvalidInput, NotFound, StorageError, StudioError
 from lora_studio.settings import Settings, load_settings
@@ -237,7 +248,8 @@ def _train(
         with running(build, settings, workspace) as engine:
             base = loaded_base(engine, settings, teller)
             if asked is not None:
-                job = replace(job, payload={"config": to_json(recipe(base=base, **asked))})
+                config = replace(recipe(base=base, **asked), base=base.sha256)
+                job = replace(job, payload={"config": to_json(config)})
             before = len(workspace.jobs.events(run_id)) if "resume" in job.payload else 0
             job_id = engine.submit(job)
             return follow(engine, job_id, teller, since=before if job_id == run_id else 0, keep=True)
@@ -245,7 +257,10 @@ def _train(
         left = [found.id for found in workspace.jobs.list(kinds=["train"], states=["interrupted"], limit=10_000)]
         left = [name for name in (job.id, run_id) if name in left]
         if left:
-            teller.say(f"Stopped; go on by: python -m lora_studio train --continue {left[0][:12]} --out F.safetensors")
+            where = place_options(settings)
+            teller.say(
+                f"Stopped; go on by: python -m lora_studio train --continue {left[0][:12]} --out F.safetensors{where}"
+            )
         raise
     finally:
         teller.done()

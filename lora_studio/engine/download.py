@@ -1,8 +1,8 @@
 """Fetching a LoRA file from the network as a job: allowed by the operator, limited in size, checked by the door.
 
-The bytes come in a thread of their own, so that the worker's turns go on; the job tells how far it is and can be
-stopped. What was fetched goes the way of every file that is brought in (`imports`): nothing enters the library
-unchecked, and a refused file is removed.
+The bytes come in a thread of their own, and the job takes turns of the worker only to look how far it is; it tells that
+and can be stopped. What was fetched goes the way of every file that is brought in (`imports`): nothing enters the
+library unchecked, and a refused file is removed.
 """
 
 from __future__ import annotations
@@ -21,14 +21,12 @@ from lora_studio.engine.jobs import Tools
 from lora_studio.engine.sources import Policy, Wanted, choose, file_name, file_url, list_url, read_source
 from lora_studio.errors import InvalidInput, StorageError, StudioError
 from lora_studio.pipeline import JobGenerator, Report
-from lora_studio.pipeline.calls import Turn
+from lora_studio.pipeline.calls import WaitElsewhere
 from lora_studio.store import Workspace
 from lora_studio.store.disk import told
 from lora_studio.types import JobSpec
 from lora_studio.types.library import ADAPTER_SUFFIX
 
-PATIENCE = 0.02
-"""Seconds that are waited for the thread in one turn."""
 _LIST_LIMIT = 5_000_000
 _MEGABYTE = 1_000_000
 
@@ -54,12 +52,12 @@ def open_download_adapter(spec: JobSpec, tools: Tools, web: Web | None = None) -
     began = time.monotonic()
     told_last: tuple[int, int] | None = None
     with Downloading(wanted, policy, tools.workspace, web or Web(policy.allows)) as running:
-        while not running.wait(PATIENCE):
+        while not running.wait(0.0):
             now = running.done, running.size
             if now != told_last:
                 yield Report("progress", _progress(*now, time.monotonic() - began))
             told_last = now
-            yield Turn()
+            yield WaitElsewhere()
         fetched = running.result()
     payload = {"file": fetched.sha256, "name": fetched.name}
     try:

@@ -26,6 +26,8 @@ VARIANT = "fp16"
 WEIGHTS = ("unet", "vae", "text_encoder", "text_encoder_2")
 """The parts that hold weights."""
 _PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
+_FILES = (".safetensors", *_PICKLES)
+"""Endings of what can only be a file."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class BaseSource:
 
 
 def find_base(ref: str, embedded: Path, offline: bool = False, checkpoints: Path | None = None) -> BaseSource:
-    """Find the base that `ref` names.
+    """Find the base that `ref` names; a hub id that is not on this machine is fetched, which may take long.
 
     Args:
         ref: `embedded`, a path to a folder or a .safetensors file, the name of a file or folder below `checkpoints`, or
@@ -56,18 +58,42 @@ def find_base(ref: str, embedded: Path, offline: bool = False, checkpoints: Path
     Raises:
         BaseUnavailable: it is not there, or is of another architecture.
     """
+    found = find_local(ref, embedded, checkpoints)
+    return found if found is not None else _local(ref.strip(), _from_hub(ref.strip(), offline))
+
+
+def find_local(ref: str, embedded: Path, checkpoints: Path | None = None) -> BaseSource | None:
+    """The base that `ref` names, if it is not one of the hub; at once and without any network.
+
+    Whoever changes bases asks here before he lets go of the present one. Arguments as of `find_base`.
+
+    Returns:
+        The base, or None where `ref` is a hub id: whether that one is there, `find_base` finds out.
+
+    Raises:
+        BaseUnavailable: it is neither there nor a hub id, or is of another architecture.
+    """
     asked = ref.strip()
     if asked in ("", EMBEDDED):
-        return BaseSource(EMBEDDED, embedded, _checked(EMBEDDED, embedded))
-    path = Path(asked).expanduser()
-    if not path.exists() and checkpoints is not None and (checkpoints / asked).exists():
-        path = checkpoints / asked
-    looks_like_file = path.suffix.lower() in (".safetensors", *_PICKLES)
-    if not path.exists() and _is_hub_id(asked) and not looks_like_file:
-        path = _from_hub(asked, offline)
-    if path.is_file() or looks_like_file:
-        return BaseSource(asked, path, _checked_file(asked, path))
-    return BaseSource(asked, path, _checked(asked, path))
+        return _local(EMBEDDED, embedded)
+    try:
+        path = Path(asked).expanduser()
+        if not path.exists() and checkpoints is not None and (checkpoints / asked).exists():
+            path = checkpoints / asked
+        elsewhere = not path.exists() and _is_hub_id(asked) and path.suffix.lower() not in _FILES
+    except (OSError, RuntimeError, ValueError) as error:
+        # A text that no path can hold, a folder that may not be looked into, ~somebody who is not there.
+        raise _missing(asked) from error
+    return None if elsewhere else _local(asked, path)
+
+
+def _local(ref: str, path: Path) -> BaseSource:
+    """What lies at `path`, checked as far as that goes without loading it."""
+    try:
+        is_file = path.is_file() or path.suffix.lower() in _FILES
+        return BaseSource(ref, path, _checked_file(ref, path) if is_file else _checked(ref, path))
+    except OSError as error:
+        raise _missing(ref) from error
 
 
 def _is_hub_id(text: str) -> bool:

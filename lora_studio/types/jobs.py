@@ -74,7 +74,10 @@ class JobSpec:
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened to a job; `seq` counts from 0 within the job, `time` is in seconds since 1970."""
+    """Something that happened to a job; `seq` counts from 0 within the job, `time` is in seconds since 1970.
+
+    What is not stored has the `seq` -1: a glimpse, and the error of a job whose end cannot be written (yet).
+    """
 
     job_id: str
     seq: int

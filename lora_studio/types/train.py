@@ -212,3 +212,23 @@ def recipe(kind: str, base: BaseInfo | None = None, **changes: Any) -> TrainConf
     given = {key: value for key, value in changes.items() if value is not None}
     wanted = {} if base is None else base.recipes.get(kind, {})
     return TrainConfig(**(RECIPES[kind] | wanted | {"recipe": kind} | given))
+
+
+def check_base(begun_on: str, base: BaseInfo) -> None:
+    """Refuse a training on another base than the one that it was set up or begun on.
+
+    Args:
+        begun_on: sha256 of that base; "" for one that may be trained on any.
+
+    Raises:
+        InvalidInput: `base` is another one.
+    """
+    if begun_on and begun_on != base.sha256:
+        raise InvalidInput(
+            f"The training was set up for the base {begun_on[:10]}, and {base.title} ({base.sha256[:10]}) is loaded; "
+            "load that base, or start a new training.",
+            code="train_base_changed",
+            given=begun_on[:10],
+            loaded=base.sha256[:10],
+            title=base.title,
+        )

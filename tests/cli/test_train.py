@@ -117,6 +117,19 @@ def test_ctrl_c_leaves_a_run_that_goes_on(studio: Studio, tmp_path: Path) -> Non
     assert "step 2 of 5" not in on.err, "the events of before the stop are not told again"
 
 
+def test_a_run_knows_its_base_and_the_way_on_names_it(studio: Studio, tmp_path: Path) -> None:
+    """Who trained on another base and followed that line went on on the default one, and lost the run."""
+    pictures = write_pictures(tmp_path / "cats", 2)
+    asked = ("train", str(pictures), "--name", "N", "--out", "a.safetensors", "--base", "big")
+    stopped = studio(*asked, faults=Faults(interrupt="train"))
+    (told,) = [line for line in stopped.err.splitlines() if "--continue" in line]
+    assert "--base big" in told
+    assert f"--workspace {tmp_path / 'ws'}" in told
+    with Workspace.open(tmp_path / "ws") as workspace:
+        (run,) = workspace.jobs.list(kinds=["train"])
+    assert run.payload["config"]["base"] == "b" * 64
+
+
 def test_continue_takes_no_other_settings(studio: Studio) -> None:
     answer = studio("train", "--continue", "abcdef", "--steps", "7", "--out", "a.safetensors")
     assert answer.code == 2

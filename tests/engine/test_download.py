@@ -23,6 +23,7 @@ from lora_studio.engine.jobs import Tools
 from lora_studio.engine.sources import Policy, Wanted
 from lora_studio.errors import NotAllowed, NotFound, StudioError
 from lora_studio.pipeline import Report, SharedBase
+from lora_studio.pipeline.calls import WaitElsewhere
 from lora_studio.store import Workspace
 from lora_studio.types import JobSpec
 from tests.support.tiny import kohya_file, load_tiny, random_adapter, write_tiny_base
@@ -338,3 +339,18 @@ def test_a_download_that_breaks_gives_its_reason(workspace: Workspace, site: Sit
     assert running.wait(20)
     with pytest.raises(NotFound, match="404"):
         running.result()
+
+
+def test_waiting_for_the_host_leaves_the_device_to_others(site: Site, base: SharedBase, workspace: Workspace) -> None:
+    """It slept in its turns."""
+    site.pages["/a.safetensors?held"] = (200, {}, bytes(2_000_000))
+    running = job(base, workspace, "https://files.example.org/a.safetensors?held", site.web())
+    began = time.monotonic()
+    wants = [next(running) for _ in range(200)]
+    assert time.monotonic() - began < 2, "200 looks took four seconds"
+    assert {type(want) for want in wants} == {Report, WaitElsewhere}
+    running.close()
+    site.hold.set()
+    while leftovers(workspace) and time.monotonic() < began + 20:
+        time.sleep(0.02)
+    assert leftovers(workspace) == []

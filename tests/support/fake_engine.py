@@ -10,6 +10,7 @@ or let a job fail, also across processes:
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import random
@@ -46,6 +47,7 @@ from lora_studio.types import (
     to_json,
 )
 from lora_studio.types.jobs import FINAL
+from lora_studio.types.train import check_base
 from lora_studio.types.workbench import files_of, tool_request
 from tests.support.drawing import draw, encode, png, uri
 
@@ -127,11 +129,10 @@ class FakeEngine:
         """See `Engine`."""
         spec = from_json(JobSpec, json.loads(json.dumps(to_json(spec))))
         with self._changed:
-            if any(job.id == spec.id for job in self.workspace.jobs.list(limit=10_000)):
-                return spec.id
+            with contextlib.suppress(NotFound):
+                return self.workspace.jobs.get(spec.id).id
             if "resume" in spec.payload:
-                run = self.workspace.jobs.resume(str(spec.payload["resume"]), spec.owner)
-                spec = JobSpec(run.id, run.kind, run.owner, run.payload)
+                spec = self._resumed(str(spec.payload["resume"]), spec.owner)
             else:
                 spec, warnings = completed(spec, self.workspace, self._tokenize)
                 self._check(spec)
@@ -142,6 +143,14 @@ class FakeEngine:
             self._waiting.append(spec)
             self._changed.notify_all()
         return spec.id
+
+    def _resumed(self, job_id: str, owner: str) -> JobSpec:
+        """A run that goes on, as the real engine lets it: on its own base alone."""
+        run = self.workspace.jobs.get(job_id)
+        if self._base is not None and not self._loading and run.state in ("interrupted", "failed"):
+            check_base(str(run.payload.get("config", {}).get("base", "")), self._base)
+        run = self.workspace.jobs.resume(job_id, owner)
+        return JobSpec(run.id, run.kind, run.owner, run.payload)
 
     def events(self, job_id: str, since: int = 0, timeout: float | None = None) -> Iterator[Event]:
         """See `Engine`."""
@@ -352,6 +361,7 @@ class FakeEngine:
     def _train(self, spec: JobSpec) -> Turns:
         config = from_json(TrainConfig, spec.payload["config"])
         base = self._base or BASES["embedded"]
+        check_base(config.base, base)
         kept = self.workspace.jobs.checkpoint(spec.id)
         first = 0 if kept is None else kept[0]
         if first:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 from lora_studio.errors import InvalidInput, NotAllowed, NotFound, StudioError
 from lora_studio.settings import Settings
-from lora_studio.types import RECIPES, AdapterEntry
+from lora_studio.types import RECIPES, AdapterEntry, Event, JobSpec
 from lora_studio.ui.actions import (
     actions,
     bases,
@@ -213,6 +214,45 @@ def test_a_job_that_ends_while_it_is_asked_for_is_told_whole(
     assert (news["state"], news["result"]) == ("done", finished.result)
 
 
+def test_an_end_that_cannot_be_written_is_told(studio: Studio, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page showed a running job for ever and never why; whoever has not asked for it hears it once it asks."""
+    (studio.workspace.root / "fake.json").write_text('{"hold": "step"}', encoding="utf-8")
+    job = call("make", cell=uid(), job=uid(), form=FORM)["cell"]["job"]
+    wait_until(lambda: call("poll")["running"])
+    stored = list(studio.workspace.jobs.events(job))
+    problem = {"type": "StorageError", "code": "disk_full", "message": "The disk is full.", "values": {"path": "x"}}
+
+    def events(job_id: str, since: int = 0, timeout: float | None = None) -> Iterator[Event]:
+        yield from (event for event in stored if event.seq >= since)
+        yield Event(job_id, -1, time.time(), "error", problem)
+
+    monkeypatch.setattr(studio.engine, "events", events)
+    news = call("poll", watch={job: 0})["jobs"][job]
+    assert (news["state"], news["error"], news["since"]) == ("failed", problem, len(stored))
+    assert call("poll", watch={job: len(stored)})["jobs"][job]["since"] == len(stored)
+    assert call("poll")["jobs"] == {}
+
+
+def test_what_waits_for_its_base_says_so(studio: Studio, call: Call) -> None:
+    (studio.workspace.root / "fake.json").write_text('{"hold": "queued"}', encoding="utf-8")
+    job = uid()
+    remark = {"code": "waits_for_base", "message": "It waits.", "values": {}}
+    request = {"prompt": "x", "base": "b" * 64}
+    studio.workspace.jobs.enter(JobSpec(job, "generate", "ann", {"requests": [request]}), [("warning", remark)])
+    news = call("poll", watch={job: 0})["jobs"][job]
+    assert (news["state"], news["warnings"]) == ("queued", [remark])
+
+
+def test_while_a_base_is_loaded_that_is_said(studio: Studio, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not that one has to be chosen."""
+    for loading, code in (("other", "base_loading"), (None, "no_base")):
+        info = dataclasses.replace(studio.engine.info(), base=None, loading=loading)
+        monkeypatch.setattr(studio.engine, "info", lambda info=info: info)
+        with pytest.raises(StudioError) as caught:
+            call("make", cell=uid(), job=uid(), form=FORM)
+        assert caught.value.code == code
+
+
 def test_those_who_wait_know_their_place(studio: Studio, call: Call) -> None:
     (studio.workspace.root / "fake.json").write_text('{"hold": "queued"}', encoding="utf-8")
     jobs = [call("make", owner, cell=uid(), job=uid(), form=FORM)["cell"]["job"] for owner in ("ann", "ben", "ann")]
@@ -362,6 +402,25 @@ def test_a_failed_run_goes_on_from_its_checkpoint(studio: Studio, call: Call) ->
     wait_until(lambda: studio.engine.job(kept).state == "done")
     assert [event.data["step"] for event in studio.engine.events(kept) if event.type == "resumed"] == [10]
     assert studio.workspace.jobs.checkpoint(kept) is None, "it is done and needs none any more"
+
+
+def test_a_run_is_continued_on_its_own_base_alone(studio: Studio, call: Call) -> None:
+    """On another one it is refused and stays as it was: Continue ended it for good."""
+    found = a_set(call)
+    (studio.workspace.root / "fake.json").write_text('{"hold": "saving"}', encoding="utf-8")
+    form = {"name": "x", "steps": "20", "checkpoint_every": "10", "preview_every": "0"}
+    job = call("train", job=uid(), set=found["id"], form=form)["job"]
+    wait_until(lambda: (studio.workspace.jobs.checkpoint(job) or (0, ""))[0] == 20)
+    studio.workspace.jobs.finish_with(job, "interrupted", "interrupted", {})
+    (studio.workspace.root / "fake.json").write_text("{}", encoding="utf-8")
+    assert ended(studio, call("load_base", job=uid(), base="other")["job"]).state == "done"
+    with pytest.raises(InvalidInput) as caught:
+        call("resume", run=job, job=uid())
+    assert caught.value.code == "train_base_changed"
+    assert call("runs")["runs"][0]["state"] == "interrupted"
+    assert ended(studio, call("load_base", job=uid(), base="embedded")["job"]).state == "done"
+    assert call("resume", run=job, job=uid()) == {"job": job}
+    assert ended(studio, job).state == "done"
 
 
 def test_deleting_a_run_and_what_belongs_to_it(studio: Studio, call: Call) -> None:
