@@ -36,7 +36,7 @@ def page(settings: Settings) -> None:
     with (
         opened(settings) as workspace,
         running(partial(engine, remember=True), settings, workspace) as built,
-        Watcher(workspace.folders),
+        Watcher(workspace.folders, tidy=workspace.purge),
     ):
         serve(settings, workspace, built)
 

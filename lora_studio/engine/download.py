@@ -78,6 +78,7 @@ class Downloading:
         self._stop = threading.Event()
         self._result: Fetched | None = None
         self._problem: BaseException | None = None
+        self._taken = False
         self.done = 0
         """Bytes that came."""
         self.size = 0
@@ -91,8 +92,9 @@ class Downloading:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop; what came is thrown away by the thread itself, which may still wait for its host."""
+        """Stop; what came is thrown away, by the thread itself where it still waits for its host or copies the file."""
         self._stop.set()
+        self._drop_unwanted()
 
     def wait(self, seconds: float) -> bool:
         """Wait at most so long; True when it has ended, well or not."""
@@ -104,6 +106,7 @@ class Downloading:
         if self._problem is not None:
             raise self._problem
         assert self._result is not None
+        self._taken = True
         return self._result
 
     def _run(self) -> None:
@@ -112,6 +115,13 @@ class Downloading:
         except Exception as error:
             # Whatever went wrong is the job's, in whose turn it is raised.
             self._problem = error
+        self._drop_unwanted()
+
+    def _drop_unwanted(self) -> None:
+        """Forget a file that came though nobody waits for it any more. Both threads ask after they have said their
+        part, so that whichever is the later one does it."""
+        if self._stop.is_set() and self._result is not None and not self._taken:
+            _forget(self._workspace, self._result.sha256, "")
 
     def _fetch(self) -> Fetched:
         url = self._wanted.url or self._of_repository(self._wanted.repository)

@@ -238,8 +238,8 @@ class _Run:
         losses = (prediction - target.to(prediction.device)).pow(2).mean(dim=(1, 2, 3)) * weights.to(prediction.device)
         if not bool(torch.isfinite(losses).all()):
             raise TrainingDiverged(
-                f"The loss of step {self.step + 1} is no number; continue from the last checkpoint with a lower "
-                f"learning rate than {config.learning_rate:g}.",
+                f"The loss of step {self.step + 1} is no number; train again with a lower learning rate than "
+                f"{config.learning_rate:g} (this run, continued, would come there again).",
                 code="loss_not_finite",
                 given=str(self.step + 1),
                 rate=f"{config.learning_rate:g}",

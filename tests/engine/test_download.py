@@ -133,6 +133,17 @@ def leftovers(workspace: Workspace) -> list[Path]:
     return [path for path in (workspace.root / "uploads").rglob("*") if path.is_file()]
 
 
+def stored(workspace: Workspace) -> list[Path]:
+    return [path for path in (workspace.root / "files").rglob("*") if path.is_file()]
+
+
+def wait_until(true: Callable[[], object]) -> None:
+    until = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < until, "it did not come to pass"
+        time.sleep(0.01)
+
+
 def test_a_repository_is_asked_for_its_file_and_a_redirect_followed(
     site: Site, base: SharedBase, workspace: Workspace, lora: bytes
 ) -> None:
@@ -287,6 +298,34 @@ def test_stopping_throws_away_what_came(site: Site, base: SharedBase, workspace:
     while leftovers(workspace) and time.monotonic() < until:
         time.sleep(0.02)
     assert leftovers(workspace) == []
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_stopping_after_the_last_byte_keeps_no_file(
+    site: Site, base: SharedBase, workspace: Workspace, lora: bytes, monkeypatch: pytest.MonkeyPatch, late: bool
+) -> None:
+    """While two gigabytes were copied into the store, or just after: the file stayed there, in nobody's name."""
+    site.pages["/a.safetensors"] = (200, {}, lora)
+    copied, go_on = threading.Event(), threading.Event()
+    put_file = workspace.files.put_file
+
+    def held(path: Path, suffix: str | None = None) -> str:
+        sha256 = put_file(path, suffix)
+        copied.set()
+        assert go_on.wait(20)
+        return sha256
+
+    monkeypatch.setattr(workspace.files, "put_file", held)
+    running = job(base, workspace, "https://files.example.org/a.safetensors", site.web())
+    next(running)
+    assert copied.wait(20)
+    if late:
+        go_on.set()
+        wait_until(lambda: not any(one.name == "lora-studio-download" for one in threading.enumerate()))
+    running.close()
+    go_on.set()
+    wait_until(lambda: stored(workspace) == [])
+    wait_until(lambda: leftovers(workspace) == [])
 
 
 def test_the_job_is_refused_where_nothing_is_allowed(base: SharedBase, workspace: Workspace, site: Site) -> None:

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load
 
 from lora_studio.engine.inline import InlineEngine
+from lora_studio.errors import InvalidInput, StorageError
 from lora_studio.pipeline.device import describe
 from lora_studio.store import Workspace
 from lora_studio.types import BaseChoice, to_json
@@ -27,6 +28,7 @@ LEARN = """
 import json, sys
 from pathlib import Path
 from lora_studio.engine.inline import InlineEngine
+from lora_studio.errors import InvalidInput, StorageError
 from lora_studio.pipeline.device import describe
 from lora_studio.store import Workspace
 from lora_studio.types import BaseChoice, JobSpec
@@ -84,5 +86,42 @@ def test_kill_9_between_two_checkpoints_changes_no_weight(tmp_path: Path) -> Non
             one, two = (load(workspace.files.read(sha256)) for sha256 in made)
             assert one.keys() == two.keys()
             assert all(torch.equal(one[key], two[key]) for key in one)
+        finally:
+            engine.close()
+
+
+@pytest.mark.slow
+def test_a_full_disk_at_a_checkpoint_costs_no_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was the end of the run, although its own words said to free some space and try again."""
+    folder = write_tiny_base(tmp_path / "tiny", "v_prediction", zero_snr=True)
+    with Workspace.open(tmp_path / "workspace") as workspace:
+        config = settings(make_dataset(workspace, tmp_path / "set"), steps=40, preview_every=0, checkpoint_every=10)
+        save, refused = workspace.jobs.save_checkpoint, []
+
+        def full_once(job_id: str, step: int, sha256: str) -> None:
+            if step == 20 and not refused:
+                refused.append(step)
+                raise StorageError("the disk is full", code="disk_full", path="x")
+            save(job_id, step, sha256)
+
+        monkeypatch.setattr(workspace.jobs, "save_checkpoint", full_once)
+        engine = InlineEngine(workspace, lambda _: load_tiny(folder), BaseChoice(str(folder)), lambda: describe(EXACT))
+        try:
+            job = teach(engine, config)
+            last = ended(engine, job)
+            assert (last.type, last.data["code"], workspace.jobs.get(job).state) == ("error", "disk_full", "failed")
+            kept = workspace.jobs.checkpoint(job)
+            assert kept is not None
+            assert kept[0] == 10
+            with pytest.raises(InvalidInput):
+                submit(engine, "train", {"resume": job}, "bob")
+            assert submit(engine, "train", {"resume": job}) == job
+            assert ended(engine, job).type == "done"
+            whole = teach(engine, config)
+            assert ended(engine, whole).type == "done"
+            made = [dict(engine.job(each).result or {})["adapter"] for each in (job, whole)]
+            one, two = (load(workspace.files.read(sha256)) for sha256 in made)
+            assert all(torch.equal(one[key], two[key]) for key in one)
+            assert workspace.jobs.checkpoint(job) is None
         finally:
             engine.close()

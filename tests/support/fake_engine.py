@@ -157,7 +157,7 @@ class FakeEngine:
         return spec.id
 
     def _resumed(self, job_id: str, owner: str) -> JobSpec:
-        """A run that goes on, as the real engine lets it: on its own base alone, and only where it was interrupted."""
+        """A run that goes on, as the real engine lets it: on its own base alone."""
         run = self.workspace.jobs.get(job_id)
         if self._base is not None and not self._loading and run.state in ("interrupted", "failed"):
             check_base(str(run.payload.get("config", {}).get("base", "")), self._base)
