@@ -21,6 +21,8 @@ MOST_VECTORS = 75
 """Places of a prompt that are read together; an embedding has to fit in."""
 MOST_LETTERS = 50
 """Longest name of a learnt word."""
+LARGEST_SCALE = 1e4
+"""alpha/rank beyond this is damage in a file: our own would be refused after its training."""
 
 
 @dataclass(frozen=True)
@@ -151,6 +153,16 @@ class TrainConfig:
                 code="weights_crossed",
                 given=f"{self.least_weight:g}",
                 allowed=f"{self.most_weight:g}",
+            )
+        if self.scale > LARGEST_SCALE:
+            alpha, allowed = f"{self.scale * self.rank:g}", f"{LARGEST_SCALE * self.rank:g}"
+            raise InvalidInput(
+                f"The alpha was given as {alpha} at rank {self.rank}; at most {allowed} is allowed there; lower it.",
+                code="alpha_large",
+                field="alpha",
+                given=alpha,
+                rank=self.rank,
+                allowed=allowed,
             )
         _check_word(self.embedding)
 
