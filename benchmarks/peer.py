@@ -2,9 +2,11 @@
 
 Both sides have the embedded base's weights, a copy each, in the same numbers, and the same prompt, sampler, steps,
 guidance, starting latents and noise between steps. The ratio is that of two neighbours in time, its median over all
-pairs; beside it stands by how much a pixel differs at most. In float32, and in bf16 too where the app chooses that.
+pairs; beside it stands by how much a pixel differs at most. In float32, and in bf16 too where the app chooses
+that: there pixels do differ, since diffusers guides, steps and draws the noise between steps in the prediction's bf16,
+the app in float32.
 
-    python -m benchmarks.peer [--pictures 11] [--out benchmarks/results/peer.json]
+    python -m benchmarks.peer [--pictures 11] [--out FILE]
 """
 
 from __future__ import annotations
