@@ -83,7 +83,7 @@ BASES = {
     )
     for ref, title, letter in (("embedded", "LoRA Studio's own small base", "a"), ("other", "Another base", "b"))
 }
-OTHERWISE = {"balanced": {"learning_rate": 1e-4, "steps": 1200}}
+OTHERWISE = {"balanced": {"learning_rate": 1e-4, "steps": 900}}
 """Recipes of the base `other`."""
 
 

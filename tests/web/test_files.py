@@ -85,9 +85,7 @@ def test_our_scripts_are_kept_by_browsers_and_are_all_there(browser: Browser) ->
     client = browser()
     text = client.get("/").text
     root = text.split('src="')[1].split("/js/")[0]
-    assert call(client, "poll").json()["page"] == root.split("/")[-1], (
-        "a page knows by it that the server is another one"
-    )
+    assert call(client, "poll").json()["page"] == root.split("/")[-1], "by it a page knows another version"
     for name in ("js/boot.js", "js/main.js", "css/studio.css", "strings/en.json", "strings/zh.json", "icon.svg"):
         answer = client.get(f"{root}/{name}")
         assert answer.status_code == 200, name

@@ -134,16 +134,20 @@ def test_gradio_has_no_open_door(browser: Browser, path: str, method: str) -> No
 def as_written(app: Any, path: str) -> tuple[int, bytes]:
     """Status and body of a path asked for as it is written: clients tidy `..` away before they send it."""
     sent: list[Any] = []
+    asked = iter([{"type": "http.request", "body": b"", "more_body": False}])
 
     async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": b"", "more_body": False}
+        for message in asked:
+            return message
+        await asyncio.sleep(60)  # nobody leaves
+        return {"type": "http.disconnect"}
 
     async def send(message: Any) -> None:
         sent.append(message)
 
     scope = {
         "type": "http",
-        "asgi": {"version": "3.0"},
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
         "http_version": "1.1",
         "method": "GET",
         "scheme": "http",

@@ -67,7 +67,7 @@ export function installKeys() {
       if (found) set(found, { title: `${t(word)} (${keys})` });
     }
   };
-  for (const name of ["language", "ready"]) on(name, draw);
+  for (const name of ["language", "ready", "info"]) on(name, draw); // Gradio draws its buttons anew when it likes
   draw();
   document.body.prepend(skip);
 }

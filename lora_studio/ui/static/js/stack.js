@@ -150,7 +150,8 @@ function picker(fromFile) {
   };
   search.addEventListener("input", draw);
   search.addEventListener("keydown", (event) => { if (event.key === "Enter" && !event.isComposing) { const first = list.querySelector("button:enabled"); if (first) first.click(); } });
-  const dialog = open(t("stack.add_title"), content);
+  const off = on("library", draw);
+  const dialog = open(t("stack.add_title"), content, { onclose: off });
   draw();
   search.focus();
 }
