@@ -44,7 +44,8 @@ def test_trainings_are_listed_with_the_way_on(studio: Studio, tmp_path: Path) ->
     assert (one["name"], one["state"], one["step"], one["continue"]) == ("one", "done", 5, None)
     assert len(one["adapter"]) == 64
     assert (two["name"], two["state"], two["adapter"], two["error"]) == ("two", "interrupted", None, None)
-    assert two["continue"] == f"python -m lora_studio train --continue {two['run'][:12]} --out F.safetensors"
+    where = f" --workspace {tmp_path / 'ws'}"
+    assert two["continue"] == f"python -m lora_studio train --continue {two['run'][:12]} --out F.safetensors{where}"
     lines = studio("runs").out.splitlines()
     assert [line.split()[0] for line in lines] == [two["run"][:12], one["run"][:12]]
     assert lines[0].endswith(two["continue"])
@@ -61,6 +62,23 @@ def test_after_a_crash_a_run_is_found_and_goes_on(studio: Studio, tmp_path: Path
     assert f"--continue {run[:12]}" in listed["continue"]
     answer = studio("train", "--continue", "zzzz", "--out", "a.safetensors")
     assert f"'zzzz' is not known; runs that can go on are {run[:12]}." in answer.err
+
+
+def test_a_failed_run_goes_on_from_its_checkpoint_alone(studio: Studio, tmp_path: Path) -> None:
+    kept, lost = "c0ffee" * 5 + "ab", "decade" * 5 + "ab"
+    with Workspace.open(tmp_path / "ws") as workspace:
+        for run in (lost, kept):
+            workspace.jobs.create(JobSpec(run, "train", "local", {"config": {"name": run[:6], "steps": 500}}))
+            workspace.jobs.set_state(run, "running")
+        workspace.jobs.save_checkpoint(kept, 10, workspace.files.put_bytes(b"state"))
+        for run in (lost, kept):
+            workspace.jobs.finish_with(run, "failed", "error", {"message": "The disk is full."})
+    listed = {one["run"]: one for one in told(studio)}
+    assert (listed[kept]["state"], listed[kept]["step"]) == ("failed", 10)
+    assert f"--continue {kept[:12]}" in listed[kept]["continue"]
+    assert (listed[lost]["state"], listed[lost]["continue"]) == ("failed", None)
+    answer = studio("train", "--continue", "zzzz", "--out", "a.safetensors")
+    assert f"runs that can go on are {kept[:12]}." in answer.err
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a lock of this process stands in for another process's")
