@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from starlette.responses import JSONResponse
 
-from lora_studio.errors import InvalidInput, NotAllowed, NotFound, StorageError, StudioError
+from lora_studio.errors import BaseUnavailable, InvalidInput, NotAllowed, NotFound, StorageError, StudioError
 
 _STATUS: tuple[tuple[type[StudioError], int], ...] = (
     (InvalidInput, 422),
+    (BaseUnavailable, 422),
     (NotFound, 404),
     (NotAllowed, 403),
     (StorageError, 507),
