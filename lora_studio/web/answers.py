@@ -7,10 +7,11 @@ from typing import Any
 
 from starlette.responses import JSONResponse
 
-from lora_studio.errors import InvalidInput, NotAllowed, NotFound, StorageError, StudioError
+from lora_studio.errors import BaseUnavailable, InvalidInput, NotAllowed, NotFound, StorageError, StudioError
 
 _STATUS: tuple[tuple[type[StudioError], int], ...] = (
     (InvalidInput, 422),
+    (BaseUnavailable, 422),
     (NotFound, 404),
     (NotAllowed, 403),
     (StorageError, 507),
