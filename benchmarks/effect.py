@@ -4,7 +4,7 @@ Every figure is a share of pictures (0 to 1) unless it says otherwise. "Present"
 the most probable answer of its head; the character is present with at least `CHARACTER_FROM` of its six traits.
 It does not know how an adapter was made.
 
-    python -m benchmarks.effect [--count 60] [--out benchmarks/results/effect.json]
+    python -m benchmarks.effect [--count 60] [--prompt-seed 1] [--noise-seed 5000] [--out FILE]
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.studio import ASSETS, Mix, Studio
+from benchmarks.trial import Trial, add_options, trial_of
 from lora_studio.adapters import CanonicalAdapter
 from pretrain.judge import Judge, load_judge
 from pretrain.judge.labels import TRAITS
@@ -72,20 +73,20 @@ def spearman(xs: Sequence[float], ys: Sequence[float]) -> float:
 
 
 class Effect:
-    """Judges one base with its adapters."""
+    """Judges one base with its adapters over the prompts of a trial."""
 
-    def __init__(self, studio: Studio, judge: Judge, count: int = 60) -> None:
-        self._studio, self._judge, self._count = studio, judge, count
+    def __init__(self, studio: Studio, judge: Judge, trial: Trial) -> None:
+        self._studio, self._judge, self._trial = studio, judge, trial
 
     def look(self, prompts: Sequence[str], mix: Mix = (), **changes: Any) -> dict[str, NDArray[np.float32]]:
         """The judge's probabilities (n, classes) by head."""
-        return self._judge.predict(self._studio.draw(prompts, mix, **changes))
+        return self._judge.predict(self._studio.draw(prompts, mix, self._trial.noise_seed, **changes))
 
     def concept(
         self, adapter: CanonicalAdapter, word: str, head: str, weights: Sequence[float] = WEIGHTS
     ) -> dict[str, Any]:
         """A word that an adapter teaches: how often it shows at each weight, and what else stays as it was."""
-        prompts = effect_prompts(word, self._count)
+        prompts = effect_prompts(word, self._trial.count, self._trial.prompt_seed)
         full, asked = [p[0] for p in prompts], [p[2] for p in prompts]
         labels = self._judge.labels[head]
         looks = {weight: self.look(full, [(adapter, weight)]) for weight in weights}
@@ -105,13 +106,13 @@ class Effect:
         without = self.look([p[1] for p in prompts], [(adapter, 1.0)])
         figures["without_the_words"] = share(without[head], labels, word)
         for kind in ("boy", "no humans"):
-            others = [text for text, _ in other_prompts(kind, self._count)]
+            others = [text for text, _ in other_prompts(kind, self._trial.count, self._trial.prompt_seed)]
             figures[f"unasked_{kind}"] = share(self.look(others, [(adapter, 1.0)])[head], labels, word)
         return figures
 
     def character(self, adapter: CanonicalAdapter) -> dict[str, Any]:
         """What the character's name alone brings."""
-        prompts: list[Prompt] = effect_prompts(CHARACTER, self._count)
+        prompts: list[Prompt] = effect_prompts(CHARACTER, self._trial.count, self._trial.prompt_seed)
         named = [p[0] for p in prompts]
         one, zero = self.look(named, [(adapter, 1.0)]), self.look(named)
         return {
@@ -126,7 +127,8 @@ class Effect:
         self, ears: CanonicalAdapter, style: CanonicalAdapter, character: CanonicalAdapter, style_word: str
     ) -> dict[str, Any]:
         """All three at once, and each slider moved alone while the others stay."""
-        full = [p[0] for p in combined_prompts("cat ears", style_word, self._count)]
+        prompts = combined_prompts("cat ears", style_word, self._trial.count, self._trial.prompt_seed)
+        full = [p[0] for p in prompts]
 
         def effects(mix: Mix) -> dict[str, float]:
             found = self.look(full, mix)
@@ -155,13 +157,13 @@ class Effect:
         return figures
 
 
-def measure(studio: Studio, judge: Judge, files: dict[str, Path], style_word: str, count: int) -> dict[str, Any]:
+def measure(studio: Studio, judge: Judge, files: dict[str, Path], style_word: str, trial: Trial) -> dict[str, Any]:
     """All figures of three adapters: `files` has cat-ears, style and character."""
-    effect = Effect(studio, judge, count)
+    effect = Effect(studio, judge, trial)
     ears, style, character = (studio.read(files[name]) for name in ("cat-ears", "style", "character"))
     return {
         "base": studio.base.info.sha256[:10],
-        "count": count,
+        **trial.as_dict(),
         "cat ears": effect.concept(ears, "cat ears", "ears"),
         style_word: effect.concept(style, style_word, "style", (0.0, 0.5, 1.0)),
         CHARACTER: effect.character(character),
@@ -169,7 +171,7 @@ def measure(studio: Studio, judge: Judge, files: dict[str, Path], style_word: st
     }
 
 
-def measure_samples(studio: Studio, judge: Judge, count: int) -> dict[str, Any]:
+def measure_samples(studio: Studio, judge: Judge, trial: Trial) -> dict[str, Any]:
     """`measure` of the adapters that come with the app."""
     folder = ASSETS / "examples" / "adapters"
     style = next(path.stem for path in sorted(folder.glob("*-style.safetensors")))
@@ -178,16 +180,16 @@ def measure_samples(studio: Studio, judge: Judge, count: int) -> dict[str, Any]:
         "style": folder / f"{style}.safetensors",
         "character": folder / "miko-tsuki.safetensors",
     }
-    return measure(studio, judge, files, style.replace("-", " "), count)
+    return measure(studio, judge, files, style.replace("-", " "), trial)
 
 
 def main() -> None:
     """Measure the adapters that come with the app."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--count", type=int, default=60, help="prompts for each figure")
+    add_options(parser)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "effect.json")
     options = parser.parse_args()
-    figures = measure_samples(Studio(), load_judge(), options.count)
+    figures = measure_samples(Studio(), load_judge(), trial_of(options))
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(figures, indent=1))

@@ -4,7 +4,8 @@
 
 The files lie in a folder as A1111 keeps them, each with as much metadata as kohya's trainer writes (tag frequencies)
 and a text beside it; their tensors are small, for hashing is the disk's time. `list` is what one call of a page takes
-on the server, JSON included; beside it stands reading the headers of all files, as a program does that keeps no table.
+on the server, JSON included; beside it stands reading the headers of all files, as a program does that keeps no table,
+one block of rounds after the other.
 """
 
 from __future__ import annotations

@@ -2,9 +2,10 @@
 
 The same unseen prompts are drawn three times with the same seeds: as they are, with a long list of things to avoid, and
 dressed: every tag among praise, camera words and body parts that the base does not know, many in weights, over two to
-four chunks, with that list too. None of the words around is one that pre-training strews in (tested).
+four chunks, with that list too. None of the phrases around is one that pre-training strews in (tested), but most share
+words with them ("bad limbs" here, "extra limbs" and "bad feet" there): what is measured are other combinations.
 
-    python -m benchmarks.long_prompts [--count 60] [--base FOLDER] [--out benchmarks/results/long_prompts.json]
+    python -m benchmarks.long_prompts [--count 60] [--prompt-seed 1] [--noise-seed 5000] [--base FOLDER] [--out FILE]
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 
 from benchmarks.effect import right
 from benchmarks.studio import ASSETS, Studio
+from benchmarks.trial import Trial, add_options, trial_of
 from lora_studio.pipeline import load_base, probe
 from lora_studio.pipeline.source import find_base
 from pretrain.judge import Judge, load_judge
@@ -55,18 +57,18 @@ def dressed(text: str, key: str) -> str:
     return ",".join(f" {word}" if rng.random() < 0.5 else word for word in said)
 
 
-def measure(studio: Studio, judge: Judge, count: int) -> dict[str, Any]:
+def measure(studio: Studio, judge: Judge, trial: Trial) -> dict[str, Any]:
     """Shares of right answers by way of writing and head."""
-    prompts = other_prompts("girl", count)
+    prompts = other_prompts("girl", trial.count, trial.prompt_seed)
     plain, asked = [text for text, _ in prompts], [want for _, want in prompts]
     ways: dict[str, tuple[list[str], str]] = {
         "plain": (plain, ""),
         "plain, things to avoid": (plain, AVOID),
         "dressed, things to avoid": ([dressed(text, str(i)) for i, text in enumerate(plain)], AVOID),
     }
-    figures: dict[str, Any] = {"base": studio.base.info.sha256[:10], "count": count}
+    figures: dict[str, Any] = {"base": studio.base.info.sha256[:10], **trial.as_dict()}
     for way, (texts, avoid) in ways.items():
-        found = judge.predict(studio.draw(texts, negative_prompt=avoid))
+        found = judge.predict(studio.draw(texts, seed=trial.noise_seed, negative_prompt=avoid))
         figures[way] = {head: round(float(right(judge, found, asked, head).mean()), 3) for head in HEADS}
     return figures
 
@@ -74,12 +76,12 @@ def measure(studio: Studio, judge: Judge, count: int) -> dict[str, Any]:
 def main() -> None:
     """Measure a base and write the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--count", type=int, default=60, help="prompts")
+    add_options(parser)
     parser.add_argument("--base", type=Path, default=ASSETS / "base", help="folder of a base")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "long_prompts.json")
     options = parser.parse_args()
     studio = Studio(load_base(find_base(str(options.base), ASSETS / "base"), probe("auto", "auto")))
-    figures = measure(studio, load_judge(), options.count)
+    figures = measure(studio, load_judge(), trial_of(options))
     options.out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(figures, indent=1))
 

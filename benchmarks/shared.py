@@ -1,7 +1,8 @@
 """Shared for real: what a training costs the one who draws, and what drawing costs the training. Ratios of one run.
 
 Pictures are drawn one after the other by one person, idle and beside another person's training, in alternation; the
-training's pace is taken alone and beside the pictures. Everything goes through the inline engine on the embedded base.
+training's pace is taken alone and beside the pictures, over at least thirty of its steps each time and by the times of
+the steps themselves. Everything goes through the inline engine on the embedded base.
 
     python -m benchmarks.shared [--rounds 3] [--pictures 5]
 """
@@ -14,6 +15,7 @@ import statistics
 import tempfile
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +25,11 @@ from lora_studio.engine.protocol import Engine
 from lora_studio.settings import load_settings
 from lora_studio.store import Workspace
 from lora_studio.types import GenerateRequest, JobSpec, recipe, to_json
+from lora_studio.types.jobs import FINAL
 
 _FAR = 100_000
+STEPS = 30  # of a training, at least, that its pace is taken over
+PATIENCE = 600.0  # seconds that a training may take for its first steps
 
 
 def picture(engine: Engine, seed: int) -> float:
@@ -38,6 +43,7 @@ def picture(engine: Engine, seed: int) -> float:
         height=d.height,
         num_inference_steps=d.num_inference_steps,
         guidance_scale=d.guidance_scale,
+        guidance_rescale=d.guidance_rescale,
         sampler=d.sampler,
         seed=seed,
     )
@@ -49,18 +55,32 @@ def picture(engine: Engine, seed: int) -> float:
 
 
 def begin_training(engine: Engine, workspace: Workspace, dataset: str) -> str:
-    """Start a training of Bob's that goes on until it is cancelled; returns when it makes steps."""
+    """Start a training of Bob's that goes on until it is cancelled; returns when it makes steps.
+
+    Raises:
+        RuntimeError: it ended, or made no steps in `PATIENCE` seconds.
+    """
     given = {"name": "bench", "dataset": dataset, "steps": _FAR, "preview_every": 0, "checkpoint_every": 0}
     config = recipe("balanced", engine.info().base, **given)
     job = engine.submit(JobSpec(uuid.uuid4().hex, "train", "bob", {"config": to_json(config)}))
-    while steps_made(workspace, job) < 5:
+    began = time.monotonic()
+    while len(step_times(workspace, job)) < 5:
+        if time.monotonic() - began > PATIENCE:
+            raise RuntimeError(f"The training made no five steps in {PATIENCE:g} seconds; look at what else runs here.")
         time.sleep(0.1)
     return job
 
 
-def steps_made(workspace: Workspace, job: str) -> int:
-    """How many steps a training has made."""
-    return sum(event.type == "step" for event in workspace.jobs.events(job))
+def step_times(workspace: Workspace, job: str) -> list[float]:
+    """When each step of a training was made, in seconds since 1970.
+
+    Raises:
+        RuntimeError: the training has ended.
+    """
+    now = workspace.jobs.get(job)
+    if now.state in FINAL:
+        raise RuntimeError(f"The training has ended ({now.state}) while its pace was taken: {now.error}")
+    return [event.time for event in workspace.jobs.events(job) if event.type == "step"]
 
 
 def measure(rounds: int, pictures: int) -> dict[str, Any]:
@@ -79,10 +99,8 @@ def measure(rounds: int, pictures: int) -> dict[str, Any]:
         for number in range(rounds):
             idle += [picture(engine, number * pictures + i) for i in range(pictures)]
             job = begin_training(engine, workspace, dataset)
-            alone.append(_pace(workspace, job, lambda: time.sleep(4.0)))
-            shared.append(
-                _pace(workspace, job, lambda: beside.extend(picture(engine, 7000 + i) for i in range(pictures)))
-            )
+            alone.append(pace(workspace, job, lambda: time.sleep(0.5)))
+            shared.append(pace(workspace, job, lambda: beside.append(picture(engine, 7000 + len(beside))), pictures))
             engine.cancel(job)
             list(engine.events(job))
         engine.close()
@@ -94,14 +112,18 @@ def measure(rounds: int, pictures: int) -> dict[str, Any]:
         "training_alone_steps_per_second": statistics.median(alone),
         "training_beside_pictures_steps_per_second": statistics.median(shared),
         "training_keeps": statistics.median(shared) / statistics.median(alone),
+        "training_keeps_by_round": [both / one for both, one in zip(shared, alone, strict=True)],
     }
 
 
-def _pace(workspace: Workspace, job: str, meanwhile: Any) -> float:
-    """Steps a second of a training while something else is done."""
-    first, began = steps_made(workspace, job), time.perf_counter()
-    meanwhile()
-    return (steps_made(workspace, job) - first) / (time.perf_counter() - began)
+def pace(workspace: Workspace, job: str, meanwhile: Callable[[], object], least: int = 1) -> float:
+    """Steps a second of a training while something else is done at least `least` times, over at least `STEPS` steps."""
+    first, done = len(step_times(workspace, job)), 0
+    while done < least or len(step_times(workspace, job)) - first < STEPS:
+        meanwhile()
+        done += 1
+    times = step_times(workspace, job)
+    return (len(times) - first) / (times[-1] - times[first - 1])
 
 
 def main() -> None:

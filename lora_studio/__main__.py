@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 from lora_studio.cli import main as run_command
@@ -18,12 +19,12 @@ if TYPE_CHECKING:
     from lora_studio.store import Workspace
 
 
-def engine(settings: Settings, workspace: Workspace) -> Engine:
-    """The engine that runs in this very process."""
+def engine(settings: Settings, workspace: Workspace, remember: bool = False) -> Engine:
+    """The engine that runs in this very process; `remember`: with the base that a person chose last on the page."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # read once, on import: it warns of parts that nobody uses
     from lora_studio.engine.inline import build_engine
 
-    return build_engine(settings, workspace)
+    return build_engine(settings, workspace, remember)
 
 
 def page(settings: Settings) -> None:
@@ -34,8 +35,8 @@ def page(settings: Settings) -> None:
 
     with (
         opened(settings) as workspace,
-        running(engine, settings, workspace) as built,
-        Watcher(workspace.folders),
+        running(partial(engine, remember=True), settings, workspace) as built,
+        Watcher(workspace.folders, tidy=workspace.purge),
     ):
         serve(settings, workspace, built)
 

@@ -1,8 +1,9 @@
 """Environment, file and command line become one `Settings` object.
 
 Order, strongest first: what a caller gives (the command line), environment variables `LORA_STUDIO_*`, the file
-`lora-studio.toml` in the current folder, the defaults below. Every setting carries its own doc line; the tables in
-the README are generated from them. An unknown name in the file or the environment is refused, never ignored.
+`lora-studio.toml` in the current folder, the defaults below. Every setting carries its own doc line and range; the
+help of its option and the table in `docs/reference.md` come from them. An unknown name in the file or the environment
+is refused, never ignored.
 
 It does not know the engine, the store or the screens, and it touches no folder: whoever uses a path makes it.
 """
@@ -14,6 +15,7 @@ import os
 import re
 import sys
 import tomllib
+import typing
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -27,7 +29,7 @@ from pydantic_settings import (
 )
 
 from lora_studio.errors import InvalidInput, NotAllowed
-from lora_studio.types import BaseChoice
+from lora_studio.types import BaseChoice, Limits
 
 PREFIX = "LORA_STUDIO_"
 FILE = "lora-studio.toml"
@@ -37,13 +39,19 @@ _HOST = re.compile(r"(\*\.)?[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
 _KINDS = {"int_parsing": "a whole number", "int_from_float": "a whole number", "bool_parsing": "true or false"}
 """Our words for what pydantic says of values of the wrong kind."""
 
+_SEVERAL = {
+    "lora_folders": "a list; in the environment apart by : (on Windows by ;)",
+    "download_hosts": "a list; in the environment apart by commas",
+}
+"""Settings that hold several values, and how they are told apart in one text."""
+
 
 def default_workspace() -> Path:
     """Where everything that must survive lies when nobody says otherwise.
 
     Linux: `$XDG_DATA_HOME/lora-studio` or `~/.local/share/lora-studio`; macOS: `~/Library/Application
-    Support/lora-studio`; Windows: `%LOCALAPPDATA%\\lora-studio`; a Hugging Face Space: `/data/lora-studio` when its
-    persistent disk can be written to.
+    Support/lora-studio`; Windows: `%LOCALAPPDATA%\\lora-studio`; a Hugging Face Space, where the command
+    line works and the page does not: `/data/lora-studio` when its persistent disk can be written to.
     """
     if os.environ.get("SPACE_ID") and os.access("/data", os.W_OK):
         return Path("/data/lora-studio")
@@ -55,8 +63,10 @@ def default_workspace() -> Path:
 
 
 def default_assets() -> Path:
-    """The folder `assets` beside the package: the embedded base and the examples."""
-    return Path(__file__).resolve().parent.parent / "assets"
+    """The embedded base and the examples: the folder `assets` beside the package, or in it where pip installed it."""
+    package = Path(__file__).resolve().parent
+    installed = package / "assets"
+    return installed if installed.is_dir() else package.parent / "assets"
 
 
 class Settings(BaseSettings):
@@ -78,6 +88,18 @@ class Settings(BaseSettings):
         (), description="Hosts from which people may fetch LoRAs by https; *.example.org stands for all below it."
     )
     download_megabytes: int = Field(2000, ge=1, le=100_000, description="Largest LoRA file that is fetched, in MB.")
+    max_jobs: int = Field(
+        0, ge=0, le=100_000, description="Jobs of one person that may wait or run at once; 0 is any number."
+    )
+    max_megabytes: int = Field(
+        0, ge=0, le=1_000_000_000, description="MB that one person's files may take in the workspace; 0 is any amount."
+    )
+    min_free_megabytes: int = Field(
+        500,
+        ge=0,
+        le=1_000_000_000,
+        description="MB that must be free on the workspace's disk before a training or a download is begun.",
+    )
     host: str = Field("127.0.0.1", description="Address the page is served on; only this machine's own are allowed.")
     port: int = Field(7860, ge=1, le=65535, description="Port the page is served on.")
     base: str = Field(
@@ -105,6 +127,11 @@ class Settings(BaseSettings):
     def base_choice(self) -> BaseChoice:
         """The base that the process starts with."""
         return BaseChoice(self.base.strip() or "embedded", self.prediction_type, self.zero_terminal_snr)
+
+    @property
+    def limits(self) -> Limits:
+        """What one person may take, and what must stay free."""
+        return Limits(self.max_jobs, self.max_megabytes, self.min_free_megabytes)
 
     @field_validator("lora_folders", mode="before")
     @classmethod
@@ -208,6 +235,19 @@ def load_settings(**given: Any) -> Settings:
             given=FILE,
             reason=str(problem),
         ) from None
+
+
+def allowed_of(name: str) -> str:
+    """The values that a setting may have, in words: `auto, cpu`, `1 to 65535`; "" where its doc line says it."""
+    field = Settings.model_fields[name]
+    if typing.get_origin(field.annotation) is Literal:
+        return ", ".join(typing.get_args(field.annotation))
+    if field.annotation is bool:
+        return "true, false"
+    if name in _SEVERAL:
+        return _SEVERAL[name]
+    bounds = [getattr(rule, kind, None) for kind in ("ge", "le") for rule in field.metadata]
+    return " to ".join(str(bound) for bound in bounds if bound is not None)
 
 
 def _sentence(problem: ValidationError, given: dict[str, Any]) -> InvalidInput:

@@ -1,8 +1,8 @@
 """Makes and measures the base, a command a step: `python -m pretrain --help` names them in their order.
 
 Everything is made as one recipe says (`pretrain/recipe.toml`); `--set diffusion.batch=64` changes a value for a call.
-A training that is interrupted (Ctrl-C, SIGTERM) or runs out of `--minutes` writes a checkpoint; the same command goes
-on from the last one, after a kill too.
+A training that is interrupted (Ctrl-C, SIGTERM) or runs out of `--minutes` writes a checkpoint; a second Ctrl-C ends it
+at once. The same command goes on from the last checkpoint, after a kill too.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from pretrain.files import write_text
+from pretrain.progress import Stop
 from pretrain.recipe import RECIPE, Recipe, load_recipe
+from pretrain.seeds import CHOOSING_SEED, PUBLISHED_NOISE, PUBLISHED_SEED
 
 BUILD = Path("build/pretrain")
 
@@ -69,18 +70,26 @@ def _add_evaluate(job: argparse.ArgumentParser) -> None:
     job.add_argument("--steps", default="18", help="denoising steps, several with commas (%(default)s)")
     job.add_argument("--guidance", type=float, default=4.0)
     job.add_argument("--rescale", type=float, default=0.0, help="share to which guidance is rescaled, 0 to 1")
-    job.add_argument("--seed", type=int, default=0, help="seed of the first picture's noise (%(default)s)")
+    told = f"of the prompts; {CHOOSING_SEED} to compare recipes by (%(default)s)"
+    job.add_argument("--prompt-seed", type=int, default=PUBLISHED_SEED, help=told)
+    job.add_argument("--seed", type=int, default=PUBLISHED_NOISE, help="of the first picture's noise (%(default)s)")
     job.add_argument("--batch", type=int, default=20)
     job.add_argument("--renders", type=int, default=200, help="pictures for the autoencoder's PSNR (%(default)s)")
     job.add_argument("--json", type=Path, help="write the figures to this file too")
 
 
-def stopper(minutes: float | None) -> Callable[[], float | None]:
-    """Seconds until a call shall end: by its time, or at once after Ctrl-C or SIGTERM."""
+def stopper(minutes: float | None) -> Stop:
+    """Seconds until a call shall end: by its time, or at once after Ctrl-C or SIGTERM; a second one interrupts."""
     end = None if minutes is None else time.monotonic() + 60 * minutes
     asked: list[int] = []
+
+    def ask(number: int, frame: object) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+
     for one in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(one, lambda number, frame: asked.append(number))
+        signal.signal(one, ask)
 
     def left() -> float | None:
         if asked:
@@ -110,6 +119,7 @@ def _evaluate(options: argparse.Namespace, recipe: Recipe) -> None:
         steps=steps,
         guidance=options.guidance,
         rescale=options.rescale,
+        prompt_seed=options.prompt_seed,
         seed=options.seed,
         batch=options.batch,
         renders=options.renders,
@@ -145,14 +155,24 @@ def _compute(options: argparse.Namespace, recipe: Recipe) -> None:
     if options.job == "evaluate":
         _evaluate(options, recipe)
     elif options.job == "export":
-        from pretrain.export import export
-
-        like = options.like or Path(recipe.base)
-        steps = export(options.out, like, options.diffusion, options.autoencoder, options.tokenizer, options.text)
-        told = ", ".join(f"{name} at step {step}" for name, step in steps.items()) or "the tokenizer"
-        print(f"{options.out}: {told}; loaded again and equal")
+        _export(options, recipe)
     else:
         _train(options, recipe)
+
+
+def _export(options: argparse.Namespace, recipe: Recipe) -> None:
+    """Writes a base folder and says what it holds."""
+    from pretrain import trainings
+    from pretrain.export import export
+
+    like = options.like or Path(recipe.base)
+    steps = export(options.out, like, options.diffusion, options.autoencoder, options.tokenizer, options.text)
+    told = ", ".join(f"{name} at step {step}" for name, step in steps.items()) or "the tokenizer"
+    if (options.out / "unet").exists():
+        seen = trainings.samples(trainings.read(options.out))
+        print(f"{options.out}: {told}; {seen:,} samples in all; loaded again and equal")
+    else:
+        print(f"{options.out}: {told}; without UNet and text encoder, which read another tokenizer: begin them anew")
 
 
 def _be_quiet() -> None:
@@ -164,7 +184,7 @@ def _be_quiet() -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs one command; 2 after an error that is told in one sentence."""
+    """Runs one command; 2 after an error that is told in one sentence, 130 after a second Ctrl-C."""
     given = sys.argv[1:] if arguments is None else arguments
     if given[:1] == ["judge"]:
         from pretrain.judge.__main__ import main as judge
@@ -179,6 +199,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, FileNotFoundError, FloatingPointError) as error:
         print(error, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted; what was written before stands, and the same command goes on from there", file=sys.stderr)
+        return 130
     return 0
 
 

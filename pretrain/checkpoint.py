@@ -40,3 +40,14 @@ def load(folder: Path) -> dict[str, Any] | None:
     if state.get("format") != FORMAT:
         raise ValueError(f"{path} has the format {state.get('format')!r}; this program reads {FORMAT}; begin anew.")
     return state
+
+
+def check_kind(folder: Path, state: dict[str, Any], kind: str) -> None:
+    """Refuses the checkpoint of another kind of training.
+
+    Raises:
+        ValueError: it is of another kind; the sentence names both.
+    """
+    found = state["identity"]["kind"]
+    if found != kind:
+        raise ValueError(f"{folder} is of a training of {found!r}, and {kind!r} is asked for; name the folder of one.")

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from pretrain.machine import Machine
+from pretrain.trainings import check_whole
 
 
 def load_pipeline(base: Path, machine: Machine) -> Any:
@@ -21,11 +22,13 @@ def load_pipeline(base: Path, machine: Machine) -> Any:
 
     Raises:
         FileNotFoundError: no base is there.
+        ValueError: it has no UNet or text encoder.
     """
     from diffusers import StableDiffusionPipeline
 
     if not (base / "model_index.json").exists():
         raise FileNotFoundError(f"{base} is no base: it has no model_index.json; name a folder that export wrote.")
+    check_whole(base)
     pipe = StableDiffusionPipeline.from_pretrained(base, dtype=torch.float32, local_files_only=True)
     return _quiet(pipe).to(machine.device)
 

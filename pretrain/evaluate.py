@@ -1,7 +1,8 @@
 """What a base folder is able to: the judge's count over unseen prompts, the autoencoder's PSNR, seconds a picture.
 
-Pictures come from diffusers' own StableDiffusionPipeline. A prompt is counted for a head (hair, eyes, ...) if it speaks
-of it; ears are counted in every picture, since no prompt asks for them. It knows no training.
+Pictures come from diffusers' own StableDiffusionPipeline by the folder's own sampler. A prompt is counted for a head
+(hair, eyes, ...) if it speaks of it; ears are counted in every picture, since no prompt asks for them. It knows no
+training.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from numpy.typing import NDArray
 
 from pretrain.autoencoder.loss import mean_psnr, psnr
 from pretrain.drawing import draw, load_pipeline
+from pretrain.hashes import weights_hash
 from pretrain.judge import Judge, load_judge
 from pretrain.latents import decoded
 from pretrain.machine import Machine
 from pretrain.pictures import unseen
 from pretrain.prompts import other_prompts
+from pretrain.seeds import PUBLISHED_NOISE, PUBLISHED_SEED
 from pretrain.sheets import from_pixels
 
 HEADS = ("hair", "eyes", "clothes", "clothes colour", "background", "style", "kind")
@@ -32,9 +35,10 @@ KINDS = ("girl", "boy", "no humans")
 
 @dataclass(frozen=True)
 class Settings:
-    """What is drawn: prompts of each kind, denoising steps (one column each), guidance, first seed, batch.
+    """What is drawn: prompts of each kind, denoising steps (one column each), guidance, batch.
 
-    rescale: 0 to 1, how far guidance is rescaled (Lin et al. 2023, section 3.4).
+    prompt_seed: of the prompts (`pretrain.seeds`). seed: of the first picture's noise. rescale: 0 to 1, how far
+    guidance is rescaled (Lin et al. 2023, section 3.4).
     """
 
     count: int = 200
@@ -42,7 +46,8 @@ class Settings:
     steps: tuple[int, ...] = (18,)
     guidance: float = 4.0
     rescale: float = 0.0
-    seed: int = 0
+    prompt_seed: int = PUBLISHED_SEED
+    seed: int = PUBLISHED_NOISE
     batch: int = 20
     renders: int = 200
 
@@ -80,7 +85,7 @@ def _share(right: int, of: int) -> dict[str, Any]:
 def evaluate(base: Path, settings: Settings, machine: Machine) -> dict[str, Any]:
     """All figures of a base folder, as `table` and a JSON file have them."""
     pipe, judge = load_pipeline(base, machine), load_judge()
-    prompts = [one for kind in settings.kinds for one in other_prompts(kind, settings.count)]
+    prompts = [one for kind in settings.kinds for one in other_prompts(kind, settings.count, settings.prompt_seed)]
     texts, asked = [text for text, _ in prompts], [want for _, want in prompts]
     columns: dict[str, Any] = {}
     for steps in settings.steps:
@@ -90,16 +95,19 @@ def evaluate(base: Path, settings: Settings, machine: Machine) -> dict[str, Any]
         columns[str(steps)] = {
             **count_right(judge, images, asked),
             "seconds together": round(together, 3),
-            "seconds alone": round(_alone(pipe, texts[0], machine, steps, settings.guidance), 3),
+            "seconds alone": round(_alone(pipe, texts[0], machine, steps, settings), 3),
         }
     renders = unseen(settings.renders)
     true, found = from_pixels(renders), decoded(pipe.vae, renders, machine)
     return {
         "base": str(base),
+        "base_sha256": weights_hash(base),
+        "sampler": type(pipe.scheduler).__name__,
         "prompts": len(texts),
         "kinds": list(settings.kinds),
         "guidance": settings.guidance,
         "rescale": settings.rescale,
+        "prompt_seed": settings.prompt_seed,
         "seed": settings.seed,
         "machine": str(machine),
         "steps": columns,
@@ -109,12 +117,12 @@ def evaluate(base: Path, settings: Settings, machine: Machine) -> dict[str, Any]
     }
 
 
-def _alone(pipe: Any, prompt: str, machine: Machine, steps: int, guidance: float) -> float:
+def _alone(pipe: Any, prompt: str, machine: Machine, steps: int, settings: Settings) -> float:
     """Seconds of one picture alone, the better of two."""
     taken = []
     for _ in range(2):
         start = time.perf_counter()
-        draw(pipe, [prompt], machine, steps, guidance)
+        draw(pipe, [prompt], machine, steps, settings.guidance, rescale=settings.rescale)
         taken.append(time.perf_counter() - start)
     return min(taken)
 
@@ -124,6 +132,7 @@ def table(figures: dict[str, Any]) -> str:
     columns = figures["steps"]
     title = f"{figures['base']}: {figures['prompts']} unseen prompts, guidance {figures['guidance']:g}"
     title += f" rescaled by {figures['rescale']:g}" if figures["rescale"] else ""
+    title += f", {figures['sampler']}, prompt seed {figures['prompt_seed']}"
     lines = [title, f"{'':22}" + "".join(f"{steps + ' steps':>22}" for steps in columns) + f"{'wanted':>12}"]
     for head in (*HEADS, "animal ears"):
         cells = [_cell(column[head]) for column in columns.values()]

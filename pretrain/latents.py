@@ -19,7 +19,7 @@ from torch import Tensor
 from pretrain.files import replacing
 from pretrain.machine import Machine
 from pretrain.pictures import PictureSet
-from pretrain.progress import spell
+from pretrain.progress import Stop, Stopped, never, spell
 from pretrain.sheets import from_pixels
 
 BATCH = 25
@@ -60,8 +60,12 @@ def scaling_factor(vae: Any, images: NDArray[np.uint8], machine: Machine) -> flo
     return float(1 / encode(vae, images, machine).std())
 
 
-def build(pictures: PictureSet, vae: Any, machine: Machine) -> Path:
-    """Lays out what is missing of the latents of all pictures; returns their folder."""
+def build(pictures: PictureSet, vae: Any, machine: Machine, stop: Stop = never) -> Path:
+    """Lays out what is missing of the latents of all pictures; returns their folder.
+
+    Raises:
+        Stopped: `stop` asked to end while files were still missing; those that were made stay.
+    """
     folder = pictures.folder / f"latents-{encoder_hash(vae)[:12]}"
     missing = [k for k in range(len(pictures.shards)) if not _file(folder, k).exists()]
     start = time.monotonic()
@@ -77,6 +81,12 @@ def build(pictures: PictureSet, vae: Any, machine: Machine) -> Path:
         taken = (time.monotonic() - start) / done
         rest = f"{spell(taken)} each, ends in {spell(taken * (len(missing) - done))}"
         print(f"latents of {k + 1} of {len(pictures.shards)} files of pictures, {rest}", flush=True)
+        left = stop() if done < len(missing) else None
+        if left is not None and left <= 0:
+            raise Stopped(
+                f"ended while latents were laid out: {done} of {len(missing)} missing files are there now; the same "
+                "command goes on with the rest"
+            )
     return folder
 
 

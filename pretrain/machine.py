@@ -94,6 +94,12 @@ def choose(device: str = "auto", numbers: str = "auto", saved: dict[str, Any] | 
     if place == "cuda":
         torch.set_float32_matmul_precision("high")
     if saved is not None and numbers == "auto" and saved["device"] == place:
+        if saved["bf16"] and place == "cpu" and bf16_gain() < 1:
+            print(
+                "the checkpoint was made in bf16, which is slower than float32 on this processor; to go on in float32 "
+                "say --set numbers=fp32 --accept-changes",
+                flush=True,
+            )
         return Machine(**saved)
     if place == "cuda":
         return Machine(place, numbers != "fp32", False)

@@ -1,7 +1,7 @@
 """Muon: momentum orthogonalised by a Newton-Schulz iteration (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/).
 
-Kernels are taken as matrices (out, in * height * width). Matrices of one shape go through the iteration as one batch.
-It does not know which parameters it suits; `pretrain.trainer` says that.
+Kernels are taken as matrices (out, in * height * width), the columns in the order in which they lie in memory; those of
+one shape go through the iteration as one batch. Which parameters it suits it does not know; `pretrain.trainer` does.
 """
 
 from __future__ import annotations
@@ -60,23 +60,35 @@ class Muon(torch.optim.Optimizer):
 
     def _apply(self, params: list[Tensor], updates: list[Tensor], group: dict[str, Any]) -> None:
         """Orthogonalises the updates, those of one shape together, and takes them off."""
-        shapes: dict[tuple[int, ...], list[tuple[Tensor, Tensor, bool]]] = {}
+        shapes: dict[tuple[int, int], list[tuple[Tensor, Tensor]]] = {}
         for p, update in zip(params, updates, strict=True):
-            matrix = update.reshape(update.shape[0], -1)
-            tall = matrix.shape[0] > matrix.shape[1]
-            matrix = matrix.T if tall else matrix
-            shapes.setdefault(tuple(matrix.shape), []).append((p, matrix, tall))
-        for rows in shapes.values():
-            found = orthogonalise(torch.stack([matrix for _, matrix, _ in rows]), group["iterations"], self._dtype)
-            for (p, _, tall), matrix in zip(rows, found.to(rows[0][0].dtype), strict=True):
-                size = max(1.0, p.shape[0] / p[0].numel()) ** 0.5
-                p.add_((matrix.T if tall else matrix).reshape(p.shape), alpha=-group["lr"] * size)
+            shapes.setdefault((p.shape[0], p[0].numel()), []).append((p, update))
+        for (rows, columns), members in shapes.items():
+            matrices = torch.empty(len(members), rows, columns, dtype=self._dtype, device=members[0][0].device)
+            for matrix, (p, update) in zip(matrices, members, strict=True):
+                matrix.copy_(_ordered(update, p).flatten(1))
+            tall = rows > columns
+            found = orthogonalise(matrices.mT if tall else matrices, group["iterations"])
+            size = max(1.0, rows / columns) ** 0.5
+            for (p, _), matrix in zip(members, found.mT if tall else found, strict=True):
+                mine = _ordered(p, p)
+                mine.add_(matrix.reshape(mine.shape), alpha=-group["lr"] * size)
 
 
-def orthogonalise(matrices: Tensor, iterations: int = 5, dtype: torch.dtype = torch.float32) -> Tensor:
-    """(n, rows, columns) with rows <= columns to the nearest matrices with singular values near 1, in `dtype`."""
+def _ordered(tensor: Tensor, like: Tensor) -> Tensor:
+    """A view with the dimensions in the order in which a parameter lies in memory.
+
+    It orders a matrix's columns, of which orthogonalising knows no order; turning kernels to another layout costs.
+    """
+    if like.ndim == 4 and like.is_contiguous(memory_format=torch.channels_last):
+        return tensor.permute(0, 2, 3, 1)
+    return tensor
+
+
+def orthogonalise(matrices: Tensor, iterations: int = 5) -> Tensor:
+    """(n, rows, columns) with rows <= columns to the nearest matrices with singular values near 1, in their numbers."""
     a, b, c = COEFFICIENTS
-    x: Tensor = (matrices / (matrices.norm(dim=(1, 2), keepdim=True) + 1e-7)).to(dtype)
+    x: Tensor = matrices / (matrices.norm(dim=(1, 2), keepdim=True) + 1e-7)
     for _ in range(iterations):
         gram = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)

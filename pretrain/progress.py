@@ -19,6 +19,15 @@ from pretrain.files import write_text
 WINDOW = 600.0  # seconds that speed is taken over
 SMOOTH = 0.98  # of the loss that is shown, from step to step
 Clock = Callable[[], float]
+Stop = Callable[[], float | None]  # seconds until a call shall end (0 or less: now), None for never
+
+
+class Stopped(Exception):
+    """A call ended before its first step; the text says how far it came."""
+
+
+def never() -> None:
+    """A `Stop` that does not."""
 
 
 class Log:

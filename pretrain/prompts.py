@@ -2,6 +2,7 @@
 
 The painter's own sampler writes them, with seeds that no training set uses; what a prompt says is given beside it in
 the judge's words, so that a benchmark can count. Nothing is drawn here.
+Which seed is for choosing recipes and which for figures, `pretrain.seeds` says.
 """
 
 from __future__ import annotations

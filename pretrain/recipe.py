@@ -190,7 +190,7 @@ class TextEncoder(Section):
 class Captions(Section):
     """What is done to captions. Shares of all samples; what is left of 1 is given as written."""
 
-    dropped: float = setting(0.1, "share with no words at all, for guidance", 0, 1)
+    dropped: float = setting(0.1, "share with no words at all, for guidance; in long steps half have stray words", 0, 1)
     few: float = setting(0.0, "share that names only `few_least` to `few_most` things beside the head", 0, 1)
     shortened: float = setting(0.27, "share shuffled and cut", 0, 1)
     shuffled: float = setting(0.18, "share shuffled", 0, 1)

@@ -15,7 +15,8 @@ from typing import Any
 
 from pretrain.recipe import Tokenizer
 
-COUNTS = Path(__file__).with_name("painter") / "words.json"
+COUNTS = Path(__file__).with_name("tokenizer_words.json")
+"""Words of the captions that the tokenizer was learnt from; they stay when pictures are added and tags counted anew."""
 COMMON_WORDS = """
 cat ears animal ear fluff fox ears bunny ears sketch style neon style paper cut papercut stained glass style miko tsuki
 masterpiece best quality high quality detailed cute worst normal low quality blurry nsfw text watermark signature extra

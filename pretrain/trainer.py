@@ -9,24 +9,23 @@ from __future__ import annotations
 
 import contextlib
 import time
+import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from pretrain import checkpoint
+from pretrain import checkpoint, trainings
 from pretrain.machine import Machine, choose
 from pretrain.muon import Muon
-from pretrain.progress import Clock, Log, Progress, line
-from pretrain.recipe import Cadence, Optimizer, Recipe, differences
+from pretrain.progress import Clock, Log, Progress, Stop, Stopped, line, never
+from pretrain.recipe import Cadence, Optimizer, Recipe
+from pretrain.resume import check_base, check_same, chosen, tell_threads
 
 NOT_FOR_MUON = ("embedding", "conv_in", "conv_out")
-COMMON = ("base", "device", "numbers", "pictures")  # what every training reads of the recipe
-SIZES = (".start", ".train", ".unet.", ".text_encoder.", ".model.")  # never change while a training runs
-MAY_CHANGE = (".steps", ".cadence.", ".sheet_", "pictures.processes", ".workers", "device")  # while a training runs
 
 
 @dataclass(frozen=True)
@@ -119,7 +118,7 @@ class Trainer:
             )
             self.optimizers.append(muon_optimizer)
         if groups[False]:
-            adam = torch.optim.AdamW(groups[False], recipe.adam_rate, betas=(0.9, 0.99), weight_decay=0.0)
+            adam = torch.optim.AdamW(groups[False], recipe.adam_rate, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
             self.optimizers.append(adam)
 
     def update(self, loss: Tensor) -> float:
@@ -176,7 +175,7 @@ class Trainer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes back what `state_dict` gave; rates stay those of this recipe."""
+        """Takes back what `state_dict` gave; rates and all else that is set are those of this recipe."""
         self.step = state["step"]
         for name, module in self._modules.items():
             module.load_state_dict(state["modules"][name])
@@ -184,10 +183,12 @@ class Trainer:
             for mine, saved in zip(self.average, state["average"], strict=True):
                 mine.copy_(saved)
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            rates = [group["rate"] for group in optimizer.param_groups]
-            optimizer.load_state_dict(saved)
-            for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                group["rate"] = rate
+            # torch takes the saved groups in place of its own, settings too; so they get the settings of this one.
+            groups = [
+                {**mine, "params": group["params"]}
+                for mine, group in zip(optimizer.param_groups, saved["param_groups"], strict=True)
+            ]
+            optimizer.load_state_dict({"state": saved["state"], "param_groups": groups})
 
 
 def averaged_modules(state: dict[str, Any], trained: dict[str, list[str]]) -> dict[str, dict[str, Tensor]]:
@@ -210,43 +211,26 @@ def trained_names(modules: dict[str, nn.Module]) -> dict[str, list[str]]:
     }
 
 
-def check_same(state: dict[str, Any], recipe: dict[str, Any], accept: bool) -> None:
-    """Refuses to go on with another recipe than the checkpoint's, lengths and cadence aside, unless it is accepted.
-
-    Raises:
-        ValueError: the recipes differ; the sentence names the settings.
-    """
-    changed = [name for name in differences(state["recipe"], recipe) if not any(word in name for word in MAY_CHANGE)]
-    sizes = [name for name in changed if any(word in name for word in SIZES) and not name.endswith(".rate")]
-    if sizes:
-        raise ValueError(
-            f"The checkpoint at step {state['step']} was made with other values of {', '.join(sizes)}; what is trained "
-            "cannot change within a run; export it, and begin another folder from the export."
-        )
-    if changed and not accept:
-        raise ValueError(
-            f"The checkpoint at step {state['step']} was made with other values of {', '.join(changed)}; a run keeps "
-            "its recipe; choose another folder, or say --accept-changes to go on with the new values."
-        )
-    if changed:
-        print(f"from step {state['step']} on with new values of {', '.join(changed)}", flush=True)
-
-
 def run_job(
     job: Job,
     folder: Path,
     recipe: dict[str, Any],
     machine: Machine,
     state: dict[str, Any] | None = None,
-    stop: Callable[[], float | None] = lambda: None,
+    stop: Stop = never,
     clock: Clock = time.monotonic,
+    more: dict[str, Any] | None = None,
 ) -> Iterator[Step]:
     """Trains to the last step; yields every finished step.
+
+    A checkpoint is written before the sheet of the same step is drawn: a call that is asked to end may be killed at
+    any moment, and what fails while drawing must not cost steps.
 
     Args:
         folder: where checkpoint, log, sheets and kept exports go.
         recipe: as nested dictionaries, for the checkpoint. state: the checkpoint to go on from.
         stop: seconds until this call shall end with a checkpoint (0 or less: now), None for never.
+        more: what else the checkpoint keeps.
     """
     trainer = Trainer(job.modules(), job.optimizer, job.steps, job.rates(), machine)
     if state is not None:
@@ -254,8 +238,10 @@ def run_job(
     fixed = {
         "recipe": recipe,
         "machine": machine.as_dict(),
+        "threads": torch.get_num_threads(),
         "identity": job.identity(),
         "trained": trained_names(job.modules()),
+        **(more or {}),
     }
     log = Log(folder / "log.jsonl", trainer.step)
     samples, before = (state["samples"], state["seconds"]) if state else (0, 0.0)
@@ -267,15 +253,15 @@ def run_job(
         step = trainer.step
         left = stop()
         ends = step == job.steps or (left is not None and left <= 0)
+        if ends or clock() - saved >= 60 * job.cadence.checkpoint_minutes:
+            seen = {"samples": progress.samples(step), "seconds": progress.seconds()}
+            checkpoint.save(folder, {**trainer.state_dict(), **fixed, **seen})
+            saved = clock()
         _draw(job, trainer, folder, ends)
         if progress.count(step, loss, ends):
             row = progress.row(step, rate_factor(step - 1, job.steps, job.optimizer), job.figures())
             log.add(row)
             print(line(row, job.steps, left), flush=True)
-        if ends or clock() - saved >= 60 * job.cadence.checkpoint_minutes:
-            seen = {"samples": progress.samples(step), "seconds": progress.seconds()}
-            checkpoint.save(folder, {**trainer.state_dict(), **fixed, **seen})
-            saved = clock()
         yield Step(step, progress.samples(step), loss)
         if ends:
             return
@@ -298,29 +284,40 @@ def _draw(job: Job, trainer: Trainer, folder: Path, ends: bool) -> None:
 def train_in(
     folder: Path,
     recipe: Recipe,
-    section: str,
+    names: tuple[str, ...],
     make: Callable[[Machine], Job],
-    stop: Callable[[], float | None],
+    stop: Stop,
     accept_changes: bool,
 ) -> Iterator[Step]:
     """Trains a job in a folder, from its checkpoint if it has one.
 
     Args:
-        section: of the recipe; it, the pictures and the device are what a checkpoint must agree with.
+        names: of what the job reads of the recipe (`resume.chosen`), the section that is called as the job first; what
+            they and `resume.COMMON` name is what a checkpoint must agree with.
         make: the job on a machine, with the weights that it begins with.
 
     Raises:
-        ValueError: the checkpoint belongs to another recipe or to other latents.
+        ValueError: the checkpoint belongs to another training, recipe or base.
     """
-    table = {name: value for name, value in asdict(recipe).items() if name in (*COMMON, section)}
+    table = chosen(recipe, names)
     state = checkpoint.load(folder)
+    changes: list[dict[str, Any]] = []
     if state is not None:
-        check_same(state, table, accept_changes)
+        checkpoint.check_kind(folder, state, names[0])
+        changes = check_same(state, table, accept_changes)
     machine = choose(recipe.device, recipe.numbers, None if state is None else state["machine"])
-    job = make(machine)
-    if state is not None and state["identity"]["encoder"] != job.identity()["encoder"]:
-        raise ValueError(
-            f"{folder} was trained on the latents of another encoder than {recipe.base}'s; a run keeps its latents; "
-            "give it the base that it began with."
-        )
-    yield from run_job(job, folder, table, machine, state, stop)
+    try:
+        job = make(machine)
+    except Stopped as told:
+        print(told, flush=True)
+        return
+    if state is not None:
+        check_base(folder, state, job.identity(), recipe.base, accept_changes)
+        tell_threads(state, machine)
+    before = state or {}
+    more = {
+        "run": before.get("run", uuid.uuid4().hex),
+        "changes": [*before.get("changes", []), *changes],
+        "origin": before["origin"] if "origin" in before else trainings.origin(Path(recipe.base), state is not None),
+    }
+    yield from run_job(job, folder, table, machine, state, stop, more=more)

@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = ROOT / "docs" / "adapter-formats.md"
 
-HEAD = """# LoRA files that are read
+HEAD = """# LoRA files: what acts, and what is refused
 
 Written by `python -m scripts.adapter_formats` from the tests' own table; change that, not this page.
 

@@ -28,9 +28,9 @@ from lora_studio.cli.options import (
     LibraryOptions,
     PromptOptions,
     ServeOptions,
-    TrainOptions,
 )
-from lora_studio.settings import FILE, PREFIX, Settings
+from lora_studio.cli.train_options import RunsOptions, TrainOptions
+from lora_studio.settings import FILE, PREFIX, Settings, allowed_of
 from lora_studio.types import RECIPES, GenerateRequest, TrainConfig, describe
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -42,8 +42,8 @@ PLAIN = {
     "embeddings": "The textual-inversion embeddings that act: name and sha256 of each.",
     "styles": "Names of styles to put around the words.",
     "base": "sha256 of the base's weights this was made for; empty means whichever is loaded.",
-    "init_image": "sha256 of a stored picture to start from; empty means noise.",
-    "mask": "sha256 of a stored picture that says where to redraw.",
+    "init_image": "Empty: starting from a picture is refused.",
+    "mask": "Empty, as `init_image`.",
 }
 """Fields that are no numbers or texts for a form, and therefore carry no doc line of their own."""
 
@@ -68,6 +68,18 @@ TRAIN_ANSWER = """With `--json` the answer is one object; `final_loss` is the me
 With `--embedding NAME` the word's own file is written beside the LoRA as `NAME.safetensors`, and the answer has
 `"embedding": {"file": "/abs/NAME.safetensors", "sha256": "...", "name": "NAME", "vectors": 2}` too. The same vectors
 lie inside the LoRA's file under `bundle_emb.NAME.string_to_param.*`.
+"""
+
+RUNS_ANSWER = """With `--json`, the newest first:
+
+```json
+{"runs": [{"run": "3f2a9c81b7d0...", "name": "my cat ears", "state": "interrupted", "step": 200, "steps": 500,
+  "created": 1767225600.0, "adapter": null, "error": null,
+  "continue": "python -m lora_studio train --continue 3f2a9c81b7d0 --out F.safetensors"}]}
+```
+
+`state` is one of queued, running, stopping, done, failed, cancelled and interrupted; a training whose process is gone
+is interrupted. `step` is that of the result, or of the checkpoint from which an interrupted one goes on.
 """
 
 GENERATE_ANSWER = """With `--json` the answer is one object, pictures in their order:
@@ -176,13 +188,15 @@ def settings_table() -> str:
     rows = []
     for name, field in Settings.model_fields.items():
         default = "see below" if field.default_factory is not None else f"`{field.default}`"
-        rows.append([f"`{name}`", f"`{PREFIX}{name.upper()}`", default, field.description or ""])
+        default = "none" if field.default in (None, ()) else default
+        rows.append([f"`{name}`", f"`{PREFIX}{name.upper()}`", default, allowed_of(name), field.description or ""])
     note = (
         "\n`workspace` is by default `~/.local/share/lora-studio` on Linux (or below `$XDG_DATA_HOME`), "
         "`~/Library/Application Support/lora-studio` on macOS, `%LOCALAPPDATA%\\lora-studio` on Windows, and "
-        "`/data/lora-studio` on a Hugging Face Space with a disk. `assets` is the folder beside the package.\n"
+        "`/data/lora-studio` on a Hugging Face Space with a disk (for the command line: no page is served there). "
+        "`assets` is the folder beside the package, or in it where pip installed it.\n"
     )
-    return table(["Setting", "Environment", "Default", "What it is"], rows) + note
+    return table(["Setting", "Environment", "Default", "Allowed", "What it is"], rows) + note
 
 
 def options_table(options: type) -> str:
@@ -224,6 +238,9 @@ def page() -> str:
             "## `python -m lora_studio train`\n",
             options_table(TrainOptions),
             TRAIN_ANSWER,
+            "## `python -m lora_studio runs`\n",
+            options_table(RunsOptions),
+            RUNS_ANSWER,
             "## `python -m lora_studio generate`\n",
             options_table(GenerateOptions),
             GENERATE_ANSWER,

@@ -4,8 +4,8 @@
     python3 scripts/run.py test [options of pytest]
 
 Standard library only, and readable by old Pythons, so that it can say what is missing. Inside a virtual environment it
-uses that one; outside it makes `.venv` here. Packages are installed when the pinned versions have changed since the
-last time. It does not know the app.
+uses that one; outside it makes `.venv` beside the app. Packages are installed when the pinned versions have changed
+since the last time. It does not know the app.
 """
 
 from __future__ import annotations
@@ -40,40 +40,72 @@ class Stop(Exception):
     """The work cannot go on; the message is one sentence that says what to do."""
 
 
-def environment_python() -> Path:
-    """The Python of the virtual environment in use, or of `.venv` here, which is made where it is missing."""
+def environment() -> tuple[Path, Path]:
+    """Folder and Python of the virtual environment in use, or of `.venv` here, whether it is there or not."""
     if sys.prefix != sys.base_prefix or os.environ.get("CONDA_PREFIX"):
-        return Path(sys.executable)
+        return Path(sys.prefix), Path(sys.executable)
     folder = ROOT / ".venv"
-    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    if not works(python):
-        print(f"making a virtual environment in {folder}", file=sys.stderr, flush=True)
-        made = subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], capture_output=True, text=True)
-        if made.returncode != 0:
-            name = f"python{sys.version_info[0]}.{sys.version_info[1]}-venv"
-            raise Stop(
-                f"A virtual environment could not be made in {str(folder)!r}; check that the folder can be written and "
-                f"that Python's venv module is there (on Debian and Ubuntu: apt-get install {name}), then try again."
-            )
+    return folder, folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def environment_python() -> Path:
+    """The Python of `environment`; `.venv` is made where it is missing, and again where it was copied or half made."""
+    folder, python = environment()
+    if python == Path(sys.executable) or works(python):
+        return python
+    if filled(folder) and answers(python, "-c", ""):
+        raise Stop(
+            f"The environment in {str(folder)!r} has no pip, and packages that would be lost if it was made again; put "
+            f"pip into it (by {python} -m ensurepip), or move it away, then try again."
+        )
+    print(f"making a virtual environment in {folder}", file=sys.stderr, flush=True)
+    made = subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], capture_output=True, text=True)
+    if made.returncode != 0:
+        name = f"python{sys.version_info[0]}.{sys.version_info[1]}-venv"
+        raise Stop(
+            f"A virtual environment could not be made in {str(folder)!r}; check that the folder can be written and "
+            f"that Python's venv module is there (on Debian and Ubuntu: apt-get install {name}), then try again."
+        )
     return python
 
 
 def works(python: Path) -> bool:
     """True when `python` starts and has pip; a copied or half-made environment does not."""
+    return answers(python, "-m", "pip", "--version")
+
+
+def answers(python: Path, *arguments: str) -> bool:
+    """True when `python` is there, starts, and ends without an error."""
     if not python.exists():
         return False
-    return subprocess.run([str(python), "-m", "pip", "--version"], capture_output=True).returncode == 0
+    return subprocess.run([str(python), *arguments], capture_output=True).returncode == 0
+
+
+def filled(folder: Path) -> bool:
+    """True when an environment holds more than pip: one that was half made here holds nothing else."""
+    found = [*folder.glob("lib/python*/site-packages/*"), *folder.glob("Lib/site-packages/*")]
+    own = ("pip", "setuptools", "_distutils_hack", "distutils-precedence", "pkg_resources", "__pycache__")
+    return any(not path.name.startswith(own) for path in found)
+
+
+def stamp_of(folder: Path, requirements: str) -> tuple[Path, str]:
+    """The file that says what was installed into an environment, and what it says where that are the present pins."""
+    pins = "".join((ROOT / name).read_text(encoding="utf-8") for name in ("requirements.txt", requirements)) + ALONE
+    return folder / f".lora-studio-{Path(requirements).stem}", hashlib.sha256(pins.encode("utf-8")).hexdigest()
+
+
+def installed(stamp: Path, wanted: str) -> bool:
+    """True when a stamp is there and says what is wanted."""
+    return stamp.exists() and stamp.read_text(encoding="utf-8") == wanted
 
 
 def install(python: Path, requirements: str) -> None:
     """Install the pinned packages of one file, unless that was done for exactly these pins."""
-    pins = "".join((ROOT / name).read_text(encoding="utf-8") for name in ("requirements.txt", requirements)) + ALONE
-    wanted = hashlib.sha256(pins.encode("utf-8")).hexdigest()
     prefix = subprocess.run(
         [str(python), "-c", "import sys; print(sys.prefix)"], capture_output=True, text=True, check=True
     )
-    stamp = Path(prefix.stdout.strip()) / f".lora-studio-{Path(requirements).stem}"
-    if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
+    stamp, wanted = stamp_of(Path(prefix.stdout.strip()), requirements)
+    if installed(stamp, wanted):
         return
     print(f"installing the packages of {requirements} (once; some minutes)", file=sys.stderr, flush=True)
     pip = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--quiet"]
@@ -123,14 +155,19 @@ def present(package: str) -> bool:
 
 
 def start(arguments: list[str]) -> int:
-    """Install what the app needs and start it; the process becomes the app, so that signals reach it."""
+    """Install what the app needs and start it where one stands, so that paths and `lora-studio.toml` are those of that
+    folder; the process becomes the app, so that signals reach it."""
+    asks = bool({"-h", "--help"} & set(arguments))
+    if asks and not installed(*stamp_of(environment()[0], "requirements.txt")):
+        print(__doc__)
+        print("The app's own options stand in docs/reference.md, and here once its packages are installed.")
+        return 0
     python = environment_python()
     install(python, "requirements.txt")
     command = [str(python), str(ROOT / "app.py"), *arguments]
     if os.name == "nt":
-        return subprocess.call(command, cwd=ROOT)
+        return subprocess.call(command)
     sys.stdout.flush()
-    os.chdir(ROOT)
     os.execv(command[0], command)
     raise AssertionError("execv does not return")
 

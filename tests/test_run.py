@@ -132,3 +132,74 @@ def test_ci_runs_the_readme_s_command() -> None:
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)
     assert "python3 scripts/run.py test" in script.read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, list[str]]]:
+    """The folders and commands with which the app was started, instead of starting it."""
+    found: list[tuple[Path, list[str]]] = []
+
+    def execv(program: str, command: list[str]) -> None:
+        found.append((Path.cwd(), command))
+        raise SystemExit(0)
+
+    monkeypatch.setattr(run.os, "execv", execv)
+    return found
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the process does not become the app there")
+def test_the_app_starts_where_one_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, started: list[tuple[Path, list[str]]]
+) -> None:
+    """Relative paths were read from the repository, and a `lora-studio.toml` in the current folder was not."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(run, "environment_python", lambda: Path(sys.executable))
+    monkeypatch.setattr(run, "install", lambda *_: None)
+    with pytest.raises(SystemExit):
+        run.main(["start", "--workspace", "ws"])
+    assert started == [(tmp_path, [sys.executable, str(ROOT / "app.py"), "--workspace", "ws"])]
+
+
+def test_help_installs_nothing(
+    fake_python: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    started: list[tuple[Path, list[str]]],
+) -> None:
+    """`start --help` had fetched gigabytes before it answered."""
+    monkeypatch.setattr(run, "environment", lambda: (tmp_path, fake_python))
+    monkeypatch.setattr(run, "environment_python", lambda: fake_python)
+    assert run.main(["start", "--help"]) == 0
+    said = capsys.readouterr().out
+    assert "scripts/run.py start" in said
+    assert "docs/reference.md" in said
+    assert not (tmp_path / "log").exists()
+    run.install(fake_python, "requirements.txt")
+    with pytest.raises(SystemExit):
+        run.main(["start", "--help"])
+    assert started[0][1][1:] == [str(tmp_path / "app.py"), "--help"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a shell script stands in for Python")
+def test_an_environment_that_somebody_filled_is_not_emptied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """uv makes environments without pip, which were taken for half-made ones and emptied without a word."""
+    monkeypatch.setattr(run, "ROOT", tmp_path)
+    monkeypatch.setattr(run.sys, "prefix", run.sys.base_prefix)
+    monkeypatch.setattr(run.sys, "executable", "/bin/false")
+    monkeypatch.delenv("CONDA_PREFIX", raising=False)
+    python = tmp_path / ".venv" / "bin" / "python"
+    packages = tmp_path / ".venv" / "lib" / "python3.11" / "site-packages"
+    for folder in (python.parent, packages / "numpy", packages / "pip"):
+        folder.mkdir(parents=True)
+    python.write_text('#!/bin/sh\ntest "$1" = -c\n', encoding="utf-8")
+    python.chmod(0o755)
+    assert run.main(["start"]) == 2
+    assert f"has no pip, and packages that would be lost if it was made again; put pip into it (by {python} -m" in (
+        capsys.readouterr().err
+    )
+    (packages / "numpy").rmdir()
+    assert run.main(["start"]) == 2
+    assert "could not be made" in capsys.readouterr().err, "a half-made one is made again"

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from lora_studio.cli.follow import opened
 from lora_studio.errors import InvalidInput, NotAllowed
-from lora_studio.settings import Settings, default_workspace, is_loopback, load_settings
+from lora_studio.settings import Settings, allowed_of, default_assets, default_workspace, is_loopback, load_settings
+from lora_studio.types import JobSpec, Limits
 
 
 @pytest.fixture(autouse=True)
@@ -53,6 +55,15 @@ def test_default_workspace_follows_the_platform(tmp_path: Path, monkeypatch: pyt
     assert default_workspace() == tmp_path / "local" / "lora-studio"
     monkeypatch.setattr("lora_studio.settings.sys.platform", "darwin")
     assert default_workspace().parts[-3:] == ("Library", "Application Support", "lora-studio")
+
+
+def test_assets_lie_beside_the_package_or_in_it_where_pip_put_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lora_studio.settings.__file__", str(tmp_path / "lora_studio" / "settings.py"))
+    assert default_assets() == tmp_path / "assets"
+    (tmp_path / "lora_studio" / "assets").mkdir(parents=True)
+    assert default_assets() == tmp_path / "lora_studio" / "assets"
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "localhost", "::1", "[::1]"])
@@ -111,6 +122,19 @@ def test_every_setting_has_a_doc_line() -> None:
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []
 
 
+def test_what_a_setting_may_be_is_what_is_refused_otherwise() -> None:
+    """Words in the table of settings that the check would not take, or the other way round, would mislead."""
+    for name in ("device", "dtype", "prediction_type", "zero_terminal_snr"):
+        for word in allowed_of(name).split(", "):
+            assert getattr(load_settings(**{name: word}), name) == word
+    for name in ("port", "threads", "download_megabytes"):
+        least, most = map(int, allowed_of(name).split(" to "))
+        assert [getattr(load_settings(**{name: value}), name) for value in (least, most)] == [least, most]
+        for value in (least - 1, most + 1):
+            with pytest.raises(InvalidInput):
+                load_settings(**{name: value})
+
+
 def test_folders_of_loras_are_given_as_a_path_list_or_in_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,3 +154,17 @@ def test_nothing_is_fetched_unless_the_operator_says_from_where(monkeypatch: pyt
     for bad in ("https://civitai.com", "localhost", "civitai.com/x", "*", "*.*.org", "a b.org", "civitai.com:443"):
         with pytest.raises(InvalidInput, match="host names like"):
             load_settings(download_hosts=(bad,))
+
+
+def test_limits_are_off_for_one_person_and_reach_the_workspace(tmp_path: Path) -> None:
+    """All but the free space that a training needs; whoever shares a machine sets them."""
+    assert load_settings().limits == Limits(jobs=0, megabytes=0, free_megabytes=500)
+    given = {"workspace": tmp_path / "w", "assets": tmp_path / "none", "min_free_megabytes": 0}
+    settings = load_settings(max_jobs=1, max_megabytes=7, **given)
+    assert settings.limits == Limits(jobs=1, megabytes=7)
+    with opened(settings) as workspace:
+        workspace.jobs.create(JobSpec("a", "generate", "ann", {}))
+        with pytest.raises(NotAllowed, match="1 of your jobs"):
+            workspace.jobs.create(JobSpec("b", "generate", "ann", {}))
+    with pytest.raises(InvalidInput, match="max_jobs"):
+        load_settings(max_jobs=-1)

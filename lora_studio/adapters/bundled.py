@@ -13,9 +13,11 @@ from collections.abc import Mapping
 from safetensors.torch import save
 from torch import Tensor
 
-from lora_studio.adapters.embedding import MAX_VECTORS, TextEmbedding
+from lora_studio.adapters.embedding import TextEmbedding
 from lora_studio.adapters.formats.source import damaged
 from lora_studio.adapters.unpack import PARAMETERS
+from lora_studio.headers.bundled import MOST
+from lora_studio.headers.embeddings import MAX_VECTORS
 from lora_studio.headers.reasons import reason, shown
 
 
@@ -27,15 +29,17 @@ def embeddings_of(given: str, bundled: Mapping[str, Mapping[str, Tensor]]) -> di
         bundled: name to {clip_l, clip_g: vectors}.
 
     Raises:
-        AdapterRefused: vectors of a shape that no text encoder reads.
+        AdapterRefused: there are too many, or vectors of a shape that no text encoder reads.
     """
+    if len(bundled) > MOST:
+        raise damaged(given, reason("vectors_many", count=len(bundled), allowed=MOST))
     found = {}
     for name, parts in bundled.items():
         vectors = {key: tensor.float() for key, tensor in sorted(parts.items(), reverse=True)}
-        counts = {tensor.shape[0] for tensor in vectors.values()}
         flat = all(tensor.dim() == 2 and tensor.shape[1] for tensor in vectors.values())
-        if not flat or len(counts) != 1 or not 1 <= next(iter(counts)) <= MAX_VECTORS:
-            shapes = ", ".join(" x ".join(map(str, tensor.shape)) for tensor in vectors.values())
+        counts = {tensor.shape[0] for tensor in vectors.values()} if flat else set()
+        if len(counts) != 1 or not 1 <= next(iter(counts)) <= MAX_VECTORS:
+            shapes = ", ".join(" x ".join(map(str, tensor.shape)) or "1" for tensor in vectors.values())
             raise damaged(given, reason("vectors", name=shown(name), found=shapes))
         digest = hashlib.sha256()
         for key, tensor in vectors.items():

@@ -83,6 +83,11 @@ class LowRank(_Change):
         """Number of directions."""
         return int(self.down.shape[0])
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the layer's weight."""
+        return (self.up.shape[0], *self.down.shape[1:])
+
     def delta(self) -> Tensor:
         """ΔW = B·A in the shape of the layer's weight, float32."""
         flat = self.up.detach().float().flatten(1) @ self.down.detach().float().flatten(1)
@@ -105,6 +110,11 @@ class Dense(_Change):
 
     delta_weight: Tensor
     delta_bias: Tensor | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the layer's weight."""
+        return tuple(self.delta_weight.shape)
 
     def delta(self) -> Tensor:
         """ΔW in the shape of the layer's weight, float32."""
@@ -137,6 +147,12 @@ class Kronecker(Dense):
     def delta_weight(self) -> Tensor:
         """ΔW in the shape of the layer's weight."""
         return kron(self.first, self.second)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the layer's weight, without reckoning it."""
+        first, second = self.first.shape, self.second.shape
+        return (first[0] * second[0], first[1] * second[1], *second[2:])
 
     def norm(self) -> float:
         """Frobenius norm of ΔW, the product of the halves'."""

@@ -10,6 +10,7 @@ import math
 import torch
 from torch import Tensor
 
+from lora_studio.adapters.canonical import LayerChange, tensors_of
 from lora_studio.adapters.formats import algebra
 from lora_studio.adapters.formats.parsed import ModuleParts, ParsedFile
 from lora_studio.adapters.formats.source import damaged
@@ -19,6 +20,8 @@ from lora_studio.headers.reasons import reason
 
 LARGEST_VALUE = 1e4
 """A factor, or alpha/rank, beyond this is damage: trained factors stay below about 10."""
+LARGEST_CHANGE = 1e20
+"""What parts come to beyond this is damage too: each may pass, and their powers and products be infinite."""
 
 
 def check_modules(given: str, parsed: ParsedFile) -> None:
@@ -47,8 +50,7 @@ def _check_values(given: str, name: str, tensor: Tensor, part: str) -> None:
     if not tensor.is_floating_point():
         found = str(tensor.dtype).removeprefix("torch.")
         raise damaged(given, reason("not_floats", name=name, found=found))
-    low, high = torch.aminmax(tensor) if tensor.numel() else (torch.tensor(math.nan), torch.tensor(math.nan))
-    value = float(high) if abs(float(high)) >= abs(float(low)) or math.isnan(float(high)) else float(low)
+    value = _farthest(tensor)
     if not math.isfinite(value) or abs(value) > LARGEST_VALUE:
         clause = (
             reason("number_value", name=name, found=f"{value:g}")
@@ -56,6 +58,22 @@ def _check_values(given: str, name: str, tensor: Tensor, part: str) -> None:
             else reason("number_none", name=name)
         )
         raise damaged(given, clause)
+
+
+def check_change(given: str, name: str, change: LayerChange) -> None:
+    """Raise `AdapterRefused` where good parts of the module `name` came to numbers that no training gives."""
+    for tensor in tensors_of(change):
+        value = _farthest(tensor) if tensor.numel() else 0.0
+        if not abs(value) <= LARGEST_CHANGE:
+            raise damaged(given, reason("number_value", name=name, found=f"{value:g}"))
+
+
+def _farthest(tensor: Tensor) -> float:
+    """The number that is farthest from 0; nan where one is, or where there is none."""
+    if not tensor.numel():
+        return math.nan
+    low, high = (float(side) for side in torch.aminmax(tensor.detach()))
+    return high if abs(high) >= abs(low) or math.isnan(high) else low
 
 
 def _check_alpha(given: str, module: ModuleParts) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from lora_studio.adapters.bundled import embeddings_of
 from lora_studio.adapters.canonical import CanonicalAdapter, Dense, Kronecker, LayerChange, LayerShape
-from lora_studio.adapters.checks import check_modules
+from lora_studio.adapters.checks import check_change, check_modules
 from lora_studio.adapters.formats import LayerIndex, algebra, families, resolve
 from lora_studio.adapters.formats.parsed import Ignored, ParsedFile
 from lora_studio.adapters.formats.reading import own_layers, parsing
@@ -23,10 +23,15 @@ from lora_studio.adapters.formats.source import damaged, header_of
 from lora_studio.adapters.notices import warnings_of
 from lora_studio.adapters.report import AdapterReport, said_of
 from lora_studio.adapters.strength import BaseWeights, strengths
+from lora_studio.adapters.turns import finished
 from lora_studio.errors import AdapterRefused
 from lora_studio.headers.adapter import TITLES
 
 Admitted = tuple[CanonicalAdapter, AdapterReport]
+Inspected = tuple[CanonicalAdapter | None, AdapterReport]
+_NOT_THERE = ("not_in_base", "other_component")
+_FACTORS = ("lora", "dora", "loha", "lokr", "glora")
+"""Kinds whose parts tell how large their layer is."""
 
 
 @dataclass(frozen=True)
@@ -53,13 +58,7 @@ def admit(
     options: FileOptions | None = None,
 ) -> Admitted:
     """`admitting` in one go: reads the file and waits for the other process where there is one."""
-    turns = admitting(path, sha256, layers, base_sha256, options or FileOptions(label))
-    while True:
-        try:
-            next(turns)
-        except StopIteration as end:
-            admitted: Admitted = end.value
-            return admitted
+    return finished(admitting(path, sha256, layers, base_sha256, options or FileOptions(label)))
 
 
 def admitting(
@@ -69,7 +68,8 @@ def admitting(
     base_sha256: str = "",
     options: FileOptions | None = None,
 ) -> Generator[None, None, Admitted]:
-    """Read the LoRA file at `path` for a base with these `layers`; yields while another process opens a pickle.
+    """Read the LoRA file at `path` for a base with these `layers`; yields while another process opens a
+    pickle, and between two layers.
 
     Args:
         path: the file; it must not change while it is read.
@@ -83,10 +83,10 @@ def admitting(
     options = options or FileOptions()
     given = options.label or path.name
     parsed = yield from parsing(path, given, options.config)
-    return fit(parsed, sha256, layers, base_sha256, given, options.weights)
+    return (yield from fitting(parsed, sha256, layers, base_sha256, given, options.weights))
 
 
-def fit(
+def fitting(
     parsed: ParsedFile,
     sha256: str,
     layers: Mapping[str, LayerShape],
@@ -94,11 +94,14 @@ def fit(
     given: str = "",
     weights: BaseWeights | None = None,
     own: bool = False,
-) -> Admitted:
+) -> Generator[None, None, Admitted]:
     """A parsed file for a base; see `admitting`. `own`: the layers are the file's own. Raises `AdapterRefused`."""
     check_modules(given, parsed)
+    bundled = embeddings_of(given, parsed.embeddings)
     found = resolve(parsed, layers)
-    if not (own and found):
+    if own and not found:
+        raise _shapeless(given, parsed)
+    if not own:
         _check_family(given, parsed, layers, found)
     changes: dict[str, LayerChange] = {}
     for name, layer in sorted(found.items(), key=lambda pair: pair[1]):
@@ -108,12 +111,17 @@ def fit(
             raise damaged(given, error.of(name)) from None
         except algebra.MisfitError as error:
             raise _misfit(given, name, str(error), parsed, layers) from None
+        check_change(given, name, changes[layer])
+        yield
     key = f"{sha256}+{parsed.config}" if parsed.config else sha256
     adapter = CanonicalAdapter(key=key, layers=changes, metadata=parsed.metadata)
     report = _report(parsed, adapter, sha256, layers, found)
-    report = replace(report, bundled=embeddings_of(given, parsed.embeddings))
+    if own:
+        left = (replace(one, why="no_shape") if one.why in _NOT_THERE else one for one in report.ignored)
+        report = replace(report, ignored=tuple(left))
+    report = replace(report, bundled=bundled)
     if weights is not None:
-        strength, blocks = strengths(adapter, weights)
+        strength, blocks = yield from strengths(adapter, weights)
         report = replace(report, strength=strength, blocks=blocks)
     return adapter, replace(report, warnings=tuple(warnings_of(parsed, adapter, report, base_sha256)))
 
@@ -124,8 +132,20 @@ def inspect(
     layers: Mapping[str, LayerShape] | None = None,
     base_sha256: str = "",
     options: FileOptions | None = None,
-) -> tuple[CanonicalAdapter | None, AdapterReport]:
-    """The report of any file, refused ones too (`report.refused`); without `layers` no base is asked.
+) -> Inspected:
+    """`inspecting` in one go: reads the file and waits for the other process where there is one."""
+    return finished(inspecting(path, sha256, layers, base_sha256, options))
+
+
+def inspecting(
+    path: Path,
+    sha256: str = "",
+    layers: Mapping[str, LayerShape] | None = None,
+    base_sha256: str = "",
+    options: FileOptions | None = None,
+) -> Generator[None, None, Inspected]:
+    """The report of any file, refused ones too (`report.refused`); without `layers` no base is asked. It yields as
+    `admitting` does.
 
     Returns:
         The adapter and its report. Where the file is refused the adapter is None, and the report says what could be
@@ -135,17 +155,13 @@ def inspect(
     given = options.label or path.name
     parsed: ParsedFile | None = None
     try:
-        turns = parsing(path, given, options.config)
-        while parsed is None:
-            try:
-                next(turns)
-            except StopIteration as end:
-                parsed = end.value
+        parsed = yield from parsing(path, given, options.config)
         if layers is not None:
-            return fit(parsed, sha256, layers, base_sha256, given, options.weights)
+            return (yield from fitting(parsed, sha256, layers, base_sha256, given, options.weights))
         known = families.known_layers(parsed.family) if parsed.family in families.USABLE else {}
         fits = bool(resolve(parsed, known))
-        adapter, report = fit(parsed, sha256, known if fits else own_layers(parsed), "", given, own=not fits)
+        chosen = known if fits else own_layers(parsed)
+        adapter, report = yield from fitting(parsed, sha256, chosen, given=given, own=not fits)
         return adapter, replace(report, layers_in_base=0)
     except AdapterRefused as refusal:
         said: dict[str, Any] = {} if parsed is None else said_of(parsed)
@@ -184,6 +200,27 @@ def _check_family(given: str, parsed: ParsedFile, layers: Mapping[str, LayerShap
         code="adapter_other_family",
         given=given,
         layers=len(parsed.modules),
+    )
+
+
+def _shapeless(given: str, parsed: ParsedFile) -> AdapterRefused:
+    """Without a base, of a file of OFT, IA3 or differences of biases alone; or of factors that do not go together."""
+    for name, module in sorted(parsed.modules.items()):
+        if module.kind in _FACTORS:
+            try:
+                algebra.read(module.tensors, ())
+            except algebra.PartsError as error:
+                return damaged(given, error.of(name))
+            except algebra.MisfitError:
+                continue
+    first = min(parsed.modules)[:80]
+    return AdapterRefused(
+        f"{given} cannot be read without its base: its {len(parsed.modules)} layers do not tell how large they are "
+        f"(the first is {first!r}); load the base that it was made for and try again.",
+        code="adapter_needs_base",
+        given=given,
+        layers=len(parsed.modules),
+        first=first,
     )
 
 
@@ -252,4 +289,4 @@ def _is_dense(change: LayerChange) -> bool:
     direction = getattr(change, "direction", change)
     if not isinstance(direction, Dense) or isinstance(direction, Kronecker):
         return False
-    return direction.delta_weight.dim() > 1
+    return len(direction.shape) > 1

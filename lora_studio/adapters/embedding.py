@@ -18,7 +18,7 @@ Source: Gal et al. 2022, An Image is Worth One Word, arXiv 2208.01618.
 from __future__ import annotations
 
 import io
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -27,19 +27,20 @@ import torch
 from torch import Tensor
 
 from lora_studio.adapters.tensors import TensorFile, TensorIndex
+from lora_studio.adapters.turns import finished
 from lora_studio.adapters.unpack import PNG, TOLD
 from lora_studio.adapters.unpacking import UnpackingError, unpacked
 from lora_studio.errors import EmbeddingRefused
 from lora_studio.headers import header
+from lora_studio.headers.embeddings import ENCODERS, MAX_VECTORS, is_lora
+from lora_studio.headers.embeddings import is_embedding as is_embedding
 from lora_studio.headers.reasons import coded, reason, shown
 from lora_studio.prompt.chunks import CHUNK
 
 MAX_FILE = 64 * 2**20
-MAX_VECTORS = 1000
 LARGEST_VALUE = 1e4
 """A number beyond this is damage: the tokens of CLIP stay below 1, trained vectors below about 100."""
 
-_NAMES = {"clip_l": "clip_l", "clip_g": "clip_g", "text_encoders_0": "clip_l", "text_encoders_1": "clip_g"}
 _FLOATS = ("F16", "BF16", "F32", "F64")
 
 Kind = Literal["safetensors", "torch", "picture"]
@@ -91,13 +92,7 @@ Admitted = tuple[TextEmbedding, EmbeddingReport]
 
 def admit(path: Path, sha256: str, widths: Mapping[str, int], name: str = "") -> Admitted:
     """`admitting` in one go: reads the file and waits for the other process where there is one."""
-    turns = admitting(path, sha256, widths, name)
-    while True:
-        try:
-            next(turns)
-        except StopIteration as end:
-            admitted: Admitted = end.value
-            return admitted
+    return finished(admitting(path, sha256, widths, name))
 
 
 def admitting(path: Path, sha256: str, widths: Mapping[str, int], name: str = "") -> Generator[None, None, Admitted]:
@@ -153,14 +148,6 @@ def kind_of(path: Path) -> Kind:
     return "torch" if pickled or start.startswith(b"PK\x03\x04") else "safetensors"
 
 
-def is_embedding(names: Mapping[str, Any]) -> bool:
-    """True when a safetensors header (without `__metadata__`) is an embedding's rather than a LoRA's."""
-    if any(key in names for key in _NAMES) or set(names) == {"emb_params"}:
-        return True
-    shapes = [entry["shape"] for entry in names.values()]
-    return len(shapes) == 1 and len(shapes[0]) in (1, 2) and not _is_lora(names)
-
-
 def check_widths(has: Mapping[str, int], widths: Mapping[str, int], given: str) -> None:
     """Raise `EmbeddingRefused` for vectors of another width than the base's text encoders take."""
     if dict(has) != dict(widths):
@@ -181,11 +168,6 @@ def said_widths(widths: Mapping[str, int]) -> str:
 
 
 # ---------------------------------------------------------------- the steps
-def _is_lora(names: Iterable[str]) -> bool:
-    """True when a tensor is named as factors of a LoRA are, in any layout."""
-    return any(part in name.casefold() for name in names for part in ("lora_down", "lora_up", "lora_a.", "lora_b."))
-
-
 def _bytes(path: Path) -> bytes:
     """What is in the file now, should it have grown meanwhile at most what an embedding may have."""
     with path.open("rb") as file:
@@ -234,7 +216,7 @@ def _tensors(data: bytes, given: str) -> tuple[dict[str, Tensor], dict[str, str]
         raise EmbeddingRefused(
             f"{given} holds no vectors; choose a file of a trained embedding.", code="embedding_empty", given=given
         )
-    if _is_lora(named):
+    if is_lora(named):
         raise EmbeddingRefused(
             f"{given} is a LoRA, not an embedding; add it as a LoRA.", code="embedding_is_lora", given=given
         )
@@ -252,8 +234,8 @@ def _tensors(data: bytes, given: str) -> tuple[dict[str, Tensor], dict[str, str]
 
 def _vectors(tensors: Mapping[str, Tensor], given: str) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """The vectors by text encoder, each float32 (n, width), and the names of what is no part of an embedding."""
-    known = {_NAMES[name]: tensor for name, tensor in tensors.items() if name in _NAMES}
-    ignored = tuple(sorted(name for name in tensors if name not in _NAMES)) if known else ()
+    known = {ENCODERS[name]: tensor for name, tensor in tensors.items() if name in ENCODERS}
+    ignored = tuple(sorted(name for name in tensors if name not in ENCODERS)) if known else ()
     found = known or {"clip_l": next(iter(tensors.values()))}
     vectors = {}
     for key, tensor in sorted(found.items(), reverse=True):

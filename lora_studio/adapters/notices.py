@@ -37,7 +37,18 @@ def warnings_of(
 
 def _of_coverage(parsed: ParsedFile, report: AdapterReport) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
-    layers = len([one for one in report.ignored if one.name in parsed.modules])
+    own = [one for one in report.ignored if one.name in parsed.modules]
+    shapeless = len([one for one in own if one.why == "no_shape"])
+    layers = len(own) - shapeless
+    if shapeless:
+        found.append(
+            {
+                "code": "layers_shapeless",
+                "message": f"{shapeless} of {report.layers_in_file} layers do not tell how large they are and are left "
+                "out; load the base that it was made for.",
+                "values": {"ignored": shapeless, "layers": report.layers_in_file},
+            }
+        )
     if layers:
         found.append(
             {
@@ -46,7 +57,7 @@ def _of_coverage(parsed: ParsedFile, report: AdapterReport) -> list[dict[str, An
                 "values": {"ignored": layers, "layers": report.layers_in_file},
             }
         )
-    parts = len(report.ignored) - layers
+    parts = len(report.ignored) - len(own)
     if parts:
         first = next(one.name for one in report.ignored if one.name not in parsed.modules)[:80]
         found.append(

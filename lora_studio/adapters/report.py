@@ -18,6 +18,7 @@ from lora_studio.adapters.embedding import TextEmbedding
 from lora_studio.adapters.formats.parsed import Ignored, ParsedFile
 from lora_studio.errors import AdapterRefused
 from lora_studio.headers.adapter import words_of
+from lora_studio.headers.parts import trained_rank
 
 Range = tuple[float, float]
 """Smallest and largest."""
@@ -99,19 +100,21 @@ def said_of(parsed: ParsedFile) -> dict[str, Any]:
         "ignored": parsed.ignored,
         "trigger_words": words_of(parsed.metadata),
         "license": parsed.metadata.get("modelspec.license", "")[:200],
-        "embeddings": {name: max(len(v) for v in own.values()) for name, own in parsed.embeddings.items()},
+        "embeddings": {name: max(map(_rows, own.values())) for name, own in parsed.embeddings.items()},
         "dtypes": parsed.dtypes,
         "metadata": parsed.metadata,
         "converted": parsed.converted,
     }
 
 
+def _rows(vectors: Tensor) -> int:
+    """How many vectors; 0 of one number, which is none."""
+    return int(vectors.shape[0]) if vectors.dim() else 0
+
+
 def rank_of(tensors: Mapping[str, Tensor]) -> int:
     """The rank that a module was trained with, 0 where it has none."""
-    for part in ("lora_down", "hada_w1_b", "lokr_w1_b", "lokr_w2_b", "a2"):
-        if part in tensors and tensors[part].dim():
-            return int(tensors[part].shape[0])
-    return 0
+    return trained_rank({part: tuple(tensor.shape) for part, tensor in tensors.items()})
 
 
 def _counts(kind: str, tensors: Mapping[str, Any]) -> bool:

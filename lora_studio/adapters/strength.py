@@ -6,7 +6,7 @@ It does not know files. Frobenius norms; blocks are combined by their squares.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from typing import Protocol
 
 from torch import Tensor
@@ -48,14 +48,15 @@ def norm_of(change: LayerChange, weight: Tensor) -> float:
     return float(delta(change, weight).double().norm())
 
 
-def strengths(adapter: CanonicalAdapter, weights: BaseWeights) -> tuple[float, dict[str, float]]:
-    """|ΔW|/|W| of all changed layers together, and of each block."""
+def strengths(adapter: CanonicalAdapter, weights: BaseWeights) -> Generator[None, None, tuple[float, dict[str, float]]]:
+    """|ΔW|/|W| of all changed layers together, and of each block; yields between two layers."""
     changed: dict[str, float] = {}
     whole: dict[str, float] = {}
     for key, change in adapter.layers.items():
         block = block_of(key)
         changed[block] = changed.get(block, 0.0) + norm_of(change, weights.weight(key)) ** 2
         whole[block] = whole.get(block, 0.0) + weights.norm(key) ** 2
+        yield
     blocks = {block: _ratio(changed[block], whole[block]) for block in sorted(changed)}
     return _ratio(sum(changed.values()), sum(whole.values())), blocks
 

@@ -1,7 +1,7 @@
 """Files that may not be opened in our own process: torch's pickles, and pictures that carry tensors.
 
 `Unpacking` starts `unpack.py` in a process of its own, which bounds its memory, processor time and output, and waits
-for a safetensors file. Whoever waits gives up its turn between two looks. It does not know what the tensors mean.
+for a safetensors file. Whoever waits may do something else between two looks. It does not know what the tensors mean.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import time
 from collections.abc import Generator
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from lora_studio.adapters import unpack
 
@@ -26,8 +27,10 @@ _KEPT = ("PATH", "HOME", "TMPDIR", "TEMP", "SYSTEMROOT", "LD_LIBRARY_PATH", "LAN
 """What of the environment the process is given, beside the way to the libraries that this process uses."""
 
 
-PATIENCE = 0.05
-"""Seconds that are waited for the other process in one turn."""
+PATIENCE = 0.02
+"""Seconds between two looks at the other process."""
+ELSEWHERE = "elsewhere"
+"""What is yielded where nothing was done but to look: whoever has other work may do that meanwhile."""
 
 
 class UnpackingError(Exception):
@@ -106,13 +109,16 @@ class Unpacking:
         self._answer.close()
 
 
-def unpacked(path: Path, what: unpack.What) -> Generator[None, None, bytes]:
-    """The safetensors form of a pickle or a picture; yields while the other process works, and ends it in any case.
+def unpacked(path: Path, what: unpack.What) -> Generator[Any, None, bytes]:
+    """The safetensors form of a pickle or a picture; yields `ELSEWHERE` while the other process works, and ends it in
+    any case. It waits by itself only where it is taken further before `PATIENCE` seconds are over.
 
     Raises:
         UnpackingError: it was not read.
     """
     with Unpacking(path, what=what) as reading:
-        while not reading.wait(PATIENCE):
-            yield
+        looked = time.monotonic() - PATIENCE
+        while not reading.wait(max(0.0, looked + PATIENCE - time.monotonic())):
+            looked = time.monotonic()
+            yield ELSEWHERE
         return reading.result()

@@ -26,7 +26,9 @@ from lora_studio.cli.adapter_options import (
 from lora_studio.cli.adapter_print import print_inspected, print_made, print_meta
 from lora_studio.cli.files import copy_atomically, target_file, target_folder
 from lora_studio.cli.follow import EngineFactory, Teller, follow, loaded_base, opened, running, spec
-from lora_studio.cli.generate import check_weight, split_weight
+from lora_studio.cli.given import PEFT_FILE, PEFT_PARTS, check_weight, named, peft_config, split_weight
+from lora_studio.cli.library import refresh
+from lora_studio.cli.options import given_settings
 from lora_studio.engine.protocol import Engine
 from lora_studio.errors import InvalidInput, NotFound, StudioError
 from lora_studio.settings import Settings, load_settings
@@ -38,46 +40,45 @@ Making = (
     AdapterConvertOptions | AdapterCombineOptions | AdapterResizeOptions | AdapterExtractOptions | AdapterBakeOptions
 )
 _NEEDS_BASE = ("workbench_needs_base", "workbench_needs_names")
-_PEFT_FILE, _PEFT_CONFIG = "adapter_model.safetensors", "adapter_config.json"
 
 
 @dataclass
 class Desk:
-    """The workspace and what was laid on it: stored files by sha256, and where they came from."""
+    """The workspace and what was laid on it: stored files by sha256, and the `places` that must stay as they are.
+
+    `checkpoints` is the folder in which the engine looks for the names of models.
+    """
 
     workspace: Workspace
+    checkpoints: Path | None = None
     labels: dict[str, str] = field(default_factory=dict)
     configs: dict[str, str] = field(default_factory=dict)
     places: list[Path] = field(default_factory=list)
 
     def lay(self, given: str) -> str:
         """The sha256 of a file or library entry. Raises `NotFound`."""
-        path = Path(given).expanduser()
-        if os.path.isdir(path) and (path / _PEFT_FILE).is_file():
-            path = path / _PEFT_FILE
-        if not os.path.isfile(path):
-            if path.suffix or any(mark in given for mark in "/\\"):
-                why = f"is a folder without {_PEFT_FILE}" if os.path.isdir(path) else "does not exist"
-                with contextlib.suppress(NotFound):
-                    return self._entry(given)
-                raise NotFound(
-                    f"The LoRA file {given!r} {why}; give a file that is there or a name from the library.",
-                    code="adapter_file_missing",
-                    given=given,
-                )
-            return self._entry(given)
-        sha256 = self.workspace.files.put_file(path)
-        self.labels[sha256] = path.name if path.name != _PEFT_FILE else str(path.parent.name or path.name)
-        self.places.append(path)
-        config = path.with_name(_PEFT_CONFIG)
-        if config.is_file():
-            self.configs[sha256] = config.read_text(encoding="utf-8", errors="replace")
+        asked = named(self.workspace, given)
+        if asked.file is None:
+            self.labels[asked.sha256] = asked.name
+            self.places.append(self.workspace.files.path(asked.sha256))
+            return asked.sha256
+        sha256 = self.workspace.files.put_file(asked.file)
+        self.labels[sha256] = asked.name or asked.file.name
+        self.places.append(asked.file)
+        config = peft_config(asked.file)
+        if config is not None:
+            self.configs[sha256] = config
         return sha256
 
-    def _entry(self, name: str) -> str:
-        entry = self.workspace.adapters.find(name)
-        self.labels[entry.sha256] = entry.name
-        return entry.sha256
+    def model(self, given: str) -> str:
+        """A model as the engine is told of it: a path in full, since the engine may stand in another folder."""
+        path = Path(given).expanduser()
+        if os.path.exists(path):
+            self.places.append(path)
+            return os.path.abspath(path)
+        if self.checkpoints is not None and os.path.exists(self.checkpoints / given):
+            self.places.append(self.checkpoints / given)
+        return given
 
     def payload(self, tool: str, request: dict[str, Any], name: str | None = None) -> dict[str, Any]:
         """A job's payload, checked. Raises `InvalidInput`."""
@@ -91,15 +92,22 @@ class Desk:
         return payload | ({"name": name} if name else {})
 
 
+@contextlib.contextmanager
+def _desk(settings: Settings) -> Iterator[Desk]:
+    """An empty desk in the workspace of `settings`; its folders of LoRAs are looked through, so names are found."""
+    with opened(settings) as workspace:
+        refresh(workspace, settings)
+        yield Desk(workspace, settings.checkpoints)
+
+
 def inspect(options: AdapterInspectOptions, build: EngineFactory) -> None:
     """Say what a file is; a refused one is an answer too."""
     file = _needed(options.file, "FILE", "give the LoRA to inspect")
-    settings = load_settings(workspace=options.workspace, base=options.base)
-    with opened(settings) as workspace:
-        desk = Desk(workspace)
+    settings = load_settings(**given_settings(options))
+    with _desk(settings) as desk:
         request = {"file": desk.lay(file), "other": desk.lay(options.other) if options.other else ""}
         payload = desk.payload("inspect", request | {"details": options.details})
-        with _telling() as teller, running(build, settings, workspace) as engine:
+        with _telling() as teller, running(build, settings, desk.workspace) as engine:
             loaded_base(engine, settings, teller)
             result = follow(engine, engine.submit(spec("workbench", payload)), teller)
     print_inspected(result, as_json=options.json)
@@ -143,8 +151,8 @@ def extract(options: AdapterExtractOptions, build: EngineFactory) -> None:
     before = _needed(options.before, "BEFORE", "give the first model")
     after = _needed(options.after, "AFTER", "give the model that was trained further")
     rule = _rule(options)
-    models = {"before": _model(before), "after": _model(after), "text_encoders": not options.unet_only}
-    _make("extract", options, build, lambda desk: models | {"rule": rule})
+    more = {"text_encoders": not options.unet_only, "rule": rule}
+    _make("extract", options, build, lambda desk: {"before": desk.model(before), "after": desk.model(after), **more})
 
 
 def bake(options: AdapterBakeOptions, build: EngineFactory) -> None:
@@ -160,9 +168,9 @@ def meta(options: AdapterMetaOptions, build: EngineFactory) -> None:
     """Show the metadata, or what an edit would change; with --out write it."""
     file = _needed(options.file, "FILE", "give the LoRA whose metadata is meant")
     put = dict(_pair(given) for given in options.put)
-    settings = load_settings(workspace=options.workspace, base=NO_BASE)
-    with opened(settings) as workspace:
-        desk = Desk(workspace)
+    settings = load_settings(**given_settings(options) | {"base": NO_BASE})
+    with _desk(settings) as desk:
+        workspace = desk.workspace
         request: dict[str, Any] = {"file": desk.lay(file), "put": put, "remove": list(options.remove)}
         request |= {
             "strip": options.strip,
@@ -185,20 +193,17 @@ def _make(tool: str, options: Making, build: EngineFactory, ask: Callable[[Desk]
     if options.out is None:
         raise InvalidInput("--out is missing; give the file to write.", code="missing", given="--out")
     layout = options.to or "kohya"
-    settings = load_settings(workspace=options.workspace, base=options.base)
-    with opened(settings) as workspace:
-        desk = Desk(workspace)
+    given = given_settings(options, "dtype")
+    settings = load_settings(**given)
+    with _desk(settings) as desk:
         request = ask(desk) | _given(options, ("to", "dtype"))
         payload = desk.payload(tool, request, options.name)
         out = _target(options.out, layout, options.force, desk)
-        first = (
-            settings
-            if options.base is not None and tool != "extract"
-            else load_settings(workspace=options.workspace, base=NO_BASE)
-        )
-        with _telling() as teller, running(build, first, workspace) as engine:
+        at_once = options.base is not None and tool != "extract"
+        first = settings if at_once else load_settings(**given | {"base": NO_BASE})
+        with _telling() as teller, running(build, first, desk.workspace) as engine:
             result = _run(engine, payload, settings, teller)
-        written = _copied(workspace, result["files"], out, layout)
+        written = _copied(desk.workspace, result["files"], out, layout)
     print_made(result, written, as_json=options.json)
 
 
@@ -224,11 +229,12 @@ def _telling() -> Iterator[Teller]:
 
 
 def _target(out: Path, layout: str, force: bool, desk: Desk) -> Path:
-    """Where to write. Raises `InvalidInput` for what stands there already and for the source itself."""
+    """Where to write. Raises `InvalidInput` for what stands there already and for what is read."""
     path = Path(os.path.abspath(out.expanduser()))
-    if any(os.path.exists(path) and os.path.samefile(path, place) for place in desk.places):
+    if any(_writes_over(path, layout, place) for place in desk.places):
         raise InvalidInput(
-            f"--out was given as {str(out)!r}, which is the file to read; sources stay as they are; give another name.",
+            f"--out was given as {str(out)!r}, which would write over what is read; sources stay as they are; give "
+            "another name.",
             code="out_is_source",
             given=str(out),
         )
@@ -241,6 +247,14 @@ def _target(out: Path, layout: str, force: bool, desk: Desk) -> Path:
             given=str(out),
         )
     return target_folder(out) if layout == "peft" else target_file(out, ".safetensors")
+
+
+def _writes_over(path: Path, layout: str, place: Path) -> bool:
+    """True where a result at `path` would replace the source at `place`, or a file within a source that is a folder."""
+    target, source = path.resolve(), place.resolve()
+    if layout == "peft":  # a folder is written: one file of this name, or one for each part of the model
+        return source.name == PEFT_FILE and source.parent in (target, *(target / part for part in PEFT_PARTS))
+    return os.path.exists(target) and (source in target.parents or os.path.samefile(target, source))
 
 
 def _copied(workspace: Workspace, files: list[dict[str, Any]], out: Path, layout: str) -> list[dict[str, Any]]:
@@ -295,8 +309,3 @@ def _pair(given: str) -> tuple[str, str]:
             given=given,
         )
     return key, value
-
-
-def _model(given: str) -> str:
-    """A model's path in full: the engine may stand in another folder."""
-    return os.path.abspath(os.path.expanduser(given)) if os.path.exists(os.path.expanduser(given)) else given

@@ -1,17 +1,18 @@
 """What can be given to `adapter ...`: one frozen dataclass per command, as in `options`.
 
-Ranges, choices and help come from the requests of `lora_studio.types.workbench` that the options fill.
+Ranges, choices and help come from the requests of `lora_studio.types.workbench` that the options fill. `--dtype` is the
+number format of the file that is written, not the setting of that name.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from lora_studio.cli.options import JSON, number, setting, spec_of, switch, text
+from lora_studio.cli.options import JSON, LORA_FOLDERS, OFFLINE, choice, number, setting, spec_of, switch, text
 from lora_studio.types.workbench import (
     DTYPES,
     ELECTIONS,
@@ -39,18 +40,12 @@ FORCE = switch("--force", "Replace what stands at --out.")
 NAME = text("--name", "N", "Enter the result into the library too, under this name.")
 DETAILS = switch("--details", spec_of(InspectRequest, "details").doc)
 BASE = setting("base", "B")
+DEVICE = setting("device")
+THREADS = setting("threads", "N")
 WORKSPACE = setting("workspace", "DIR")
 SET = text("--set", "KEY=VALUE", "Set a key of the metadata; repeatable.")
 REMOVE = text("--remove", "KEY", "Remove a key of the metadata; repeatable.")
 THUMBNAIL = text("--thumbnail", "PICTURE", "Put a small copy of a picture into modelspec.thumbnail.")
-
-
-def choice(flag: str, cls: type, name: str, allowed: tuple[str, ...]) -> Any:
-    """An option that is one of a few words."""
-    return text(
-        flag, "|".join(allowed) if len(allowed) < 5 else "NAME", f"{spec_of(cls, name).doc} ({', '.join(allowed)})"
-    )
-
 
 TO = choice("--to", ConvertRequest, "to", LAYOUTS)
 DTYPE = choice("--dtype", ConvertRequest, "dtype", DTYPES)
@@ -69,6 +64,10 @@ class AdapterInspectOptions:
     other: Annotated[str | None, WITH] = None
     details: Annotated[bool, DETAILS] = False
     base: Annotated[str | None, BASE] = None
+    device: Annotated[str | None, DEVICE] = None
+    threads: Annotated[str | None, THREADS] = None
+    lora_folders: Annotated[tuple[Path, ...], LORA_FOLDERS] = ()
+    offline: Annotated[bool, OFFLINE] = False
     workspace: Annotated[Path | None, WORKSPACE] = None
     json: Annotated[bool, JSON] = False
 
@@ -83,6 +82,10 @@ class _Making:
     force: Annotated[bool, FORCE] = False
     name: Annotated[str | None, NAME] = None
     base: Annotated[str | None, BASE] = None
+    device: Annotated[str | None, DEVICE] = None
+    threads: Annotated[str | None, THREADS] = None
+    lora_folders: Annotated[tuple[Path, ...], LORA_FOLDERS] = ()
+    offline: Annotated[bool, OFFLINE] = False
     workspace: Annotated[Path | None, WORKSPACE] = None
     json: Annotated[bool, JSON] = False
 
@@ -156,5 +159,6 @@ class AdapterMetaOptions:
     out: Annotated[Path | None, OUT] = None
     force: Annotated[bool, FORCE] = False
     name: Annotated[str | None, NAME] = None
+    lora_folders: Annotated[tuple[Path, ...], LORA_FOLDERS] = ()
     workspace: Annotated[Path | None, WORKSPACE] = None
     json: Annotated[bool, JSON] = False

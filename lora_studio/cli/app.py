@@ -22,9 +22,9 @@ from lora_studio.cli.options import (
     LibraryOptions,
     PromptOptions,
     ServeOptions,
-    TrainOptions,
     command,
 )
+from lora_studio.cli.train_options import RunsOptions, TrainOptions
 from lora_studio.errors import InvalidInput, StorageError, StudioError
 from lora_studio.settings import Settings
 from lora_studio.types.workbench import TOOLS
@@ -36,15 +36,21 @@ PROGRAM = "python -m lora_studio"
 
 TRAIN_HELP = """Teach the base model something new from a folder of pictures.
 
-    python -m lora_studio train assets/examples/cat-ears --name "cat ears" --out cat-ears.safetensors
+    python -m lora_studio train assets/examples/cat-ears --name "my cat ears" --out cat-ears.safetensors
 
 Each picture's caption stands in a .txt file of the same name; pictures without one are trained on the --trigger word.
 After Ctrl-C or a crash the run is kept: train --continue RUN --out F.safetensors goes on from its last checkpoint.
+RUN is told when it begins, and by the command runs.
+"""
+
+RUNS_HELP = """List the trainings of this workspace, the newest first, each with its state and how to go on.
+
+    python -m lora_studio runs --json
 """
 
 GENERATE_HELP = """Make pictures from words and any number of LoRAs with weights.
 
-    python -m lora_studio generate --prompt "1girl, red hair, cat ears" --lora "cat ears:0.8" --out pictures
+    python -m lora_studio generate --prompt "1girl, red hair, cat ears" --lora "my cat ears:0.8" --out pictures
 
 Steps, guidance, sampler and size come from the base unless they are given; without --seed one is drawn and told.
 X:W is split at the last colon. <lora:NAME:W> in the prompt does the same; --explain shows how a prompt is read.
@@ -68,7 +74,7 @@ PROMPT_HELP = """Show how a prompt on standard input is read, stage by stage, as
     printf 'a [cat:dog:0.5], (red hair:1.2) <lora:cat ears:0.8>' | python -m lora_studio prompt --json
 
 Tokens are counted with CLIP-L's vocabulary where the package open-clip-torch is installed, else with the embedded
-base's own; which one stands in the answer.
+base's own; which one is said on standard error.
 """
 
 LIBRARY_HELP = """List the LoRAs of the library, look through folders that are read in place, show or change one.
@@ -89,27 +95,17 @@ def build(engine: EngineFactory, page: Callable[[Settings], None]) -> typer.Type
 
     A command's module, and the database behind it, is imported when the command runs: help answers at once.
     """
-    app = typer.Typer(
-        help=f"LoRA Studio {__version__}: train LoRA adapters and mix them by their weights.",
-        add_completion=False,
-        rich_markup_mode=None,
-        pretty_exceptions_enable=False,
-        invoke_without_command=True,
-        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    )
-
-    @app.callback()
-    def studio(
-        version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
-    ) -> None:
-        if version:
-            print(__version__)
-            raise typer.Exit
+    app = _application()
 
     def train(options: TrainOptions) -> None:
         from lora_studio.cli.train import run
 
         run(options, engine)
+
+    def runs(options: RunsOptions) -> None:
+        from lora_studio.cli.runs import run
+
+        run(options)
 
     def generate(options: GenerateOptions) -> None:
         from lora_studio.cli.generate import run
@@ -137,6 +133,7 @@ def build(engine: EngineFactory, page: Callable[[Settings], None]) -> typer.Type
         run(options, page)
 
     app.command("train", help=_verbatim(TRAIN_HELP))(command(TrainOptions, train))
+    app.command("runs", help=_verbatim(RUNS_HELP))(command(RunsOptions, runs))
     app.command("generate", help=_verbatim(GENERATE_HELP))(command(GenerateOptions, generate))
     app.command("infotext", help=_verbatim(INFOTEXT_HELP))(command(InfotextOptions, infotext))
     app.command("prompt", help=_verbatim(PROMPT_HELP))(command(PromptOptions, prompt))
@@ -146,9 +143,31 @@ def build(engine: EngineFactory, page: Callable[[Settings], None]) -> typer.Type
     return app
 
 
+def _application() -> typer.Typer:
+    """The program itself, without its commands."""
+    app = typer.Typer(
+        help=f"LoRA Studio {__version__}: train LoRA adapters and mix them by their weights.",
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        invoke_without_command=True,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    )
+
+    @app.callback()
+    def studio(
+        version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+    ) -> None:
+        if version:
+            print(__version__)
+            raise typer.Exit
+
+    return app
+
+
 def main(argv: Sequence[str], engine: EngineFactory, page: Callable[[Settings], None]) -> int:
     """Run one command and return its exit code; see the module's docstring."""
-    arguments = list(argv) or ["--help"]
+    arguments = [*argv, "--help"] if list(argv) in ([], ["adapter"]) else list(argv)
     try:
         _readable(arguments)
         code = typer.main.get_command(build(engine, page)).main(arguments, prog_name=PROGRAM, standalone_mode=False)
@@ -165,7 +184,8 @@ def main(argv: Sequence[str], engine: EngineFactory, page: Callable[[Settings], 
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads any more: end quietly
         return 2
     except OSError as problem:  # a file that the checks above could not foresee
-        sentence = f"{problem.filename or 'A file'!r} cannot be used ({problem.strerror}); mend that and try again."
+        which = repr(problem.filename) if problem.filename else "A file"
+        sentence = f"{which} cannot be used ({problem.strerror}); mend that and try again."
         _tell(sentence, StorageError(sentence, code="file_unusable", given=str(problem.filename or "")), arguments)
         return 2
     return code if isinstance(code, int) else 0
@@ -188,7 +208,7 @@ def _readable(arguments: list[str]) -> None:
 def _usage(problem: typer.TyperException, arguments: list[str]) -> str:
     """A complaint of the argument parser as one sentence that says where help is."""
     words = " ".join(problem.format_message().split()).rstrip(".")
-    commands = ("train", "generate", "infotext", "prompt", "library", "serve", "adapter")
+    commands = ("train", "runs", "generate", "infotext", "prompt", "library", "serve", "adapter")
     name = f"{arguments[0]} " if arguments[0] in commands else ""
     if arguments[0] == "adapter" and len(arguments) > 1 and not arguments[1].startswith("-"):
         name += f"{arguments[1]} " if arguments[1] in TOOLS else ""

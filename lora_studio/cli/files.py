@@ -5,9 +5,11 @@ It does not know what the files hold; the writing itself and its sentences are t
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from pathlib import Path
+from uuid import uuid4
 
 from lora_studio.errors import InvalidInput
 from lora_studio.store.disk import told, write_atomically
@@ -64,3 +66,35 @@ def copy_atomically(source: Path, target: Path) -> None:
     """
     with source.open("rb") as reading:
         write_atomically(target, iter(lambda: reading.read(CHUNK), b""), "cli")
+
+
+def copy_anew(source: Path, target: Path) -> bool:
+    """Put the bytes of `source` at `target` whole, or leave what stands there, whoever put it there just now.
+
+    Returns:
+        False where something stands at `target` already.
+
+    Raises:
+        StorageError: as `copy_atomically`.
+    """
+    part = target.with_name(f".lora-studio-{uuid4().hex}")
+    copy_atomically(source, part)
+    try:
+        return _named_anew(part, target)
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def _named_anew(part: Path, target: Path) -> bool:
+    """Give the file `part` the name `target` too; a second name fails where the name is taken, a new name does not."""
+    try:
+        os.link(part, target)
+    except FileExistsError:
+        return False
+    except OSError:  # FAT and some network disks know no second names
+        if os.path.lexists(target):
+            return False
+        with told(target):
+            os.replace(part, target)
+    return True

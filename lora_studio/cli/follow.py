@@ -7,6 +7,7 @@ engine lives goes to standard error.
 from __future__ import annotations
 
 import contextlib
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -36,7 +37,7 @@ PATIENCE = 30.0
 @contextlib.contextmanager
 def opened(settings: Settings) -> Iterator[Workspace]:
     """The workspace of `settings` with the samples that come with the app, closed in the end."""
-    workspace = Workspace.open(settings.workspace, settings.lora_folders)
+    workspace = Workspace.open(settings.workspace, settings.lora_folders, settings.limits)
     try:
         install_samples(workspace, settings.assets)
         yield workspace
@@ -58,6 +59,14 @@ def running(build: EngineFactory, settings: Settings, workspace: Workspace) -> I
 def spec(kind: JobKind, payload: dict[str, Any]) -> JobSpec:
     """A new job of the command line."""
     return JobSpec(id=uuid4().hex, kind=kind, owner=OWNER, payload=payload)
+
+
+def place_options(settings: Settings) -> str:
+    """The options by which another command finds the workspace and the base of this one; only what somebody gave."""
+    names = ("base", "prediction_type", "zero_terminal_snr", "checkpoints", "workspace")
+    given = {name: getattr(settings, name) for name in names if name in settings.model_fields_set}
+    told = [(name.replace("_", "-"), str(value)) for name, value in given.items() if value is not None]
+    return "".join(f" --{name} {shlex.quote(value)}" for name, value in told)
 
 
 def follow(engine: Engine, job_id: str, teller: Teller, since: int = 0, *, keep: bool = False) -> dict[str, Any]:

@@ -6,10 +6,7 @@ are made; the PNGs are copied byte for byte, so that the text inside them stays.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import math
-import os
 import re
 import secrets
 from dataclasses import dataclass, replace
@@ -18,13 +15,14 @@ from typing import Any
 
 from lora_studio.cli.embeddings import bring_in, find_file
 from lora_studio.cli.explain import print_explained
-from lora_studio.cli.files import copy_atomically, target_folder
+from lora_studio.cli.files import copy_anew, target_folder
 from lora_studio.cli.follow import OWNER, EngineFactory, Teller, follow, loaded_base, opened, running, spec
+from lora_studio.cli.given import Asked, check_weight, find_adapter, peft_config
 from lora_studio.cli.library import refresh
-from lora_studio.cli.options import GenerateOptions, base_settings
+from lora_studio.cli.options import GenerateOptions, given_settings
 from lora_studio.cli.picture import adapters_of, filled, read_picture, tell_remarks
 from lora_studio.engine.protocol import Engine
-from lora_studio.errors import InvalidInput, NotFound
+from lora_studio.errors import InvalidInput
 from lora_studio.prompt.readers import Reading
 from lora_studio.settings import Settings, load_settings
 from lora_studio.store import Workspace
@@ -38,9 +36,6 @@ from lora_studio.types import (
     parse_sampler,
     to_json,
 )
-
-PEFT_FILE, PEFT_CONFIG = "adapter_model.safetensors", "adapter_config.json"
-FILE_SUFFIXES = (".safetensors", ".pt", ".bin", ".ckpt")
 
 
 @dataclass(frozen=True)
@@ -60,35 +55,19 @@ class Plan:
     """What --from-picture says; `options` are filled from it already."""
 
 
-@dataclass(frozen=True)
-class Asked:
-    """One `--lora`: a file, or the sha256 and name of a library entry; and its weights."""
-
-    weight: float
-    file: Path | None = None
-    sha256: str = ""
-    name: str = ""
-    text_encoder_weight: float | None = None
-
-
 def run(options: GenerateOptions, build: EngineFactory) -> None:
     """Make the pictures, write them, print the answer; with --explain say what is understood instead."""
     if options.out is None and not options.explain:
         raise InvalidInput("--out is missing; give the folder for the pictures.", code="missing", given="--out")
     plan = plan_of(options)
-    settings = load_settings(workspace=options.workspace, **base_settings(options))
+    settings = load_settings(**given_settings(options))
     for given in options.lora:
         check_weight(given)
     out = None if options.explain or options.out is None else target_folder(options.out)
     teller = Teller()
     with opened(settings) as workspace:
         refresh(workspace, settings)
-        asked = [find_adapter(workspace, given) for given in options.lora]
-        if plan.picture is not None and not asked:
-            asked = [
-                Asked(a.weight, None, a.sha256, a.name, a.text_encoder_weight)
-                for a in adapters_of(plan.picture, workspace)
-            ]
+        asked = _asked(plan, workspace)
         if out is None:
             told = _explain(plan, asked, build, settings, workspace, teller)
             print_explained(told, as_json=options.json)
@@ -99,6 +78,23 @@ def run(options: GenerateOptions, build: EngineFactory) -> None:
         print(json.dumps({"images": images}))
     else:
         print("\n".join(image["file"] for image in images))
+
+
+def _asked(plan: Plan, workspace: Workspace) -> list[Asked]:
+    """The LoRAs of `--lora`, else those of the picture.
+
+    Raises:
+        InvalidInput: a file that can be none by its ending, or a weight that is no number.
+        NotFound: there is no such file or entry.
+    """
+    asked = [find_adapter(workspace, given) for given in plan.options.lora]
+    for one in asked:
+        if one.file is not None:
+            adapter_name(one.file.name)
+    if plan.picture is None or asked:
+        return asked
+    found = adapters_of(plan.picture, workspace)
+    return [Asked(a.weight, None, a.sha256, a.name, a.text_encoder_weight) for a in found]
 
 
 def plan_of(options: GenerateOptions) -> Plan:
@@ -180,80 +176,6 @@ def parse_size(text: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
-def split_weight(text: str) -> tuple[str, float | None]:
-    """`X:W` split at the last colon; W is None where what stands there is no number (or there is no colon)."""
-    left, colon, right = text.rpartition(":")
-    try:
-        weight = float(right)
-    except ValueError:
-        return text, None
-    return (left, weight) if colon and left and math.isfinite(weight) else (text, None)
-
-
-def check_weight(text: str) -> None:
-    """Refuse a weight that is out of its range, before anything is looked up; raises `InvalidInput`."""
-    left, weight = split_weight(text)
-    if weight is not None:
-        try:
-            AdapterWeight("0" * 64, left, weight)
-        except InvalidInput as problem:
-            raise InvalidInput(f"--lora {text!r}: {problem.message}", code=problem.code, **problem.values) from None
-
-
-def find_adapter(workspace: Workspace, text: str) -> Asked:
-    """The file or library entry that one `--lora` names.
-
-    A name may hold colons and a path a drive letter: where the part before the last colon names nothing, or the part
-    behind it is no number, the whole text is tried as a name before anything is refused.
-
-    Raises:
-        InvalidInput: the part behind the last colon was meant as a weight and is no number.
-        NotFound: there is no such file or entry.
-    """
-    left, weight = split_weight(text)
-    tries = [(left, weight), (text, 1.0)] if weight is not None else [(text, 1.0)]
-    missing: NotFound | None = None
-    for name, factor in tries:
-        try:
-            return _named(workspace, name, 1.0 if factor is None else factor)
-        except NotFound as problem:
-            missing = missing or problem
-    head, colon, tail = text.rpartition(":")
-    if weight is None and colon and not _is_path_tail(head, tail):
-        raise InvalidInput(
-            f"--lora was given as {text!r}; the weight {tail!r} behind the last colon must be a number, like 0.8.",
-            code="weight_no_number",
-            given=tail,
-        )
-    raise missing or NotFound(f"There is no LoRA {text!r}.", code="adapter_unknown", given=text)
-
-
-def _named(workspace: Workspace, name: str, weight: float) -> Asked:
-    path = Path(name).expanduser()
-    if os.path.isfile(path / PEFT_FILE):  # a folder as peft's `save_pretrained` writes it
-        return Asked(weight, name=path.name, file=path / PEFT_FILE)
-    if os.path.isfile(path) and (path.suffix.lower() in FILE_SUFFIXES or len(path.parts) > 1):
-        adapter_name(name)
-        return Asked(weight, file=path)
-    if path.suffix.lower() in FILE_SUFFIXES or any(mark in name for mark in "/\\"):
-        with contextlib.suppress(NotFound):  # A1111 and SD.Next name files by their place below the folder of LoRAs
-            entry = workspace.adapters.find(name)
-            return Asked(weight, sha256=entry.sha256, name=entry.name)
-        why = "is a folder" if os.path.isdir(path) else "does not exist"
-        raise NotFound(
-            f"The LoRA file {name!r} {why}; give a file that is there or a name from the library.",
-            code="adapter_file_missing",
-            given=name,
-        )
-    entry = workspace.adapters.find(name)
-    return Asked(weight, sha256=entry.sha256, name=entry.name)
-
-
-def _is_path_tail(head: str, tail: str) -> bool:
-    """True where the last colon belongs to a drive letter (`C:\\...`) or stands before a folder."""
-    return (len(head) == 1 and head.isalpha()) or any(mark in tail for mark in "/\\")
-
-
 def requests_of(plan: Plan, adapters: tuple[AdapterWeight, ...], defaults: BaseDefaults) -> list[GenerateRequest]:
     """One complete request per prompt; picture i of all has the seed `plan.seed + i`.
 
@@ -281,13 +203,18 @@ def requests_of(plan: Plan, adapters: tuple[AdapterWeight, ...], defaults: BaseD
             adapters=adapters,
             styles=options.style,
             clip_skip=1 if options.clip_skip is None else options.clip_skip,
-            emphasis="original" if options.emphasis is None else options.emphasis.strip().casefold(),
+            emphasis=_emphasis(options),
             pad_prompts=options.pad_prompts,
             old_scheduling=options.old_scheduling,
             dynamic=options.dynamic,
         )
         for index, prompt in enumerate(prompts)
     ]
+
+
+def _emphasis(options: GenerateOptions) -> str:
+    """The mode as requests name it, in whatever case it was typed."""
+    return "original" if options.emphasis is None else options.emphasis.strip().casefold()
 
 
 def payload_of(requests: list[GenerateRequest]) -> dict[str, Any]:
@@ -300,9 +227,9 @@ def _import(engine: Engine, workspace: Workspace, asked: Asked, teller: Teller) 
     if asked.file is None:
         return AdapterWeight(asked.sha256, asked.name, asked.weight, asked.text_encoder_weight)
     payload = {"file": workspace.files.put_file(asked.file), "name": asked.name or adapter_name(asked.file.name)}
-    config = asked.file.with_name(PEFT_CONFIG)
-    if config.is_file() and config.stat().st_size < 2**20:
-        payload["config"] = config.read_text(encoding="utf-8", errors="replace")
+    config = peft_config(asked.file)
+    if config is not None:
+        payload["config"] = config
     job = engine.submit(spec("import_adapter", payload))
     result = follow(engine, job, teller)
     return AdapterWeight(result["adapter"], result["name"], asked.weight)
@@ -311,8 +238,17 @@ def _import(engine: Engine, workspace: Workspace, asked: Asked, teller: Teller) 
 def _explain(
     plan: Plan, asked: list[Asked], build: EngineFactory, settings: Settings, workspace: Workspace, teller: Teller
 ) -> list[dict[str, Any]]:
-    """What the engine understands of each prompt; a LoRA that is a file is not taken into the library for that."""
-    adapters = tuple(AdapterWeight(one.sha256, one.name, one.weight) for one in asked if one.file is None)
+    """What the engine understands of each prompt; no file is taken into the library for that, which is told."""
+    adapters = tuple(
+        AdapterWeight(one.sha256, one.name, one.weight, one.text_encoder_weight) for one in asked if one.file is None
+    )
+    for file in (one.file for one in asked if one.file is not None):
+        teller.say(f"note: the LoRA file {str(file)!r} is left out here; it acts when pictures are made")
+    for path in plan.embeddings:
+        teller.say(
+            f"note: the embedding file {str(path)!r} is left out here: its name is read as words, unless the library "
+            "has an embedding of that name; it acts when pictures are made"
+        )
     try:
         with running(build, settings, workspace) as engine:
             base = loaded_base(engine, settings, teller)
@@ -321,7 +257,7 @@ def _explain(
                 OWNER,
                 steps,
                 styles=plan.options.style,
-                emphasis=plan.options.emphasis or "original",
+                emphasis=_emphasis(plan.options),
                 old_scheduling=plan.options.old_scheduling,
                 adapters=adapters,
             )
@@ -366,11 +302,13 @@ def _write(
 ) -> list[dict[str, Any]]:
     """Copy the pictures to `out` under names that sort in their order; what the answer says of each."""
     asked = [request for request in requests for _ in range(request.num_images)]
-    first = next_number(out)
+    number = next_number(out)
     images = []
-    for index, (request, image) in enumerate(zip(asked, made, strict=True)):
-        path = out / f"{first + index:05d}-{image['seed']}.png"
-        copy_atomically(workspace.files.path(image["sha256"]), path)
+    for request, image in zip(asked, made, strict=True):
+        source = workspace.files.path(image["sha256"])
+        while not copy_anew(source, path := out / f"{number:05d}-{image['seed']}.png"):
+            number += 1  # another command that writes here at this moment took that number
+        number += 1
         images.append(
             {
                 "file": str(path),

@@ -14,9 +14,7 @@ from lora_studio.cli.options import InfotextOptions
 from lora_studio.dataset.texts import MAX_FILE, texts_of
 from lora_studio.errors import InvalidInput
 from lora_studio.prompt.readers import Reading, Remark, read_pasted, read_texts
-
-MAX_TEXT_FILE = 16_000_000
-"""Bytes of a text file."""
+from lora_studio.store.recall import SENTENCES
 
 
 def run(options: InfotextOptions) -> None:
@@ -45,34 +43,38 @@ def run(options: InfotextOptions) -> None:
     for name, value in reading.settings.items():
         print(f"{name}: {value}")
     for remark in reading.remarks:
-        print(remark.sentence(), file=sys.stderr)
+        print(remark.sentence(SENTENCES), file=sys.stderr)
 
 
 def read_source(file: str) -> Reading:
     """What a file or standard input (`-`) holds: a picture's texts, or text.
 
     Raises:
-        InvalidInput: it cannot be read, or is no UTF-8.
+        InvalidInput: it cannot be read, is larger than what is read, or is no UTF-8.
     """
     try:
-        data = sys.stdin.buffer.read(MAX_TEXT_FILE) if file == "-" else Path(file).expanduser().read_bytes()
+        data = _beginning(file)
     except OSError as problem:
         raise InvalidInput(
             f"FILE was given as {file!r}, which cannot be read ({problem.strerror}); give a picture or a text file.",
             code="infotext_unreadable",
             given=file,
         ) from None
+    if len(data) > MAX_FILE:
+        raise InvalidInput(
+            f"FILE was given as {file!r}, which has more than {MAX_FILE // 1_000_000} MB; larger ones are not read; "
+            "give a smaller one.",
+            code="infotext_large",
+            given=file,
+            allowed=MAX_FILE // 1_000_000,
+        )
     found = texts_of(data)
     if "texts_unknown" not in found.problems:
         reading = read_texts(found.texts)
-        cut = (
-            [Remark("too_long", {"given": len(data), "allowed": MAX_FILE})]
-            if found.problems == ["texts_too_large"]
-            else []
-        )
-        return dataclasses.replace(reading, remarks=(*cut, *reading.remarks))
+        unread = (Remark(code) for code in found.problems)
+        return dataclasses.replace(reading, remarks=(*unread, *reading.remarks))
     try:
-        return read_pasted(data[:MAX_TEXT_FILE].decode("utf-8-sig"))
+        return read_pasted(data.decode("utf-8-sig"))
     except UnicodeDecodeError as problem:
         raise InvalidInput(
             f"FILE was given as {file!r}, which is neither a PNG, JPEG or WebP picture nor UTF-8 text (byte "
@@ -80,3 +82,11 @@ def read_source(file: str) -> Reading:
             code="infotext_not_utf8",
             given=file,
         ) from None
+
+
+def _beginning(file: str) -> bytes:
+    """The bytes of a file or of standard input, one more than what is read where there are as many."""
+    if file == "-":
+        return sys.stdin.buffer.read(MAX_FILE + 1)
+    with Path(file).expanduser().open("rb") as opened:
+        return opened.read(MAX_FILE + 1)

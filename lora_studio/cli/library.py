@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lora_studio.cli.follow import OWNER, EngineFactory, Teller, follow, loaded_base, opened, running, spec
-from lora_studio.cli.options import LibraryOptions
+from lora_studio.cli.options import LibraryOptions, given_settings
 from lora_studio.errors import InvalidInput
 from lora_studio.headers.adapter import TITLES
 from lora_studio.settings import Settings, load_settings
@@ -41,7 +41,7 @@ def run(options: LibraryOptions, build: EngineFactory) -> None:
         )
     if what in ("show", "edit", "fetch") and not options.name:
         raise InvalidInput(f"NAME is missing behind library {what}; give one.", code="missing", given="NAME")
-    settings = load_settings(workspace=options.workspace, lora_folders=options.lora_folders or None)
+    settings = load_settings(**given_settings(options))
     with opened(settings) as workspace:
         answer = {
             "list": lambda: _list(workspace),

@@ -7,6 +7,7 @@ number is answered by the same sentence as one out of range, with the flag that 
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import math
 import typing
@@ -18,8 +19,8 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from lora_studio.errors import InvalidInput
-from lora_studio.settings import Settings
-from lora_studio.types import EMPHASES, RECIPES, SAMPLERS, FieldSpec, GenerateRequest, TrainConfig, describe
+from lora_studio.settings import Settings, allowed_of
+from lora_studio.types import EMPHASES, SAMPLERS, FieldSpec, GenerateRequest, describe
 
 Options = TypeVar("Options")
 
@@ -62,7 +63,7 @@ def text(flag: str, metavar: str, doc: str) -> Any:
 
 def number(flag: str, metavar: str, spec: FieldSpec, kind: type[int] | type[float] = int) -> Any:
     """An option that is given as a number after `flag`."""
-    doc = f"{spec.doc} ({spec.allowed})"
+    doc = _ranged(spec.doc, spec.allowed)
     return typer.Option(flag, metavar=metavar, help=doc, parser=number_reader(flag, spec, kind))
 
 
@@ -71,16 +72,23 @@ def switch(flag: str, doc: str) -> Any:
     return typer.Option(flag, help=doc)
 
 
-def setting(name: str, metavar: str) -> Any:
-    """An option that overrides the setting `name`."""
-    return text(f"--{name.replace('_', '-')}", metavar, Settings.model_fields[name].description or "")
+def setting(name: str, metavar: str = "") -> Any:
+    """An option that overrides the setting `name`; without `metavar` it is one of a few words, which stand there."""
+    allowed = allowed_of(name)
+    doc = Settings.model_fields[name].description or ""
+    return text(f"--{name.replace('_', '-')}", metavar or "|".join(allowed.split(", ")), _ranged(doc, allowed))
 
 
-FOLDER = typer.Argument(metavar="DIR", help="Folder of pictures, each with its caption in a .txt beside it.")
-NAME = text("--name", "N", "What the new LoRA is called in the library.")
-RECIPE = text("--recipe", "|".join(RECIPES), "Where the settings start from; balanced if left out.")
-OUT_FILE = text("--out", "F.safetensors", "The file to write; an older one of that name is replaced.")
-CONTINUE = text("--continue", "RUN", "Go on with an interrupted run instead of starting one.")
+def choice(flag: str, cls: type, name: str, allowed: tuple[str, ...]) -> Any:
+    """An option that is one of a few words and fills a field of a dataclass of `lora_studio.types`."""
+    short = len(allowed) < 5 and not any(" " in word for word in allowed)
+    return text(flag, "|".join(allowed) if short else "NAME", _ranged(spec_of(cls, name).doc, ", ".join(allowed)))
+
+
+def _ranged(doc: str, allowed: str) -> str:
+    return f"{doc} ({allowed})" if allowed else doc
+
+
 PROMPTS = text("--prompts-from", "FILE", "UTF-8 file with one prompt a line, instead of --prompt.")
 PICTURE = text("--from-picture", "FILE", "Take everything from what made this picture; other options override it.")
 LORA = text("--lora", "NAME_OR_FILE[:W]", "A LoRA of the library or a file, and its weight, 1 if left out; repeatable.")
@@ -94,7 +102,11 @@ EMPHASIS = text(
 OUT_FOLDER = text("--out", "DIR", "Folder for the PNGs; they are numbered after those that are there.")
 INFOTEXT_FILE = typer.Argument(metavar="FILE", help="A picture, a text file, or - for text on standard input.")
 HIRES_STEPS = FieldSpec(
-    "hires_steps", "Steps of a second pass; the schedules are then read for that one.", None, 1, 1000
+    "hires_steps",
+    "Steps of A1111's second pass (hires fix), which is not drawn here; the schedules are then read for that one.",
+    None,
+    1,
+    1000,
 )
 COMMA_BACKTRACK = FieldSpec(
     "comma_backtrack", "How far back the last comma may be at which a full chunk is cut; 0 turns that off.", 20, 0, 75
@@ -106,48 +118,12 @@ STAGE = text(
 )
 PROMPT_EMBEDDING = text("--embedding", "NAME=VECTORS", "An embedding that the text may name; repeatable.")
 JSON = switch("--json", "Print one JSON object on standard output; everything else goes to standard error.")
-
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """`train`: pictures in, a LoRA file out."""
-
-    folder: Annotated[Path | None, FOLDER] = None
-    name: Annotated[str | None, NAME] = None
-    recipe: Annotated[str, RECIPE] = "balanced"
-    steps: Annotated[int | None, number("--steps", "K", spec_of(TrainConfig, "steps"))] = None
-    rank: Annotated[int | None, number("--rank", "R", spec_of(TrainConfig, "rank"))] = None
-    alpha: Annotated[float | None, number("--alpha", "A", spec_of(TrainConfig, "alpha"), float)] = None
-    lr: Annotated[float | None, number("--lr", "X", spec_of(TrainConfig, "learning_rate"), float)] = None
-    trigger: Annotated[str | None, text("--trigger", "T", spec_of(TrainConfig, "trigger").doc)] = None
-    seed: Annotated[int | None, number("--seed", "S", spec_of(TrainConfig, "seed"))] = None
-    embedding: Annotated[str | None, text("--embedding", "NAME", spec_of(TrainConfig, "embedding").doc)] = None
-    embedding_vectors: Annotated[
-        int | None, number("--embedding-vectors", "N", spec_of(TrainConfig, "embedding_vectors"))
-    ] = None
-    embedding_words: Annotated[
-        str | None, text("--embedding-words", "WORDS", spec_of(TrainConfig, "embedding_words").doc)
-    ] = None
-    embedding_lr: Annotated[
-        float | None, number("--embedding-lr", "X", spec_of(TrainConfig, "embedding_rate"), float)
-    ] = None
-    embedding_share: Annotated[
-        float | None, number("--embedding-share", "F", spec_of(TrainConfig, "embedding_share"), float)
-    ] = None
-    embedding_decay: Annotated[
-        float | None, number("--embedding-decay", "D", spec_of(TrainConfig, "embedding_decay"), float)
-    ] = None
-    embedding_pull: Annotated[
-        float | None, number("--embedding-pull", "P", spec_of(TrainConfig, "embedding_pull"), float)
-    ] = None
-    base: Annotated[str | None, setting("base", "B")] = None
-    prediction_type: Annotated[str | None, setting("prediction_type", "KIND")] = None
-    zero_terminal_snr: Annotated[str | None, setting("zero_terminal_snr", "SWITCH")] = None
-    checkpoints: Annotated[Path | None, setting("checkpoints", "DIR")] = None
-    out: Annotated[Path | None, OUT_FILE] = None
-    resume: Annotated[str | None, CONTINUE] = None
-    workspace: Annotated[Path | None, setting("workspace", "DIR")] = None
-    json: Annotated[bool, JSON] = False
+OFFLINE = switch("--offline", Settings.model_fields["offline"].description or "")
+LORA_FOLDERS = text(
+    "--lora-folders",
+    "DIR",
+    f"{Settings.model_fields['lora_folders'].description} Repeatable; these replace those of the setting.",
+)
 
 
 @dataclass(frozen=True)
@@ -177,9 +153,14 @@ class GenerateOptions:
     dynamic: Annotated[bool, switch("--dynamic", spec_of(GenerateRequest, "dynamic").doc)] = False
     count: Annotated[int | None, number("--count", "N", spec_of(GenerateRequest, "num_images"))] = None
     base: Annotated[str | None, setting("base", "B")] = None
-    prediction_type: Annotated[str | None, setting("prediction_type", "KIND")] = None
-    zero_terminal_snr: Annotated[str | None, setting("zero_terminal_snr", "SWITCH")] = None
+    prediction_type: Annotated[str | None, setting("prediction_type")] = None
+    zero_terminal_snr: Annotated[str | None, setting("zero_terminal_snr")] = None
     checkpoints: Annotated[Path | None, setting("checkpoints", "DIR")] = None
+    device: Annotated[str | None, setting("device")] = None
+    dtype: Annotated[str | None, setting("dtype")] = None
+    threads: Annotated[str | None, setting("threads", "N")] = None
+    lora_folders: Annotated[tuple[Path, ...], LORA_FOLDERS] = ()
+    offline: Annotated[bool, OFFLINE] = False
     out: Annotated[Path | None, OUT_FOLDER] = None
     workspace: Annotated[Path | None, setting("workspace", "DIR")] = None
     json: Annotated[bool, JSON] = False
@@ -209,7 +190,6 @@ class PromptOptions:
 
 LIBRARY_ACTION = typer.Argument(metavar="list|scan|show|edit|fetch", help="What to do; list if left out.")
 LIBRARY_NAME = typer.Argument(metavar="NAME", help="A LoRA by name, file name or hash; for fetch where it is.")
-LORA_FOLDERS = text("--lora-folders", "DIR", Settings.model_fields["lora_folders"].description or "")
 STARS = FieldSpec("stars", "How much you like it.", 0, 0, 5)
 WEIGHT = FieldSpec("recommended_weight", "The weight that the stack starts with.", 1.0, -10, 10)
 
@@ -237,24 +217,27 @@ class ServeOptions:
     host: Annotated[str | None, setting("host", "ADDRESS")] = None
     port: Annotated[str | None, setting("port", "N")] = None
     base: Annotated[str | None, setting("base", "B")] = None
-    prediction_type: Annotated[str | None, setting("prediction_type", "KIND")] = None
-    zero_terminal_snr: Annotated[str | None, setting("zero_terminal_snr", "SWITCH")] = None
+    prediction_type: Annotated[str | None, setting("prediction_type")] = None
+    zero_terminal_snr: Annotated[str | None, setting("zero_terminal_snr")] = None
     checkpoints: Annotated[Path | None, setting("checkpoints", "DIR")] = None
-    device: Annotated[str | None, setting("device", "NAME")] = None
-    dtype: Annotated[str | None, setting("dtype", "NAME")] = None
+    device: Annotated[str | None, setting("device")] = None
+    dtype: Annotated[str | None, setting("dtype")] = None
+    threads: Annotated[str | None, setting("threads", "N")] = None
     workspace: Annotated[Path | None, setting("workspace", "DIR")] = None
     lora_folders: Annotated[tuple[Path, ...], LORA_FOLDERS] = ()
-    offline: Annotated[bool, switch("--offline", Settings.model_fields["offline"].description or "")] = False
+    offline: Annotated[bool, OFFLINE] = False
     no_browser: Annotated[bool, switch("--no-browser", "Do not open the page in a browser.")] = False
 
 
-BASE = ("base", "prediction_type", "zero_terminal_snr", "checkpoints")
-"""The options that name a base and say how it is read; they are settings."""
+def given_settings(options: Any, *besides: str) -> dict[str, Any]:
+    """The settings that an options object gives, as arguments of `load_settings`.
 
-
-def base_settings(options: Any) -> dict[str, Any]:
-    """What an options object says of the base, as arguments of `load_settings`."""
-    return {name: getattr(options, name) for name in BASE}
+    Args:
+        besides: options that are called as a setting and are none.
+    """
+    names = {field.name for field in dataclasses.fields(options)} & set(Settings.model_fields) - set(besides)
+    given = {name: getattr(options, name) for name in names}
+    return {name: None if value is False or value == () else value for name, value in given.items()}
 
 
 def command(options: type[Options], run: Callable[[Options], None]) -> Callable[..., None]:

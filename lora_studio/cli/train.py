@@ -6,20 +6,24 @@ works, nor how pictures are read.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from lora_studio.cli.files import copy_atomically, target_file
 from lora_studio.cli.follow import OWNER, EngineFactory, Teller, duration, follow, loaded_base, opened, running, spec
-from lora_studio.cli.options import BASE, TrainOptions, base_settings
-from lora_studio.errors import DatasetError, InvalidInput, NotFound, StorageError, StudioError
+from lora_studio.cli.options import given_settings
+from lora_studio.cli.runs import find_run, way_on
+from lora_studio.cli.train_options import FIELDS, TrainOptions
+from lora_studio.errors import DatasetError, InvalidInput, NotFound, StorageError
 from lora_studio.settings import Settings, load_settings
 from lora_studio.store import Workspace
-from lora_studio.types import DatasetManifest, JobSpec, recipe, to_json
+from lora_studio.types import DatasetManifest, JobSpec, TrainConfig, recipe, to_json
 
 REPORTED = ("steps", "seconds", "final_loss", "trainable_parameters", "base_parameters")
 """What of the engine's result stands in the answer, beside the file and its sha256."""
@@ -30,22 +34,25 @@ def run(options: TrainOptions, build: EngineFactory) -> None:
     asked = None if options.resume else asked_for(options)
     if options.out is None:
         raise InvalidInput("--out is missing; give the .safetensors file to write.", code="missing", given="--out")
-    settings = load_settings(workspace=options.workspace, **base_settings(options))
+    settings = load_settings(**given_settings(options))
     folder = None if options.resume else _folder(options.folder)
     if options.resume:
         _nothing_else(options)
     out = target_file(options.out, ".safetensors")
     teller = Teller()
     with opened(settings) as workspace:
+        place = (settings, workspace, teller)
         if asked is not None and folder is not None:
             check_word(workspace, str(asked["embedding"] or ""), out)
-            asked["dataset"] = intake(workspace, folder, asked["trigger"] or asked["embedding"] or "", teller)
             job = spec("train", {})
+            with _set_for(job.id, folder, workspace) as dataset:
+                asked["dataset"] = dataset
+                _fill(workspace, dataset, folder, asked["trigger"] or asked["embedding"] or "", teller)
+                result = _train(job, asked, build, place)
         else:
             run_id = find_run(workspace, str(options.resume))
             check_word(workspace, word_of(workspace, run_id), out, entered=True)
-            job = spec("train", {"resume": run_id})
-        result = _train(job, asked, build, (settings, workspace, teller))
+            result = _train(spec("train", {"resume": run_id}), None, build, place)
         written = _export(workspace, result, out, None if asked is None else asked["name"], teller)
     answer = {"file": str(out), "sha256": result["adapter"]} | {key: result[key] for key in REPORTED}
     if options.json:
@@ -67,24 +74,11 @@ def asked_for(options: TrainOptions) -> dict[str, Any]:
         raise InvalidInput("DIR is missing; give the folder of pictures to learn from.", code="missing", given="DIR")
     if options.name is None:
         raise InvalidInput("--name is missing; say what the new LoRA is called.", code="missing", given="--name")
-    asked: dict[str, Any] = {
-        "kind": options.recipe,
-        "name": options.name,
-        "dataset": "",
-        "steps": options.steps,
-        "rank": options.rank,
-        "alpha": options.alpha,
-        "learning_rate": options.lr,
-        "trigger": options.trigger,
-        "seed": options.seed,
-        "embedding": options.embedding,
-        "embedding_vectors": options.embedding_vectors,
-        "embedding_words": options.embedding_words,
-        "embedding_rate": options.embedding_lr,
-        "embedding_share": options.embedding_share,
-        "embedding_decay": options.embedding_decay,
-        "embedding_pull": options.embedding_pull,
-    }
+    called = {FIELDS.get(field.name, field.name): field.name for field in dataclasses.fields(options)}
+    # A config's base is a hash, an option's one a place.
+    fields = [field.name for field in dataclasses.fields(TrainConfig) if field.name != "base"]
+    asked = {name: getattr(options, called[name]) for name in ("kind", *fields) if name in called} | {"dataset": ""}
+    asked["preview_prompts"] = options.preview_prompt or None
     _word_first(options)
     recipe(**asked)
     return asked
@@ -154,7 +148,7 @@ def _folder(folder: Path | None) -> Path:
 
 def _nothing_else(options: TrainOptions) -> None:
     """Refuse options that a run which goes on cannot take any more."""
-    free = {"resume", "out", "workspace", "json", *BASE}
+    free = {"resume", "out", "json", *Settings.model_fields}
     for field in dataclasses.fields(options):
         value = getattr(options, field.name)
         if field.name not in free and value != field.default:
@@ -168,22 +162,30 @@ def _nothing_else(options: TrainOptions) -> None:
             )
 
 
-def intake(workspace: Workspace, folder: Path, trigger: str, teller: Teller) -> str:
-    """Take the pictures of `folder` into the workspace; the new dataset's id.
+@contextlib.contextmanager
+def _set_for(job_id: str, folder: Path, workspace: Workspace) -> Iterator[str]:
+    """A new, empty set that is called as `folder`; where no training was begun it goes again, whatever the error was:
+    nothing else would ever name it."""
+    dataset = workspace.datasets.create(folder.resolve().name or str(folder), OWNER)
+    try:
+        yield dataset.id
+    finally:
+        try:
+            workspace.jobs.get(job_id)
+        except NotFound:
+            workspace.datasets.delete(dataset.id)
+
+
+def _fill(workspace: Workspace, dataset: str, folder: Path, trigger: str, teller: Teller) -> None:
+    """Take the pictures of `folder` into a set.
 
     Raises:
         DatasetError: there is no usable picture, or pictures without caption and no trigger word.
     """
-    dataset = workspace.datasets.create(folder.resolve().name or str(folder), OWNER)
-    try:
-        manifest = workspace.datasets.add_folder(dataset.id, folder)
-        for refused in manifest.refused:
-            teller.say(f"note: {refused.message}")
-        _usable(manifest, folder, trigger)
-    except StudioError:
-        workspace.datasets.delete(dataset.id)
-        raise
-    return dataset.id
+    manifest = workspace.datasets.add_folder(dataset, folder)
+    for refused in manifest.refused:
+        teller.say(f"note: {refused.message}")
+    _usable(manifest, folder, trigger)
 
 
 def _usable(manifest: DatasetManifest, folder: Path, trigger: str) -> None:
@@ -207,26 +209,6 @@ def _usable(manifest: DatasetManifest, folder: Path, trigger: str) -> None:
         )
 
 
-def find_run(workspace: Workspace, given: str) -> str:
-    """The job id of the training that `given` is, or begins (at least 4 characters).
-
-    Raises:
-        NotFound: none or several begin so.
-    """
-    runs = workspace.jobs.list(kinds=["train"], limit=10_000)
-    found = [job for job in runs if len(given) >= 4 and job.id.startswith(given)]
-    if len(found) == 1:
-        return found[0].id
-    open_runs = [job.id[:12] for job in runs if job.state == "interrupted"][:5]
-    known = f"runs that can go on are {', '.join(open_runs)}" if open_runs else "there is none that could go on"
-    raise NotFound(
-        f"The run {given!r} {'is not known' if not found else 'is not the only one'}; {known}.",
-        code="run_unknown",
-        given=given,
-        allowed=", ".join(open_runs),
-    )
-
-
 def _train(
     job: JobSpec, asked: dict[str, Any] | None, build: EngineFactory, place: tuple[Settings, Workspace, Teller]
 ) -> dict[str, Any]:
@@ -237,15 +219,17 @@ def _train(
         with running(build, settings, workspace) as engine:
             base = loaded_base(engine, settings, teller)
             if asked is not None:
-                job = replace(job, payload={"config": to_json(recipe(base=base, **asked))})
+                config = replace(recipe(base=base, **asked), base=base.sha256)
+                job = replace(job, payload={"config": to_json(config)})
             before = len(workspace.jobs.events(run_id)) if "resume" in job.payload else 0
             job_id = engine.submit(job)
+            teller.say(f"run {run_id[:12]}")
             return follow(engine, job_id, teller, since=before if job_id == run_id else 0, keep=True)
     except KeyboardInterrupt:
         left = [found.id for found in workspace.jobs.list(kinds=["train"], states=["interrupted"], limit=10_000)]
         left = [name for name in (job.id, run_id) if name in left]
         if left:
-            teller.say(f"Stopped; go on by: python -m lora_studio train --continue {left[0][:12]} --out F.safetensors")
+            teller.say(f"Stopped; go on by: {way_on(left[0], settings)}")
         raise
     finally:
         teller.done()

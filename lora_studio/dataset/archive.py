@@ -8,6 +8,7 @@ files.
 
 from __future__ import annotations
 
+import io
 import stat
 import struct
 import zipfile
@@ -22,13 +23,28 @@ from lora_studio.errors import DatasetError
 MAX_ENTRIES = 10_000
 MAX_UNPACKED = 2_000_000_000
 MAX_DIRECTORY = 4_000_000
-"""Bytes of the list of entries; it is read into memory at once, so its size is checked before."""
+"""Bytes of the list of entries, which is read into memory at once."""
 MAX_RATIO = 200
 """Unpacked over packed size; deflate reaches 1000 on zeros, pictures stay near 1."""
 _SMALL = 1_000_000
 """Entries up to this size are let be whatever their ratio: texts and flat drawings pack well."""
 _JUNK_FOLDERS = ("__MACOSX",)
 _JUNK_FILES = ("thumbs.db", "desktop.ini", ".ds_store", "readme.md", "readme.txt", "license", "license.txt")
+
+# What zipfile raises on damaged archives, found by feeding it damaged ones: names that are no UTF-8 and places beyond
+# the file are among them.
+_BROKEN = (
+    zipfile.BadZipFile,
+    zipfile.LargeZipFile,
+    RuntimeError,
+    OSError,
+    EOFError,
+    ValueError,
+    LookupError,
+    ArithmeticError,
+    struct.error,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True)
@@ -37,6 +53,9 @@ class Entry:
 
     name: str
     data: bytes = b""
+    """No more than one byte above what a picture may have."""
+    size: int = 0
+    """Bytes of the whole entry."""
     error: DatasetError | None = None
 
 
@@ -59,18 +78,32 @@ def entries(path: Path, name: str = "", wanted: Callable[[str], bool] = lambda n
     """
     shown = name or path.name
     try:
-        if _directory_size(path) > MAX_DIRECTORY:
-            raise _too_many(shown, "too many")
-        with zipfile.ZipFile(path) as archive:
+        with _Guarded(path, shown) as file, zipfile.ZipFile(file) as archive:
+            file.listed = True
             listed = [info for info in _checked(archive, shown) if wanted(info.filename)]
             seen: set[str] = set()
             for info in listed:
                 yield _twice(info, shown) if info.filename in seen else _read(archive, info, shown)
                 seen.add(info.filename)
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, OSError, EOFError) as error:
-        raise _refusal(
-            "zip_broken", "The archive {name} is damaged or no zip; pack it again or give the pictures.", shown
-        ) from error
+    except _BROKEN as error:
+        raise _broken(shown) from error
+
+
+class _Guarded(io.BufferedReader):
+    """A zip's bytes. zipfile takes the list of entries in one read, from where the archive's end says that it lies:
+    until the list stands (`listed`) no read may be longer than a list may be. Asking the end beforehand would need a
+    second reading of it that is the same in every damaged archive."""
+
+    def __init__(self, path: Path, shown: str) -> None:
+        super().__init__(io.FileIO(path))
+        self._shown = shown
+        self.listed = False
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """At most `size` bytes. Raises `DatasetError` for a list that is too long."""
+        if not self.listed and size is not None and size > MAX_DIRECTORY:
+            raise _too_many(self._shown, "too many")
+        return super().read(size)
 
 
 def _checked(archive: zipfile.ZipFile, shown: str) -> list[zipfile.ZipInfo]:
@@ -92,23 +125,10 @@ def _checked(archive: zipfile.ZipFile, shown: str) -> list[zipfile.ZipInfo]:
     return [info for info in listed if not info.is_dir() and not is_junk(info.filename)]
 
 
-def _directory_size(path: Path) -> int:
-    """Bytes of the list of entries as the archive's end says (APPNOTE 4.3.14, 4.3.16), 0 where there is no such end."""
-    with path.open("rb") as file:
-        file.seek(0, 2)
-        file.seek(max(0, file.tell() - (1 << 16) - 98))
-        tail = file.read()
-    end = tail.rfind(b"PK\x05\x06")
-    if end < 0 or len(tail) < end + 22:
-        return 0
-    size: int = struct.unpack_from("<I", tail, end + 12)[0]
-    if end >= 76 and tail[end - 20 : end - 16] == b"PK\x06\x07":
-        size = max(size if size != 0xFFFFFFFF else 0, struct.unpack_from("<Q", tail, end - 76 + 40)[0])
-    return size
-
-
 def _check_entry(info: zipfile.ZipInfo, shown: str) -> None:
     """Refuse the archive for what one entry is."""
+    if not info.filename:
+        raise _broken(shown)
     parts = PurePosixPath(info.filename.replace("\\", "/"))
     outside = parts.is_absolute() or ".." in parts.parts or (parts.parts and parts.parts[0].endswith(":"))
     if outside:
@@ -130,13 +150,17 @@ def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, shown: str) -> Entry:
     try:
         with archive.open(info) as file:
             data = file.read(limit)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError, zlib.error) as error:
+    except _BROKEN as error:
         refused = _refusal(
             "zip_entry_broken", "{entry} in the archive {name} is damaged; pack it again.", shown, entry=info.filename
         )
         refused.__cause__ = error
         return Entry(info.filename, error=refused)
-    return Entry(info.filename, data)
+    return Entry(info.filename, data, info.file_size)
+
+
+def _broken(shown: str) -> DatasetError:
+    return _refusal("zip_broken", "The archive {name} is damaged or no zip; pack it again or give the pictures.", shown)
 
 
 def _too_many(shown: str, given: str) -> DatasetError:

@@ -29,18 +29,22 @@ LONGEST_PHRASE = 4
 _BOMS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 
 
-def read_caption(data: bytes, name: str) -> str:
+def read_caption(data: bytes, name: str, size: int = 0) -> str:
     """The caption in a file's bytes: UTF-8, with or without a byte order mark; its lines become tags.
+
+    Args:
+        size: bytes of the whole file, where `data` may be only its beginning.
 
     Raises:
         DatasetError: it is too long, or no UTF-8 text.
     """
-    if len(data) > MAX_BYTES:
+    size = max(size, len(data))
+    if size > MAX_BYTES:
         raise DatasetError(
-            f"The caption file {name!r} has {len(data)} bytes; at most {MAX_BYTES} are allowed; shorten it.",
+            f"The caption file {name!r} has {size} bytes; at most {MAX_BYTES} are allowed; shorten it.",
             code="caption_too_long",
             name=name,
-            given=str(len(data)),
+            given=str(size),
             allowed=str(MAX_BYTES),
         )
     try:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lora_studio.dataset import archive, captions
+from lora_studio.dataset import archive, captions, intake
 from lora_studio.dataset.archive import is_junk
 from lora_studio.errors import DatasetError
 from lora_studio.types import RefusedPicture
@@ -44,9 +44,26 @@ def refusal(name: str, error: DatasetError) -> RefusedPicture:
 
 
 def gather_files(files: Sequence[Path], names: Sequence[str] | None = None) -> Gathered:
-    """What lies in these files, in their order; `names` is what they are called where they lie under other names."""
+    """What lies in these files, in their order; `names` is what they are called where they lie under other names.
+
+    What is junk by its name is left out: without a word where its name has a folder, which brought it along, with a
+    sentence where somebody gave the file itself.
+    """
     called = [path.name for path in files] if names is None else names
-    return _gather([(path, name) for path, name in zip(files, called, strict=True) if not is_junk(name)])
+    found = Gathered()
+    wanted = []
+    for path, name in zip(files, called, strict=True):
+        if not is_junk(name):
+            wanted.append((path, name))
+        elif not re.search(r"[\\/]", name):
+            _refuse(
+                found,
+                name,
+                "file_junk",
+                "{name} is not used because hidden, system and read-me files are called like it; rename it if it "
+                "belongs to the set.",
+            )
+    return _gather(found, wanted)
 
 
 def gather_folder(folder: Path) -> Gathered:
@@ -69,7 +86,7 @@ def gather_folder(folder: Path) -> Gathered:
             code="folder_empty" if folder.is_dir() else "folder_missing",
             given=str(folder),
         )
-    return _gather(sorted(found, key=lambda pair: natural(pair[1])))
+    return _gather(Gathered(), sorted(found, key=lambda pair: natural(pair[1])))
 
 
 def natural(name: str) -> list[tuple[int, int, str]]:
@@ -78,16 +95,15 @@ def natural(name: str) -> list[tuple[int, int, str]]:
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part]
 
 
-def _gather(files: Iterable[tuple[Path, str]]) -> Gathered:
-    found = Gathered()
+def _gather(found: Gathered, files: Iterable[tuple[Path, str]]) -> Gathered:
     pictures: list[tuple[Path, str]] = []
     zips: list[tuple[Path, str]] = []
     for path, name in files:
         ending = Path(name).suffix.lower()
         if not path.is_file():
-            _refuse(found, name, "file_unreadable", "{name} cannot be read; check that it is there and may be read.")
+            _refuse_unreadable(found, name)
         elif ending in captions.SUFFIXES:
-            _note_caption(found, name, _head(path))
+            _note_caption_file(found, path, name)
         elif ending == ".zip":
             if _note_zip(found, path, name):
                 zips.append((path, name))
@@ -107,6 +123,8 @@ def _pictures(
             shown = f"{name}/{entry.name}"
             if entry.error is not None:
                 found.refused.append(refusal(shown, entry.error))
+            elif entry.size > intake.MAX_BYTES:  # its data are cut off, and so would be their count
+                found.refused.append(refusal(shown, intake.too_many_bytes(shown, entry.size)))
             else:
                 yield RawPicture(shown, entry.data)
 
@@ -119,15 +137,35 @@ def _note_zip(found: Gathered, path: Path, name: str) -> bool:
             if entry.error is not None:
                 found.refused.append(refusal(shown, entry.error))
             else:
-                _note_caption(found, shown, entry.data)
+                _note_caption(found, shown, entry.data, entry.size)
     except DatasetError as error:
         found.refused.append(refusal(name, error))
         return False
     return True
 
 
-def _note_caption(found: Gathered, name: str, data: bytes) -> None:
-    """Keep a caption under its picture's name; the one of the first ending wins."""
+def _note_caption_file(found: Gathered, path: Path, name: str) -> None:
+    """Read as much of a caption file as can be allowed, and one byte more."""
+    try:
+        with path.open("rb") as file:
+            data, size = file.read(captions.MAX_BYTES + 1), os.fstat(file.fileno()).st_size
+    except OSError:
+        _refuse_unreadable(found, name)
+    else:
+        _note_caption(found, name, data, size)
+
+
+def _note_caption(found: Gathered, name: str, data: bytes, size: int) -> None:
+    """Keep a caption under its picture's name; of two that can be read the one of the first ending wins.
+
+    Args:
+        size: bytes of the whole file, of which `data` may be the beginning.
+    """
+    try:
+        text = captions.read_caption(data, name, size)
+    except DatasetError as error:
+        found.refused.append(refusal(name, error))
+        return
     key = captions.stem(name)
     other = found.caption_files.get(key)
     if other is not None:
@@ -137,24 +175,15 @@ def _note_caption(found: Gathered, name: str, data: bytes) -> None:
         )
         if loser == name:
             return
-    try:
-        found.captions[key] = captions.read_caption(data, name)
-        found.caption_files[key] = name
-    except DatasetError as error:
-        found.refused.append(refusal(name, error))
-
-
-def _head(path: Path) -> bytes:
-    """As much of a caption file as can be allowed, and one byte more."""
-    try:
-        with path.open("rb") as file:
-            return file.read(captions.MAX_BYTES + 1)
-    except OSError:
-        return b"\xff"  # answered as no text, by its name
+    found.captions[key], found.caption_files[key] = text, name
 
 
 def _is_caption(name: str) -> bool:
     return Path(name).suffix.lower() in captions.SUFFIXES
+
+
+def _refuse_unreadable(found: Gathered, name: str) -> None:
+    _refuse(found, name, "picture_unreadable", "{name} cannot be read; check that it is there and may be read.")
 
 
 def _refuse(found: Gathered, name: str, code: str, sentence: str) -> None:

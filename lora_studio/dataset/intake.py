@@ -27,9 +27,6 @@ MAX_ASPECT = 4.0
 SMALL_SIDE = 128
 """Pictures whose shorter side has fewer pixels are remarked on as small; they are used all the same."""
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib")
-"""Endings by which a folder's or a zip's pictures are told from its other files."""
-
 # What PIL's four decoders raise on damaged files, found by feeding them damaged ones.
 _BROKEN = (
     OSError,
@@ -92,15 +89,46 @@ def normalise(source: Path | bytes, name: str = "") -> Picture:
             "picture_unknown", "{name} is not a picture that can be used; give a JPEG, PNG, WebP or BMP file.", shown
         ) from error
     except _BROKEN as error:
-        raise _refusal(
-            "picture_broken", "{name} is damaged and cannot be read to its end; save it again or leave it out.", shown
-        ) from error
+        raise _broken(shown) from error
     out = io.BytesIO()
     plain.save(out, "PNG", compress_level=3)  # a tenth larger than level 6 in less than half the time
+    return _picture(out.getvalue(), plain)
+
+
+def reopened(path: Path, name: str = "") -> Picture:
+    """What `normalise` said of a picture, from the PNG that it made and that was kept at `path`.
+
+    The bounds for what people send do not hold here: our PNG may be several times as large as the JPEG was.
+
+    Raises:
+        DatasetError: the file is damaged.
+    """
+    try:
+        png = path.read_bytes()
+        with Image.open(io.BytesIO(png), formats=("PNG",)) as image:
+            plain = image.convert("RGB")
+    except _BROKEN as error:
+        raise _broken(name or path.name) from error
+    return _picture(png, plain)
+
+
+def too_many_bytes(shown: str, size: int) -> DatasetError:
+    """The sentence for a file of `size` bytes, which are more than `MAX_BYTES`."""
+    return _refusal(
+        "picture_too_many_bytes",
+        "{name} has {given} MB; at most {allowed} MB are allowed; save it smaller.",
+        shown,
+        given=f"{size / 1e6:.1f}",
+        allowed=f"{MAX_BYTES / 1e6:.0f}",
+    )
+
+
+def _picture(png: bytes, plain: Image.Image) -> Picture:
+    """A plain RGB picture with what is to be said of it."""
     remarks = ["small"] if min(plain.size) < SMALL_SIDE else []
     if is_blurry(plain):
         remarks.append("blurry")
-    return Picture(out.getvalue(), plain.width, plain.height, tuple(remarks), likeness(plain))
+    return Picture(png, plain.width, plain.height, tuple(remarks), likeness(plain))
 
 
 def _read(source: Path | bytes, shown: str) -> bytes:
@@ -116,13 +144,7 @@ def _read(source: Path | bytes, shown: str) -> bytes:
                 "picture_unreadable", "{name} cannot be read; check that it is there and may be read.", shown
             ) from error
     if size > MAX_BYTES:
-        raise _refusal(
-            "picture_too_many_bytes",
-            "{name} has {given} MB; at most {allowed} MB are allowed; save it smaller.",
-            shown,
-            given=f"{size / 1e6:.1f}",
-            allowed=f"{MAX_BYTES / 1e6:.0f}",
-        )
+        raise too_many_bytes(shown, size)
     return data
 
 
@@ -193,6 +215,12 @@ def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
         if converted is not None:
             return converted
     return image.convert("RGB")
+
+
+def _broken(shown: str) -> DatasetError:
+    return _refusal(
+        "picture_broken", "{name} is damaged and cannot be read to its end; save it again or leave it out.", shown
+    )
 
 
 def _too_large(shown: str, size: tuple[int, int] | None) -> DatasetError:

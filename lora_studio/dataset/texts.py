@@ -24,13 +24,18 @@ MAX_FILE = 100_000_000
 MAX_TEXTS = 16_000_000
 """Bytes of all texts of a picture together, after decompression."""
 
+MAX_EFFORT = 4 * MAX_TEXTS
+"""Bytes that are opened or copied while looking for them, with those that are not taken."""
+
 _MAX_CHUNKS = 100_000
+_MAX_FIELDS = 4000
+_MOST_PACKED = 1032
+"""Bytes that one byte of deflate can become (zlib.net, "Maximum Compression Factor")."""
 _PNG = b"\x89PNG\r\n\x1a\n"
 _USER_COMMENT = 0x9286
 _EXIF_TABLE = 0x8769
 _BYTES = (1, 2, 7)
 """Kinds of fields that hold bytes: BYTE, ASCII, UNDEFINED."""
-_MAX_FIELDS = 1000
 _NAMED = {0x010E: "ImageDescription", 0x9286: "UserComment", 0x927C: "MakerNote", 0x0131: "Software"}
 _COMFY = {"prompt:": "prompt", "workflow:": "workflow"}
 _CAMERA = (0x010F, 0x0110)
@@ -44,6 +49,10 @@ class PictureTexts:
     texts: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     room: int = MAX_TEXTS
+    effort: int = MAX_EFFORT
+    """Bytes that may still be opened or copied, whether or not they are taken."""
+    fields: int = _MAX_FIELDS
+    """Fields of Exif that may still be looked at."""
 
     def add(self, keyword: str, text: str) -> None:
         """Take a text, unless there is one of that keyword or no room is left."""
@@ -52,6 +61,14 @@ class PictureTexts:
         elif text and keyword not in self.texts:
             self.texts[keyword] = text
             self.room -= len(text)
+
+    def looks(self, size: int) -> bool:
+        """Spend effort on `size` bytes; False, and a problem noted, where there is not so much of it left."""
+        if size > self.effort:
+            self.complain("texts_cut")
+            return False
+        self.effort -= size
+        return True
 
     def complain(self, code: str) -> None:
         """Note a problem once."""
@@ -129,12 +146,15 @@ def _chunk(kind: bytes, body: bytes, found: PictureTexts) -> None:
 def _opened(packed: bytes, found: PictureTexts) -> bytes | None:
     """The decompressed bytes; None where they are damaged or more than there is room for."""
     opener = zlib.decompressobj()
+    most = min(found.room, found.effort)
     try:
-        data = opener.decompress(packed, found.room + 1)
+        data = opener.decompress(packed, most + 1)
     except zlib.error:
+        found.effort -= min(most, _MOST_PACKED * len(packed))  # it may have opened so much before it broke
         found.complain("texts_damaged")
         return None
-    if len(data) > found.room:
+    found.effort -= min(most, len(data))
+    if len(data) > most:
         found.complain("texts_cut")
         return None
     return data
@@ -177,23 +197,36 @@ def _webp(data: bytes, found: PictureTexts) -> None:
 
 # ------------------------------------------------------------ Exif
 def _exif(data: bytes, found: PictureTexts) -> None:
-    """The fields of a TIFF structure that hold texts, in the main table and in Exif's own below it (TIFF 6.0, 2)."""
+    """The fields of a TIFF structure that hold texts, in the main table and in Exif's own below it (TIFF 6.0, 2).
+
+    A hostile file makes every field point at the whole file, and every table at one table: fields and bytes are
+    counted over the whole file, and what is known already is not read again.
+    """
     order = {b"II": "little", b"MM": "big"}.get(data[:2])
     if order is None:
         found.complain("texts_damaged")
         return
     number = functools.partial(_number, data, "little" if order == "little" else "big")
     main = number(4, 4)
-    tables = [main, *(number(at + 8, 4) for tag, _, _, at in _entries(number, main) if tag == _EXIF_TABLE)]
-    for table in tables:
-        for tag, kind, count, at in _entries(number, table):
-            if kind not in _BYTES or (tag not in _NAMED and tag not in _CAMERA):
+    below = (number(at + 8, 4) for tag, _, _, at in _entries(data, number, main, found) if tag == _EXIF_TABLE)
+    for table in (main, next(below, 0)):
+        for tag, kind, count, at in _entries(data, number, table, found):
+            if kind not in _BYTES or not _wanted(tag, found):
                 continue
             place = at + 8 if count <= 4 else number(at + 8, 4)
             if place + count > len(data):
                 found.complain("texts_damaged")
-            value = data[place : place + count]
-            _field(tag, _comment(value) if tag == _USER_COMMENT else _decoded(value).rstrip("\0"), found)
+                count = max(0, len(data) - place)
+            if found.looks(count):
+                value = data[place : place + count]
+                _field(tag, _comment(value) if tag == _USER_COMMENT else _decoded(value).rstrip("\0"), found)
+
+
+def _wanted(tag: int, found: PictureTexts) -> bool:
+    """True for a field that may hold a text which is not known yet."""
+    if tag in _CAMERA:
+        return not found.texts.keys() >= set(_COMFY.values())
+    return tag in _NAMED and _NAMED[tag] not in found.texts
 
 
 def _field(tag: int, text: str, found: PictureTexts) -> None:
@@ -210,12 +243,18 @@ def _number(data: bytes, order: Literal["little", "big"], at: int, size: int) ->
     return int.from_bytes(data[at : at + size], order)
 
 
-def _entries(number: Callable[[int, int], int], table: int) -> Iterator[tuple[int, int, int, int]]:
+def _entries(
+    data: bytes, number: Callable[[int, int], int], table: int, found: PictureTexts
+) -> Iterator[tuple[int, int, int, int]]:
     """Tag, kind, count and place of each entry of a table."""
     if table < 8:
         return
-    for index in range(min(number(table, 2), _MAX_FIELDS)):
+    for index in range(number(table, 2)):
         at = table + 2 + 12 * index
+        if at + 12 > len(data) or found.fields <= 0:
+            found.complain("texts_damaged" if found.fields > 0 else "texts_cut")
+            return
+        found.fields -= 1
         yield number(at, 2), number(at + 2, 2), number(at + 4, 4), at
 
 

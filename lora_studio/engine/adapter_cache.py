@@ -35,6 +35,9 @@ def remember(workspace: Workspace, sha256: str, report: AdapterReport, base: Bas
     with contextlib.suppress(NotFound):
         known = workspace.adapters.get(sha256).report
         fresh = {key: value for key, value in told.items() if value not in ("", None) or key not in known}
+        if report.strength is None:  # read without weights: what was measured before is true of that base alone
+            here = known if known.get("base") == base.sha256 else told
+            fresh |= {key: here.get(key, told[key]) for key in ("strength", "blocks")}
         told = known | fresh | {"base": base.sha256, "base_title": base.title}
         if told != known:
             workspace.adapters.report(sha256, told)
@@ -61,8 +64,8 @@ class AdapterCache:
         found = (adapter, tuple(warning for warning in report.warnings if warning["code"] in _TOLD))
         self._items[sha256] = found
         while len(self._items) > _REMEMBERED or (len(self._items) > 1 and self._bytes() > _BYTES):
-            forgotten, _ = self._items.popitem(last=False)
-            self._base.slots.forget(forgotten)
+            _, (forgotten, _) = self._items.popitem(last=False)
+            self._base.slots.forget(forgotten.key)  # which is not the file's hash where a config lies beside it
         return found
 
     def _bytes(self) -> int:

@@ -2,7 +2,8 @@
 
 A job is a stack of generators (a training on whose top a preview runs). A turn takes it from one yield that used a
 model to the next; between turns the arbiter cancels, pauses and switches, so at most one model call follows a
-cancel. Shares are fair among users first, then among a user's jobs. A failure stays in its job.
+cancel. Shares are fair among users first, then among a user's jobs. A job that waits for something else than the device
+takes no turns meanwhile. A failure stays in its job.
 
 It does not know specs, stores or threads: `Performer` does what a want asks for.
 """
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from lora_studio.engine.fair import FairQueue
-from lora_studio.pipeline.calls import ModelCall, NeedPreview, Report, Turn
+from lora_studio.pipeline.calls import ModelCall, NeedPreview, Report, Turn, WaitElsewhere
 from lora_studio.types import JobKind
 
 COST_OF_A_SECOND: dict[JobKind, float] = {
@@ -29,6 +30,8 @@ COST_OF_A_SECOND: dict[JobKind, float] = {
 }
 """A training's second counts double: whoever waits for a picture gets two thirds of the device, the training keeps one
 third and loses nothing but time."""
+PAUSE = 0.02
+"""Seconds after which a job that waits for something else is asked again."""
 
 
 @dataclass(eq=False)
@@ -42,6 +45,8 @@ class Running:
     inbox: Any = None
     cancelled: bool = False
     started: bool = False
+    waits: bool = False
+    """Its last want was to wait for something else than the device."""
     pictures: list[dict[str, Any]] = field(default_factory=list)
 
     def close(self) -> None:
@@ -76,12 +81,19 @@ class Performer(Protocol):
 class Arbiter:
     """Whose turn it is, and taking it."""
 
-    def __init__(self, performer: Performer, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        performer: Performer,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self._performer = performer
         self._clock = clock
+        self._sleep = sleep
         self._users: FairQueue[str] = FairQueue()
         self._jobs: dict[str, FairQueue[str]] = {}
         self._running: dict[str, Running] = {}
+        self._aside: dict[str, float] = {}
 
     @property
     def running(self) -> list[Running]:
@@ -91,11 +103,18 @@ class Arbiter:
     def add(self, job: Running) -> None:
         """Let a job take part."""
         self._running[job.id] = job
-        self._users.join(job.owner)
-        self._jobs.setdefault(job.owner, FairQueue()).join(job.id)
+        self._join(job)
 
     def turn(self) -> Outcome | None:
-        """Take one turn of whoever is next; the outcome when the job ended with it. Raises ValueError without jobs."""
+        """Take one turn of whoever is next; the outcome when the job ended with it. Raises ValueError without jobs.
+
+        Where all of them wait for something else it sleeps first, `PAUSE` seconds at most.
+        """
+        self._call_back(self._clock())
+        if self._aside and not len(self._users):
+            first = min(self._aside.values())
+            self._sleep(max(0.0, first - self._clock()))
+            self._call_back(first)
         owner = self._users.pick()
         job = self._running[self._jobs[owner].pick()]
         began = self._clock()
@@ -105,20 +124,40 @@ class Arbiter:
         self._users.charge(owner, cost)
         if outcome is not None:
             self._remove(job)
+        elif job.waits:
+            self._aside[job.id] = self._clock() + PAUSE
+            self._leave(job)
         return outcome
 
     def remove(self, job: Running) -> None:
         """End a job from outside, without an outcome."""
-        job.close()
-        self._remove(job)
+        try:
+            job.close()
+        finally:
+            self._remove(job)
 
-    def _remove(self, job: Running) -> None:
-        del self._running[job.id]
+    def _join(self, job: Running) -> None:
+        self._users.join(job.owner)
+        self._jobs.setdefault(job.owner, FairQueue()).join(job.id)
+
+    def _leave(self, job: Running) -> None:
         own = self._jobs[job.owner]
         own.leave(job.id)
         if not len(own):
-            del self._jobs[job.owner]
             self._users.leave(job.owner)
+
+    def _call_back(self, now: float) -> None:
+        """Let those take turns again that were to be asked by now."""
+        for job_id in [job_id for job_id, until in self._aside.items() if until <= now]:
+            del self._aside[job_id]
+            self._join(self._running[job_id])
+
+    def _remove(self, job: Running) -> None:
+        del self._running[job.id]
+        if self._aside.pop(job.id, None) is None:
+            self._leave(job)
+        if all(other.owner != job.owner for other in self._running.values()):
+            del self._jobs[job.owner]
 
     def _advance(self, job: Running) -> Outcome | None:
         """Run a job to the end of its present turn."""
@@ -145,11 +184,15 @@ class Arbiter:
     def _one_want(self, job: Running) -> bool:
         """Ask the innermost generator what it wants and do it; True when that ends the turn."""
         inbox, job.inbox = job.inbox, None
+        job.waits = False
         want = job.stack[-1].send(inbox)
         if isinstance(want, ModelCall):
             job.inbox = self._performer.predict(want)
             return True
         if isinstance(want, Turn):
+            return True
+        if isinstance(want, WaitElsewhere):
+            job.waits = True
             return True
         if isinstance(want, Report):
             self._performer.publish(job, want)

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from lora_studio.errors import InvalidInput
@@ -24,7 +25,7 @@ from lora_studio.prompt.chunks import Embedding, Tokenize, cut_chunks, vocabular
 from lora_studio.prompt.dynamic import Wildcards, expand
 from lora_studio.prompt.explain import embeddings_in_text, name_warnings, unknown_tag
 from lora_studio.prompt.language import ParsedPrompt, parse
-from lora_studio.prompt.names import Named, find_named
+from lora_studio.prompt.names import Named, Names
 from lora_studio.prompt.notices import PromptWarning, gather, quote, warning
 from lora_studio.prompt.schedules import Counting
 from lora_studio.prompt.source import SourceText
@@ -70,10 +71,10 @@ class Shelves:
         unfit = tuple(e.name for e in bundled if not e.fits(self.widths))
         return replace(self, embeddings=(*fitting, *self.embeddings), misfits=(*self.misfits, *unfit))
 
-    @property
-    def named(self) -> tuple[Named, ...]:
+    @cached_property
+    def named(self) -> Names:
         """The adapters by what they go by; the name that its maker gave a file is an alias."""
-        return tuple(
+        return Names(
             Named(e.sha256, e.name, tuple(filter(None, (e.metadata.get("ss_output_name"),))), e.stem, e.places)
             for e in self.adapters
         )
@@ -133,10 +134,11 @@ def completed(
     """
     if spec.kind != "generate":
         return spec, []
+    shelves = shelves_of(workspace, spec.owner, widths)
     requests: list[Any] = []
     told: dict[tuple[str, str], dict[str, Any]] = {}
     for request in requests_of(spec.payload):
-        done, warnings = complete(request, workspace, spec.owner, tokenize, widths)
+        done, warnings = _complete(request, shelves, workspace.wildcards.lines, tokenize)
         requests.append(to_json(done))
         told |= {(warn.code, str(warn.values)): _event(warn) for warn in warnings}
     alone = "requests" not in spec.payload
@@ -161,10 +163,16 @@ def complete(
     Raises:
         InvalidInput: with its styles a text is longer than is allowed.
     """
-    shelves = shelves_of(workspace, owner, widths)
+    return _complete(request, shelves_of(workspace, owner, widths), workspace.wildcards.lines, tokenize)
+
+
+def _complete(
+    request: GenerateRequest, shelves: Shelves, wildcards: Wildcards, tokenize: Tokenize | None
+) -> tuple[GenerateRequest, tuple[PromptWarning, ...]]:
+    """See `complete`; the shelves are read once for all requests of a job."""
     texts, warnings = put_styles((request.prompt, request.negative_prompt), request.styles, shelves.styles)
     if request.dynamic:
-        texts, drawn = draw_alternatives(texts, workspace.wildcards.lines, request.seed)
+        texts, drawn = draw_alternatives(texts, wildcards, request.seed)
         warnings = [*warnings, *drawn]
     counting = Counting(request.num_inference_steps, old=request.old_scheduling)
     parsed = (parse(texts[0], counting), parse(texts[1], counting, negative=True))
@@ -221,7 +229,7 @@ def look_up(
 
 
 def _adapters(
-    given: Sequence[AdapterWeight], parsed: ParsedPrompt, known: Sequence[Named]
+    given: Sequence[AdapterWeight], parsed: ParsedPrompt, known: Names
 ) -> tuple[tuple[AdapterWeight, ...], list[PromptWarning]]:
     """Those of the request, then those of the tags."""
     warnings: list[PromptWarning] = []
@@ -229,7 +237,7 @@ def _adapters(
     asked: dict[str, list[LoraTag]] = {}
     names: dict[str, str] = {}
     for lora in parsed.loras:
-        entry = find_named(lora.name, known)
+        entry = known.find(lora.name)
         told = unknown_tag(lora, parsed, known)
         warnings += [told] if told else []
         if entry is None:

@@ -1,8 +1,8 @@
 """Fetching a LoRA file from the network as a job: allowed by the operator, limited in size, checked by the door.
 
-The bytes come in a thread of their own, so that the worker's turns go on; the job tells how far it is and can be
-stopped. What was fetched goes the way of every file that is brought in (`imports`): nothing enters the library
-unchecked, and a refused file is removed.
+The bytes come in a thread of their own, and the job takes turns of the worker only to look how far it is; it tells that
+and can be stopped. What was fetched goes the way of every file that is brought in (`imports`): nothing enters the
+library unchecked, and a refused file is removed.
 """
 
 from __future__ import annotations
@@ -21,14 +21,12 @@ from lora_studio.engine.jobs import Tools
 from lora_studio.engine.sources import Policy, Wanted, choose, file_name, file_url, list_url, read_source
 from lora_studio.errors import InvalidInput, StorageError, StudioError
 from lora_studio.pipeline import JobGenerator, Report
-from lora_studio.pipeline.calls import Turn
+from lora_studio.pipeline.calls import WaitElsewhere
 from lora_studio.store import Workspace
 from lora_studio.store.disk import told
 from lora_studio.types import JobSpec
 from lora_studio.types.library import ADAPTER_SUFFIX
 
-PATIENCE = 0.02
-"""Seconds that are waited for the thread in one turn."""
 _LIST_LIMIT = 5_000_000
 _MEGABYTE = 1_000_000
 
@@ -54,12 +52,12 @@ def open_download_adapter(spec: JobSpec, tools: Tools, web: Web | None = None) -
     began = time.monotonic()
     told_last: tuple[int, int] | None = None
     with Downloading(wanted, policy, tools.workspace, web or Web(policy.allows)) as running:
-        while not running.wait(PATIENCE):
+        while not running.wait(0.0):
             now = running.done, running.size
             if now != told_last:
                 yield Report("progress", _progress(*now, time.monotonic() - began))
             told_last = now
-            yield Turn()
+            yield WaitElsewhere()
         fetched = running.result()
     payload = {"file": fetched.sha256, "name": fetched.name}
     try:
@@ -80,6 +78,7 @@ class Downloading:
         self._stop = threading.Event()
         self._result: Fetched | None = None
         self._problem: BaseException | None = None
+        self._taken = False
         self.done = 0
         """Bytes that came."""
         self.size = 0
@@ -93,8 +92,9 @@ class Downloading:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop; what came is thrown away by the thread itself, which may still wait for its host."""
+        """Stop; what came is thrown away, by the thread itself where it still waits for its host or copies the file."""
         self._stop.set()
+        self._drop_unwanted()
 
     def wait(self, seconds: float) -> bool:
         """Wait at most so long; True when it has ended, well or not."""
@@ -106,6 +106,7 @@ class Downloading:
         if self._problem is not None:
             raise self._problem
         assert self._result is not None
+        self._taken = True
         return self._result
 
     def _run(self) -> None:
@@ -114,6 +115,13 @@ class Downloading:
         except Exception as error:
             # Whatever went wrong is the job's, in whose turn it is raised.
             self._problem = error
+        self._drop_unwanted()
+
+    def _drop_unwanted(self) -> None:
+        """Forget a file that came though nobody waits for it any more. Both threads ask after they have said their
+        part, so that whichever is the later one does it."""
+        if self._stop.is_set() and self._result is not None and not self._taken:
+            _forget(self._workspace, self._result.sha256, "")
 
     def _fetch(self) -> Fetched:
         url = self._wanted.url or self._of_repository(self._wanted.repository)

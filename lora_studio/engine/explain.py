@@ -23,7 +23,7 @@ from lora_studio.prompt.language import parse
 from lora_studio.prompt.schedules import Counting
 from lora_studio.store import Workspace
 from lora_studio.types import ExplainOptions, to_json
-from lora_studio.types.generate import check_lengths
+from lora_studio.types.generate import check_texts
 
 
 def explain_texts(
@@ -41,9 +41,9 @@ def explain_texts(
         widths: of the base's text encoders, as embeddings must have them.
 
     Raises:
-        InvalidInput: a text is longer than prompts may be.
+        InvalidInput: a text is longer than prompts may be, or holds half a character.
     """
-    check_lengths(*texts)
+    check_texts(*texts)
     shelves = shelves_of(workspace, options.owner, widths)
     shelves = shelves.beside(options.adapters)
     known = Known(tokenize, shelves.installed, shelves.named, shelves.styles, shelves.misfits)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import tempfile
@@ -30,6 +31,7 @@ class FolderCache:
 
     def put(self, key: str, data: bytes) -> None:
         """Keep `data`; a full disk only means that it is made again next time."""
+        name = ""
         try:
             target = self._path(key)
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -39,3 +41,7 @@ class FolderCache:
             os.replace(name, target)
         except OSError:
             return
+        finally:
+            with contextlib.suppress(OSError):  # gone already where it was renamed; else each try would eat more
+                if name:
+                    os.unlink(name)

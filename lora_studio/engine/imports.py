@@ -8,21 +8,26 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from typing import Any
 
 from lora_studio.adapters import embedding as embeddings
 from lora_studio.adapters.bundled import file_of as embeddings_file
 from lora_studio.adapters.door import FileOptions, admitting, read_header
 from lora_studio.adapters.embedding import TextEmbedding, is_embedding, kind_of
+from lora_studio.adapters.unpacking import ELSEWHERE
 from lora_studio.engine.adapter_cache import remember
 from lora_studio.engine.jobs import Tools
 from lora_studio.errors import AdapterRefused, NotFound
 from lora_studio.pipeline import JobGenerator, Report
-from lora_studio.pipeline.calls import Turn
+from lora_studio.pipeline.calls import Turn, WaitElsewhere
 from lora_studio.store import Workspace
 from lora_studio.store.bundled import header_cover
 from lora_studio.types import AdapterEntry, EmbeddingEntry, JobSpec, to_json
 from lora_studio.types.library import BUNDLED, bundled_text
+
+Reading = Generator[Any, None, Any]
+"""A door that reads a file; see `ELSEWHERE` for what it yields."""
 
 
 def open_import_adapter(spec: JobSpec, tools: Tools) -> JobGenerator:
@@ -42,12 +47,11 @@ def open_import_adapter(spec: JobSpec, tools: Tools) -> JobGenerator:
         if is_embedding(named):
             return (yield from open_import_embedding(spec, tools))
     options = FileOptions(label=name, config=str(spec.payload.get("config") or ""), weights=tools.base.slots)
-    with contextlib.closing(
-        admitting(path, sha256, tools.base.layers, tools.base.info.sha256, options=options)
-    ) as reading:
+    reading: Reading = admitting(path, sha256, tools.base.layers, tools.base.info.sha256, options=options)
+    with contextlib.closing(reading):
         while True:
             try:
-                next(reading)
+                told = next(reading)
             except StopIteration as end:
                 adapter, report = end.value
                 break
@@ -55,7 +59,7 @@ def open_import_adapter(spec: JobSpec, tools: Tools) -> JobGenerator:
                 if pickled and refusal.code in ("adapter_layout", "adapter_empty"):
                     return (yield from open_import_embedding(spec, tools))
                 raise
-            yield Turn()
+            yield WaitElsewhere() if told == ELSEWHERE else Turn()
     if report.converted is not None:
         sha256 = workspace.files.put_bytes(report.converted, ".safetensors")
     yield Report("progress", {"phase": "load", "step": 1, "steps": 1})
@@ -100,14 +104,15 @@ def open_import_embedding(spec: JobSpec, tools: Tools) -> JobGenerator:
     workspace = tools.workspace
     path = workspace.files.path(sha256)
     name = str(spec.payload.get("name") or "").strip() or sha256[:12]
-    with contextlib.closing(embeddings.admitting(path, sha256, tools.base.text_widths, name)) as reading:
+    reading: Reading = embeddings.admitting(path, sha256, tools.base.text_widths, name)
+    with contextlib.closing(reading):
         while True:
             try:
-                next(reading)
+                told = next(reading)
             except StopIteration as end:
                 embedding, report = end.value
                 break
-            yield Turn()
+            yield WaitElsewhere() if told == ELSEWHERE else Turn()
     yield Report("progress", {"phase": "load", "step": 1, "steps": 1})
     tensors = _kept_form(workspace, sha256, report.tensors)
     entry = workspace.embeddings.add(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -17,12 +20,13 @@ from lora_studio.engine.explain import explain_texts
 from lora_studio.engine.jobs import check
 from lora_studio.engine.protocol import Engine
 from lora_studio.engine.sources import NOTHING, Policy, policy_of
+from lora_studio.engine.waiting import named_base
 from lora_studio.engine.workbench import FindModel, find_model
-from lora_studio.engine.worker import LoadBase, Worker
-from lora_studio.errors import EngineStopped, InvalidInput
-from lora_studio.pipeline import load_base, probe
+from lora_studio.engine.worker import LoadBase, Look, Worker, anywhere
+from lora_studio.errors import EngineStopped, InvalidInput, NotFound
+from lora_studio.pipeline import SharedBase, load_base, probe
 from lora_studio.pipeline.device import describe
-from lora_studio.pipeline.source import BaseSource, find_base
+from lora_studio.pipeline.source import BaseSource, find_base, find_local
 from lora_studio.prompt.chunks import Tokenize
 from lora_studio.settings import Settings
 from lora_studio.store import Workspace
@@ -33,6 +37,7 @@ from lora_studio.types import (
     DeviceInfo,
     EngineInfo,
     Event,
+    EventType,
     ExplainOptions,
     Job,
     JobSpec,
@@ -42,6 +47,7 @@ from lora_studio.types import (
 )
 from lora_studio.types.jobs import FINAL
 
+LOG = logging.getLogger("lora_studio")
 _PATIENCE = 30.0
 """Seconds that trainings get to save a checkpoint when the engine is closed."""
 
@@ -57,8 +63,13 @@ class InlineEngine:
         device: Callable[[], DeviceInfo],
         downloads: Policy = NOTHING,
         find: FindModel = find_model,
+        look: Look = anywhere,
+        remember: bool = False,
     ) -> None:
-        """Load `base`, take up what a crash left, and start; `downloads` says from where LoRAs may be fetched.
+        """Load `base`, take up what a crash left, and start; see `Worker` for what is not said here.
+
+        Args:
+            remember: load the base that a person chose last instead, where that is still possible.
 
         Raises:
             BaseUnavailable: the base cannot be loaded; nothing was started.
@@ -66,11 +77,12 @@ class InlineEngine:
         self._workspace = workspace
         self._device = device
         self._downloads = downloads
+        self._look = look
+        self._remember = remember
         self._changed = threading.Condition()
         self._commands: list[Callable[[], None]] = []
         self._closing = False
-        self._lost: dict[str, Event] = {}
-        self._worker = Worker(workspace, load, self._told, downloads, find)
+        self._worker = Worker(workspace, load, self._told, downloads, find, look)
         self._ready = threading.Event()
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, args=(base,), name="lora-studio-worker", daemon=True)
@@ -85,45 +97,48 @@ class InlineEngine:
         spec = from_json(JobSpec, _through_json(to_json(spec)))
         if self._closing:
             raise EngineStopped("The engine is stopping; start the app again and try again.", code="engine_stopped")
-        if self._known(spec.id):
-            return spec.id
+        with contextlib.suppress(NotFound):
+            return self._workspace.jobs.get(spec.id).id
         spec, warnings = completed(spec, self._workspace, *self._reader())
-        check(spec, self._workspace, None if self._worker.loading else self._worker.base, self._downloads)
+        check(spec, self._workspace, self._base_for(spec), self._downloads)
         if spec.kind == "train" and "resume" in spec.payload:
             return self._resume(str(spec.payload["resume"]), spec.owner)
-        self._workspace.jobs.create(spec)
-        before = len(self._workspace.jobs.list(states=("queued", "running", "stopping"))) - 1
-        self._workspace.jobs.append(spec.id, "queued", {"ahead": before})
-        for warning in warnings:
-            self._workspace.jobs.append(spec.id, "warning", warning)
         if spec.kind == "load_base":
-            self._worker.loading = str(spec.payload["base"])
-        self._post(lambda: self._worker.enqueue(spec))
+            self._look(str(spec.payload["base"]), False)  # a wrong name must not make everybody wait for its turn
+        ahead = len(self._workspace.jobs.list(states=("queued", "running", "stopping")))
+        remarks: list[tuple[EventType, dict[str, Any]]] = [("warning", warning) for warning in warnings]
+        _, new = self._workspace.jobs.enter(spec, [("queued", {"ahead": ahead}), *remarks])
+        if new:  # two may ask for one id at once
+            if spec.kind == "load_base":
+                self._worker.loading = str(spec.payload["base"])
+            self._post(lambda: self._worker.enqueue(spec))
         return spec.id
 
     def events(self, job_id: str, since: int = 0, timeout: float | None = None) -> Iterator[Event]:
         """See `Engine.events`."""
         self._workspace.jobs.get(job_id)
-        patient = True
+        until, late = _deadline(timeout), False
         while True:
             with self._changed:
                 ended = self._workspace.jobs.get(job_id).state in FINAL  # asked first: it may end before the next line
                 found = self._workspace.jobs.events(job_id, since)
-                if not found and job_id not in self._lost:
-                    if ended or not patient:
+                lost = self._worker.ends.unwritten.get(job_id)
+                if not found and lost is None:
+                    if ended or late:
                         return
-                    patient = self._changed.wait(timeout)  # one last look even when it took too long
+                    left = None if until is None else max(0.0, until - time.monotonic())
+                    late = not self._changed.wait(left)  # others' events wake it too; one last look even when late
                     continue
-            patient = True
             for event in found:
                 since = event.seq + 1
                 yield from_json(Event, _through_json(to_json(event)))
-            if not found:
-                yield self._lost.pop(job_id)
+            if not found and lost is not None:
+                yield from_json(Event, _through_json(to_json(lost)))
                 return
             last = found[-1].type in ("done", "error", "cancelled", "interrupted")
             if last and self._workspace.jobs.get(job_id).state in FINAL:  # an interrupted run may go on
                 return
+            until, late = _deadline(timeout), False
 
     def glimpse(self, job_id: str) -> Event | None:
         """See `Engine.glimpse`."""
@@ -135,10 +150,11 @@ class InlineEngine:
 
     def cancel(self, job_id: str) -> None:
         """See `Engine.cancel`."""
-        if self._workspace.jobs.get(job_id).state in ("queued", "running"):
-            if self._workspace.jobs.get(job_id).state == "running":
-                self._workspace.jobs.set_state(job_id, "stopping")
-            self._post(lambda: self._worker.cancel(job_id))
+        state = self._workspace.jobs.get(job_id).state
+        if state not in FINAL:
+            self._post(lambda: self._worker.cancel(job_id))  # first: a full disk keeps nobody from stopping
+        if state == "running":
+            self._workspace.jobs.set_state(job_id, "stopping")
 
     def finish(self, job_id: str) -> None:
         """See `Engine.finish`."""
@@ -185,10 +201,7 @@ class InlineEngine:
     # ------------------------------------------------------------ the worker's thread
     def _run(self, base: BaseChoice) -> None:
         try:
-            self._worker.use(base)
-            # Without a base nothing that a crash left could be done: it waits for an engine that has one.
-            for job in () if base.base == NO_BASE else self._workspace.jobs.recover():
-                self._worker.enqueue(JobSpec(job.id, job.kind, job.owner, job.payload))
+            self._begin(base)
         except Exception as error:
             # Whatever stops the start is raised where the engine is made, in the other thread.
             self._failure = error
@@ -200,12 +213,44 @@ class InlineEngine:
                 if not self._commands and not self._worker.busy:
                     self._changed.wait(1.0)
                 commands, self._commands = self._commands, []
+            self._guarded(self._worker.ends.again)
             for command in commands:
-                command()
+                self._guarded(command)
             if self._worker.busy:
-                self._worker.turn()
-        self._worker.pause(_PATIENCE)
+                self._guarded(self._worker.turn)
+        self._guarded(lambda: self._worker.pause(_PATIENCE))
         self._worker.let_go()
+
+    def _begin(self, base: BaseChoice) -> None:
+        """Load the base, and take up what a crash left; without a base it waits for an engine that has one."""
+        if self._remember:
+            try:
+                self._load_chosen(base)
+            except Exception as error:
+                # Whatever it is: the app must start, and another base can be chosen.
+                LOG.warning("the base that was chosen last cannot be loaded: %s", error)
+        if self._worker.base is None:
+            self._worker.use(base)
+        if base.base != NO_BASE:
+            left = self._workspace.jobs.recover()
+            self._worker.take_up(JobSpec(job.id, job.kind, job.owner, job.payload) for job in left)
+
+    def _load_chosen(self, base: BaseChoice) -> None:
+        """Load the base that was last loaded because a person asked for it on a page, if it is another than `base`."""
+        for job in self._workspace.jobs.list(kinds=["load_base"], states=["done"]):
+            if job.owner != LOCAL:  # the command line loads bases for its own purposes
+                chosen = from_json(BaseChoice, job.payload)
+                if chosen != base:
+                    self._worker.use(chosen)
+                return
+
+    def _guarded(self, act: Callable[[], None]) -> None:
+        """Do it; the last line of defence: whatever goes wrong outside of every job must not end this thread."""
+        try:
+            act()
+        except Exception as error:
+            LOG.error("the worker failed", exc_info=error)
+            self._worker.fail_all(error)
 
     def _post(self, command: Callable[[], None]) -> None:
         """Have `command` done in the worker's thread between two turns."""
@@ -216,8 +261,6 @@ class InlineEngine:
     def _told(self, event: Event) -> None:
         """Wake whoever waits for events."""
         with self._changed:
-            if event.seq < 0 and event.type == "error":
-                self._lost[event.job_id] = event
             self._changed.notify_all()
 
     # ------------------------------------------------------------ helpers
@@ -226,24 +269,24 @@ class InlineEngine:
         base = self._worker.base
         return (None, {}) if base is None else (base.tokenize, base.info.text_widths)
 
-    def _known(self, job_id: str) -> bool:
-        return any(job.id == job_id for job in self._workspace.jobs.list(limit=10_000))
+    def _base_for(self, spec: JobSpec) -> SharedBase | None:
+        """The base that a job will meet; None where that is not known, as another one is to be loaded before."""
+        base = self._worker.base
+        if base is None or not self._worker.loading or named_base(spec) == base.info.sha256:
+            return base
+        return None
 
     def _resume(self, job_id: str, owner: str) -> str:
-        """Queue an interrupted training again under its own id."""
-        job = self._workspace.jobs.get(job_id)
-        if job.kind != "train" or job.state != "interrupted" or owner not in (job.owner, LOCAL):
-            raise InvalidInput(
-                f"The run {job_id!r} is {job.state}; only an interrupted training of your own can be continued; choose "
-                "such a run.",
-                code="resume_state",
-                given=job_id,
-                state=job.state,
-            )
-        self._workspace.jobs.set_state(job_id, "queued")
+        """Queue a training that ended before its time again, under its own id."""
+        job = self._workspace.jobs.resume(job_id, owner)
         spec = JobSpec(job.id, job.kind, job.owner, job.payload)
         self._post(lambda: self._worker.enqueue(spec))
         return job_id
+
+
+def _deadline(timeout: float | None) -> float | None:
+    """When a wait that begins now is over; None never."""
+    return None if timeout is None else time.monotonic() + timeout
 
 
 def _through_json(value: Any) -> Any:
@@ -251,8 +294,11 @@ def _through_json(value: Any) -> Any:
     return json.loads(json.dumps(value, allow_nan=False))
 
 
-def build_engine(settings: Settings, workspace: Workspace) -> Engine:
+def build_engine(settings: Settings, workspace: Workspace, remember: bool = False) -> Engine:
     """The inline engine that `settings` ask for.
+
+    Args:
+        remember: start with the base that a person chose last, where the settings name none.
 
     Raises:
         BaseUnavailable: the base is not there or cannot be loaded.
@@ -268,8 +314,13 @@ def build_engine(settings: Settings, workspace: Workspace) -> Engine:
     with ThreadPoolExecutor(1) as passing:
         precision = passing.submit(probe, settings.device, settings.dtype).result()
 
+    embedded = settings.assets / "base"
+
     def found(ref: str) -> BaseSource:
-        return find_base(ref, settings.assets / "base", settings.offline, settings.checkpoints)
+        return find_base(ref, embedded, settings.offline, settings.checkpoints)
+
+    def look(ref: str, hub: bool) -> BaseSource | None:
+        return found(ref) if hub else find_local(ref, embedded, settings.checkpoints)
 
     return InlineEngine(
         workspace,
@@ -278,4 +329,6 @@ def build_engine(settings: Settings, workspace: Workspace) -> Engine:
         device=lambda: describe(precision),
         downloads=policy_of(settings),
         find=lambda ref: found(ref).path,
+        look=look,
+        remember=remember and not settings.model_fields_set & {"base", "prediction_type", "zero_terminal_snr"},
     )

@@ -1,22 +1,21 @@
 """The workbench's report on a file, and on what two have in common, as plain JSON.
 
 `report` has exactly the keys of the command line's contract; everything else stands under `details` and `overlap`. A
-refused file has a report too. It does not know turns.
+file that the loaded base refuses has a report too, and is described and compared by its own family's layers. Every
+layer is a turn. It does not know how a file is read.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator
-from pathlib import Path
+from collections.abc import Generator
 from typing import Any
 
-from lora_studio.adapters import AdapterReport, CanonicalAdapter
-from lora_studio.adapters.door import FileOptions, inspect
+from lora_studio.adapters import AdapterReport
 from lora_studio.adapters.workbench.overlap import Overlap, overlap
-from lora_studio.adapters.workbench.plain import WeightOf, no_weights
-from lora_studio.adapters.workbench.progress import Done
 from lora_studio.adapters.workbench.spectrum import Spectrum, spectrum
+from lora_studio.engine.bench import Bench, Source, read, told, unlike
+from lora_studio.errors import AdapterRefused, InvalidInput
 from lora_studio.pipeline import SharedBase
 from lora_studio.types import to_json
 from lora_studio.types.workbench import InspectRequest
@@ -25,57 +24,70 @@ ANGLES = 8
 """Principal angles of a layer that are told."""
 
 
-def inspected(
-    request: InspectRequest,
-    path_of: Callable[[str], Path],
-    options_of: Callable[[str], FileOptions],
-    base: SharedBase | None,
-) -> Generator[Done, None, dict[str, Any]]:
+def inspected(request: InspectRequest, bench: Bench) -> Generator[Any, Any, dict[str, Any]]:
     """{"report", "refusal": the error as JSON or None, "details": {...} or None, "overlap": {...} or None}.
 
+    Why a file cannot be taken apart or compared is one of the report's warnings, beside what was found out.
+
     Raises:
-        AdapterRefused: the file to compare with is refused.
-        InvalidInput: the two depend on a base that is not loaded.
+        AdapterRefused: the file to compare with is damaged.
     """
-    adapter, report, weight_of = _read(request.file, path_of, options_of, base)
-    refusal = None if report.refused is None else report.refused.as_json()
+    source, report = yield from read(bench, request.file)
+    view = report_view(report, bench.base)
     result: dict[str, Any] = {
-        "report": report_view(report, base),
-        "refusal": refusal,
-        "details": None,
+        "report": view,
+        "refusal": None if report.refused is None else report.refused.as_json(),
+        "details": {"metadata": dict(report.metadata)} if request.details else None,
         "overlap": None,
     }
-    if request.details and adapter is not None:
-        found = yield from spectrum(adapter, weight_of)
-        result["details"] = details_view(found) | {
-            "license": report.license,
-            "blocks_strength": dict(report.blocks),
-            "dtypes": list(report.dtypes),
-            "embeddings": dict(report.embeddings),
-            "dense_layers": report.dense_layers,
-            "metadata": dict(report.metadata),
-        }
-    elif request.details:
-        result["details"] = {"metadata": dict(report.metadata)}
-    if request.other and adapter is not None:
-        second, other_report, _ = _read(request.other, path_of, options_of, base)
-        if second is None:
-            assert other_report.refused is not None
-            raise other_report.refused
-        result["overlap"] = overlap_view((yield from overlap(adapter, second, weight_of)))
+    if source is not None:
+        try:
+            if request.details:
+                result["details"] = yield from _detailed(source)
+            if request.other:
+                result["overlap"] = yield from _compared(bench, request, source)
+        except AdapterRefused:
+            raise
+        except InvalidInput as problem:
+            view["warnings"].append({key: problem.as_json()[key] for key in ("code", "message", "values")})
     return result
 
 
-def _read(
-    sha256: str, path_of: Callable[[str], Path], options_of: Callable[[str], FileOptions], base: SharedBase | None
-) -> tuple[CanonicalAdapter | None, AdapterReport, WeightOf]:
-    """A file for the loaded base; without one for its family."""
-    path, options = path_of(sha256), options_of(sha256)
-    if base is None:
-        adapter, report = inspect(path, sha256, options=options)
-        return adapter, report, no_weights
-    adapter, report = inspect(path, sha256, base.layers, base.info.sha256, options)
-    return adapter, report, base.slots.weight
+def _compared(bench: Bench, request: InspectRequest, source: Source) -> Generator[Any, Any, dict[str, Any]]:
+    """What a file has in common with another one.
+
+    Raises:
+        AdapterRefused: the other one is damaged.
+        InvalidInput: they are of different models, or their changes depend on a base that is not loaded.
+    """
+    other, report = yield from read(bench, request.other)
+    if other is None:
+        assert report.refused is not None
+        raise report.refused
+    if unlike(source, other) is not None:
+        given, second = bench.label(request.file), bench.label(request.other)
+        raise InvalidInput(
+            f"{given} and {second} were made for different models; only LoRAs of one model can be compared.",
+            code="workbench_unlike",
+            given=given,
+            other=second,
+        )
+    found = yield from told(overlap(source.adapter, other.adapter, source.weight_of))
+    return overlap_view(found)
+
+
+def _detailed(source: Source) -> Generator[Any, Any, dict[str, Any]]:
+    """What `details` asks for."""
+    report = source.report
+    found = yield from told(spectrum(source.adapter, source.weight_of))
+    return details_view(found) | {
+        "license": report.license,
+        "blocks_strength": dict(report.blocks),
+        "dtypes": list(report.dtypes),
+        "embeddings": dict(report.embeddings),
+        "dense_layers": report.dense_layers,
+        "metadata": dict(report.metadata),
+    }
 
 
 def report_view(report: AdapterReport, base: SharedBase | None) -> dict[str, Any]:
@@ -97,7 +109,7 @@ def report_view(report: AdapterReport, base: SharedBase | None) -> dict[str, Any
         "strength": report.strength,
         "trigger_words": list(report.trigger_words),
         "sha256": report.sha256,
-        "warnings": to_json(report.warnings),
+        "warnings": list(to_json(report.warnings)),
         "refused": None if report.refused is None else report.refused.message,
     }
 

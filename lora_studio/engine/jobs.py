@@ -30,8 +30,19 @@ from lora_studio.pipeline import JobGenerator, Report, SharedBase
 from lora_studio.store import Workspace
 from lora_studio.train import Controls, train
 from lora_studio.train.bundle import WordFile
-from lora_studio.types import AdapterEntry, BaseChoice, EmbeddingEntry, JobSpec, TrainConfig, from_json
+from lora_studio.train.state import learnt_on
+from lora_studio.types import (
+    NO_BASE,
+    AdapterEntry,
+    BaseChoice,
+    BaseInfo,
+    EmbeddingEntry,
+    JobSpec,
+    TrainConfig,
+    from_json,
+)
 from lora_studio.types.library import BUNDLED, bundled_text
+from lora_studio.types.train import check_base
 from lora_studio.types.workbench import files_of, tool_request
 
 
@@ -62,6 +73,24 @@ def examples_of(workspace: Workspace, config: TrainConfig, owner: str) -> list[E
     return examples_for(manifest.items, config.trigger, workspace.files.path, config.embedding)
 
 
+def check_continue(workspace: Workspace, job_id: str, base: BaseInfo | None) -> None:
+    """Refuse to go on with a run on another base than its own, before anything of the run is changed.
+
+    Args:
+        base: the loaded one; None while another is being loaded, which the run itself then looks at.
+
+    Raises:
+        NotFound: there is no such run, or its checkpoint is gone.
+        InvalidInput: another base is loaded.
+    """
+    job = workspace.jobs.get(job_id)
+    if base is not None and job.state in ("interrupted", "failed"):  # others do not go on, which the store says
+        check_base(str(job.payload.get("config", {}).get("base", "")), base)
+        kept = workspace.jobs.checkpoint(job_id)
+        if kept is not None:
+            check_base(learnt_on(workspace.files.path(kept[1])), base)
+
+
 def check(spec: JobSpec, workspace: Workspace, base: SharedBase | None, downloads: Policy = NOTHING) -> None:
     """Raise one sentence for a payload that could not be done; `base` None when another is about to be loaded."""
     if spec.kind == "generate":
@@ -75,14 +104,21 @@ def check(spec: JobSpec, workspace: Workspace, base: SharedBase | None, download
                 check_fits(base, request)
     elif spec.kind == "train":
         if "resume" in spec.payload:
-            workspace.jobs.get(str(spec.payload["resume"]))
+            check_continue(workspace, str(spec.payload["resume"]), None if base is None else base.info)
         else:
             config = config_of(spec.payload)
             if config.embedding:
                 workspace.embeddings.check_free(config.embedding, spec.owner)
             examples_of(workspace, config, spec.owner)
     elif spec.kind == "load_base":
-        from_json(BaseChoice, spec.payload)
+        choice = from_json(BaseChoice, spec.payload)
+        if choice.base.strip() == NO_BASE:
+            raise InvalidInput(
+                f"The base was given as {choice.base!r}, which is the word for having none; give 'embedded', a folder, "
+                "a .safetensors file, or a Hugging Face id.",
+                code="base_none",
+                given=choice.base,
+            )
     elif spec.kind in ("import_adapter", "import_embedding"):
         workspace.files.path(str(spec.payload.get("file", "")))
     elif spec.kind == "workbench":
@@ -122,6 +158,7 @@ def open_generate(spec: JobSpec, tools: Tools) -> JobGenerator:
         lambda sha256: tools.adapters.get(sha256)[0],
         embedding=tools.embeddings.get,
         known_as=tools.workspace.adapters.short_hash,
+        keep=False,
     )
     sizes = [{"seed": p.seed, "width": p.request.width, "height": p.request.height} for p in pictures]
     return {"images": sizes, "seconds": round(time.monotonic() - began, 3)}

@@ -15,8 +15,11 @@ from lora_studio.store import Workspace
 from lora_studio.types.workbench import MetaRequest
 
 
-def edited(request: MetaRequest, workspace: Workspace, label: str, folder: Path) -> dict[str, Any]:
-    """{"metadata": as it will be, "changes": [{"key", "before", "after"}], "private": [keys], "files": written ones}.
+def edited(
+    request: MetaRequest, workspace: Workspace, label: str, folder: Path
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """{"metadata": as it will be, "changes": [{"key", "before", "after"}], "private": [keys], "files": written ones},
+    and the metadata as they were.
 
     Raises:
         AdapterRefused: the file is no safetensors file.
@@ -36,9 +39,10 @@ def edited(request: MetaRequest, workspace: Workspace, label: str, folder: Path)
                 out.write(chunk)
         sha256 = workspace.files.put_file(target)
         files = [{"name": "adapter.safetensors", "sha256": sha256, "size": target.stat().st_size}]
-    return {
+    result = {
         "metadata": planned.metadata,
         "changes": [{"key": one.key, "before": one.before, "after": one.after} for one in planned.changes],
         "private": list(private_keys(planned.metadata)),
         "files": files,
     }
+    return result, dict(named.get("__metadata__", {}))

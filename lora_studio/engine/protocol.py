@@ -19,14 +19,20 @@ class Engine(Protocol):
         """Queue a job and return its id; the same id twice is the same job, not a second one.
 
         Requests for pictures are completed first (`lora_studio.engine.completion`); what is to be said of that stands
-        in the job's first events as warnings.
+        in the job's first events as warnings. One owner's pictures are made one after the other; a change of base waits
+        until what was asked for before it has ended, and meanwhile requests that name the loaded base go before it.
 
         Raises:
-            InvalidInput: the payload is not allowed; nothing was queued.
+            InvalidInput: the payload is not allowed, or a run is to go on on another base than its own; nothing was
+                queued, and the run is as it was.
+            BaseUnavailable: a base is to be loaded that is not there, as far as that can be told at once.
         """
 
     def events(self, job_id: str, since: int = 0, timeout: float | None = None) -> Iterator[Event]:
         """Yield the job's events from `seq >= since` on, waiting for new ones until a final one was yielded.
+
+        Where a job's end cannot be written down (a full disk), an error of `seq` -1 says why and is the last one; it is
+        told to everybody who asks until the end is written.
 
         Args:
             timeout: seconds to wait for the next event before the iterator ends quietly; None waits for ever,

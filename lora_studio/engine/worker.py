@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from typing import Any, Literal
 
 import torch
@@ -18,25 +17,37 @@ from lora_studio.engine.adapter_cache import AdapterCache
 from lora_studio.engine.arbiter import Arbiter, Outcome, Running
 from lora_studio.engine.download import open_download_adapter
 from lora_studio.engine.embedding_cache import EmbeddingCache
+from lora_studio.engine.ends import End, Ends, failure
 from lora_studio.engine.folder_cache import FolderCache
 from lora_studio.engine.imports import open_import_adapter, open_import_embedding
 from lora_studio.engine.jobs import Tools, open_generate, open_train
 from lora_studio.engine.sources import NOTHING, Policy
+from lora_studio.engine.waiting import Waiting, named_base
 from lora_studio.engine.workbench import FindModel, find_model, open_workbench
-from lora_studio.errors import OutOfMemory, StudioError
+from lora_studio.errors import BaseUnavailable, StudioError
 from lora_studio.generate import generate
 from lora_studio.pipeline import JobGenerator, ModelCall, NeedPreview, Report, SharedBase
 from lora_studio.pipeline.base import release
 from lora_studio.pipeline.calls import Blob
 from lora_studio.store import Workspace
 from lora_studio.train import Paused
-from lora_studio.types import NO_BASE, BaseChoice, Event, JobSpec, from_json, to_json
+from lora_studio.types import NO_BASE, BaseChoice, BaseInfo, Event, JobKind, JobSpec, from_json, to_json
+from lora_studio.types.jobs import FINAL
 
 LOG = logging.getLogger("lora_studio")
 _PROGRESS_EVERY = 0.25
 """Seconds between two stored events of progress; glimpses carry the picture meanwhile."""
+_NO_FAULT = ("train_base_changed", "no_base")
+"""Codes with which a run is refused that was begun on another base: it can go on when that one is loaded."""
 
 LoadBase = Callable[[BaseChoice], SharedBase]
+Look = Callable[[str, bool], object]
+"""Looks whether a base's name names something, on this machine alone or (True) on the hub too, where it is fetched.
+Raises `BaseUnavailable`."""
+
+
+def anywhere(_ref: str, _hub: bool) -> None:
+    """A `Look` that leaves it to the loading."""
 
 
 class Worker:
@@ -45,6 +56,7 @@ class Worker:
     Attributes:
         glimpses: the newest look of each running job; read by other threads.
         loading: the base that is being loaded or waited for, or None; read by other threads.
+        ends: what was written of jobs that ended; `ends.unwritten` is read by other threads.
     """
 
     def __init__(
@@ -54,22 +66,25 @@ class Worker:
         tell: Callable[[Event], None],
         downloads: Policy = NOTHING,
         find: FindModel = find_model,
+        look: Look = anywhere,
     ) -> None:
         """`load` makes a base of a choice; `tell` is called for every event, in this thread; `downloads` says from
-        where files may be fetched, `find` where models lie that are only compared."""
+        where files may be fetched, `find` where models lie that are only compared, `look` whether a base is there."""
         self._downloads = downloads
         self._find = find
+        self._look = look
         self._workspace = workspace
         self._load = load
         self._tell = tell
         self._arbiter = Arbiter(self)
-        self._waiting: deque[JobSpec] = deque()
+        self._waiting = Waiting()
         self._finish: set[str] = set()
         self._progress: dict[str, float] = {}
         self._pausing = False
         self._base: SharedBase | None = None
         self._choice: BaseChoice | None = None
         self._tools: Tools | None = None
+        self.ends = Ends(workspace, tell)
         self.glimpses: dict[str, Event] = {}
         self.loading: str | None = None
 
@@ -80,9 +95,14 @@ class Worker:
         return self._base
 
     @property
+    def _here(self) -> str:
+        """sha256 of the loaded base, "" without one."""
+        return "" if self._base is None else self._base.info.sha256
+
+    @property
     def busy(self) -> bool:
         """True while a job runs or waits."""
-        return bool(self._waiting or self._arbiter.running)
+        return bool(len(self._waiting) or self._arbiter.running)
 
     def use(self, choice: BaseChoice) -> None:
         """Free the present base, then load another; none for `NO_BASE`.
@@ -101,26 +121,35 @@ class Worker:
             self._tools = Tools(self._workspace, base, adapters, embeddings, latents, self._downloads)
             self._base, self._choice = base, choice
         finally:
-            self.loading = None
+            self.loading = self._waiting.loading
 
     def enqueue(self, spec: JobSpec) -> None:
-        """Take a job; it starts as soon as no change of base stands before it."""
-        self._waiting.append(spec)
-        if spec.kind == "load_base":
-            self.loading = str(spec.payload["base"])
+        """Take a job; it starts as soon as nothing stands before it."""
+        self._waiting.add(spec, self._arbiter.running)
+        self.loading = self._waiting.loading
+
+    def take_up(self, specs: Iterable[JobSpec]) -> None:
+        """Take what another process left; what names another base is held until that one is loaded."""
+        for spec in specs:
+            wanted = named_base(spec)
+            if self._base is None or wanted in ("", self._here):
+                self.enqueue(spec)
+                continue
+            self._waiting.hold(spec)
+            remark = _held_for(wanted, self._base.info)
+            if all(event.data.get("code") != remark["code"] for event in self._workspace.jobs.events(spec.id)):
+                self._tell(self._workspace.jobs.append(spec.id, "warning", remark))
 
     def cancel(self, job_id: str) -> None:
-        """Stop a job after its present turn, or take it out of the queue."""
+        """Stop a job after its present turn, or take it out of the queue; one that nobody runs any more ends."""
         for job in self._arbiter.running:
             if job.id == job_id:
                 job.cancelled = True
                 return
-        for spec in list(self._waiting):
-            if spec.id == job_id:
-                self._waiting.remove(spec)
-                waiting = [other for other in self._waiting if other.kind == "load_base"]
-                self.loading = str(waiting[0].payload["base"]) if waiting else None
-                self._end(job_id, "cancelled", "cancelled", {})
+        self._waiting.drop(job_id)
+        self.loading = self._waiting.loading
+        if job_id not in self.ends.unwritten:
+            self.ends.write(End(job_id, "cancelled"))
 
     def finish(self, job_id: str) -> None:
         """Let a training end early and keep what it has learnt."""
@@ -141,17 +170,32 @@ class Worker:
             release(old)
 
     def pause(self, patience: float) -> None:
-        """Let trainings save a checkpoint and stop; what does not manage within `patience` seconds is just stopped."""
+        """Let trainings save a checkpoint and stop; what does not manage within `patience` seconds is just stopped.
+
+        The rest is stopped first: beside pictures on a slow device a training would not get to its checkpoint.
+        """
         self._pausing = True
+        for job in self._arbiter.running:
+            if job.kind != "train":
+                self._arbiter.remove(job)
         until = time.monotonic() + patience
-        while any(job.kind == "train" for job in self._arbiter.running) and time.monotonic() < until:
+        while self._arbiter.running and time.monotonic() < until:
             outcome = self._arbiter.turn()
             if outcome is not None:
                 self._conclude(outcome)
         for job in self._arbiter.running:
             self._arbiter.remove(job)
-            if job.kind == "train":
-                self._end(job.id, "interrupted", "interrupted", {})
+            self.ends.write(End(job.id, "interrupted"))
+        self.ends.again(at_once=True)
+
+    def fail_all(self, error: Exception) -> None:
+        """End what runs: something went wrong outside of every job, and nobody knows what it spoilt."""
+        for job in self._arbiter.running:
+            try:
+                self._arbiter.remove(job)
+            except Exception as problem:
+                LOG.error("the job %s could not be closed", job.id, exc_info=problem)
+            self._fail(job.id, job.kind, error)
 
     # ------------------------------------------------------------ what the arbiter asks of it
     def predict(self, call: ModelCall) -> Any:
@@ -199,22 +243,24 @@ class Worker:
         return self._tools
 
     def _admit(self) -> None:
-        """Start waiting jobs, in order, up to a change of base, which waits until nothing runs."""
-        while self._waiting:
-            if self._waiting[0].kind == "load_base":
-                if self._arbiter.running:
-                    return
-                self._change_base(self._waiting.popleft())
-                continue
-            self._start(self._waiting.popleft())
+        """Start what may start."""
+        while (spec := self._waiting.take(self._arbiter.running, self._here)) is not None:
+            if spec.kind == "load_base":
+                self._change_base(spec)
+            else:
+                self._start(spec)
 
     def _start(self, spec: JobSpec) -> None:
         try:
+            runs = spec.id in {job.id for job in self._arbiter.running}
+            if runs or self._workspace.jobs.get(spec.id).state in FINAL:
+                return  # asked for twice at once, or stopped before it was taken
             self._workspace.jobs.set_state(spec.id, "running")
             self._tell(self._workspace.jobs.append(spec.id, "started", {}))
             generator = self._open(spec)
-        except StudioError as error:
-            self._end(spec.id, "failed", "error", error.as_json())
+        except Exception as error:
+            # The job border, as in the arbiter: what a job's beginning meets must not end the worker's thread.
+            self._fail(spec.id, spec.kind, error)
             return
         self._arbiter.add(Running(spec.id, spec.owner, spec.kind, [generator]))
 
@@ -240,25 +286,34 @@ class Worker:
         return "finish" if job_id in self._finish else "go"
 
     def _change_base(self, spec: JobSpec) -> None:
-        """Load another base; when that fails, the one before is loaded again and the job says why."""
-        choice = from_json(BaseChoice, spec.payload)
+        """Load another base; when that fails, the one before is there still or again, and the job says why."""
         before = None if self._base is None else self._choice
-        self._workspace.jobs.set_state(spec.id, "running")
-        self._tell(self._workspace.jobs.append(spec.id, "started", {}))
         try:
+            choice = from_json(BaseChoice, spec.payload)
+            self._workspace.jobs.set_state(spec.id, "running")
+            self._tell(self._workspace.jobs.append(spec.id, "started", {}))
+            self._look(choice.base, True)  # a wrong name is found while the base before is still there
             self.use(choice)
-        except StudioError as error:
-            if before is not None and before != choice:
+            assert self._base is not None
+            end = End(spec.id, "done", {"base": to_json(self._base.info)})
+        except Exception as error:
+            # The job border: whatever a base's files or a full card bring up must not end the worker's thread.
+            end = _failure_to_load(spec, error)
+        # Only here, where nothing refers any more to what was loaded of a base that did not fit.
+        if self._base is None:
+            _empty_cache()
+            if before is not None:
                 self._restore(before)
-            self._end(spec.id, "failed", "error", error.as_json())
-            return
-        assert self._base is not None
-        self._end(spec.id, "done", "done", {"base": to_json(self._base.info)})
+        self.loading = self._waiting.loading
+        self.ends.write(end)
+        for freed in self._waiting.release(self._here):
+            self.enqueue(freed)
 
     def _restore(self, choice: BaseChoice) -> None:
         try:
             self.use(choice)
-        except StudioError as error:
+        except Exception as error:
+            # Then there is no base, which every page says, and another can be chosen.
             LOG.error("the base before could not be loaded again: %s", error)
 
     def _conclude(self, outcome: Outcome) -> None:
@@ -267,70 +322,69 @@ class Worker:
         self.glimpses.pop(job.id, None)
         self._finish.discard(job.id)
         self._progress.pop(job.id, None)
-        if outcome.state == "done":
-            result = dict(outcome.value)
-            if job.kind == "generate":
-                result["images"] = [
-                    {**size, "sha256": told["sha256"]}
-                    for size, told in zip(result["images"], job.pictures, strict=True)
-                ]
-            self._end(job.id, "done", "done", result)
-        elif outcome.state == "cancelled":
-            images = [{"sha256": told["sha256"], "seed": told["seed"]} for told in job.pictures]
-            self._end(job.id, "cancelled", "cancelled", {"images": images} if images else {})
-        elif isinstance(outcome.error, Paused):
-            self._end(job.id, "interrupted", "interrupted", {})
+        if isinstance(outcome.error, Paused):
+            self.ends.write(End(job.id, "interrupted"))
+        elif outcome.error is not None:
+            self._fail(job.id, job.kind, outcome.error)
+            if isinstance(outcome.error, torch.OutOfMemoryError):
+                _empty_cache()
         else:
-            assert outcome.error is not None
-            self._end(job.id, "failed", "error", _sentence(outcome.error).as_json())
-            if isinstance(outcome.error, torch.OutOfMemoryError) and torch.cuda.is_available():
-                torch.cuda.empty_cache()
+            self.ends.write(_end_of(outcome))
 
-    def _end(
-        self,
-        job_id: str,
-        state: Literal["done", "failed", "cancelled", "interrupted"],
-        event: Literal["done", "error", "cancelled", "interrupted"],
-        data: dict[str, Any],
-    ) -> None:
-        """Write a job's end: its cell first, then state and last event together."""
-        try:
-            spec = self._workspace.jobs.get(job_id)
-            cell = spec.payload.get("cell")
-            if isinstance(cell, str) and state in ("done", "cancelled") and (state == "done" or data.get("images")):
-                self._workspace.notebooks.finish(cell, data | ({"stopped": True} if state == "cancelled" else {}))
-            told = self._workspace.jobs.finish_with(
-                job_id,
-                state,
-                event,
-                data,
-                result=data if state in ("done", "cancelled") else None,
-                error=data if state == "failed" else None,
-            )
-        except StudioError as error:
-            # The disk is full, most likely: the waiting page must hear it even where it cannot be written down.
-            LOG.error("the end of job %s could not be written: %s", job_id, error)
-            failure = error.as_json()
-            told = Event(job_id, -1, time.time(), "error", failure)
-        self._tell(told)
+    def _fail(self, job_id: str, kind: JobKind, error: BaseException) -> None:
+        """Write a failure down. A run that only met another base than the one it was begun on is as it was before."""
+        end = failure(job_id, error)
+        if kind == "train" and end.data["code"] in _NO_FAULT:
+            try:
+                if self._workspace.jobs.checkpoint(job_id) is not None:
+                    remark = {key: end.data[key] for key in ("code", "message", "values")}
+                    self._tell(self._workspace.jobs.append(job_id, "warning", remark))
+                    end = End(job_id, "interrupted")
+            except StudioError as problem:
+                LOG.error("the run %s could not be looked up: %s", job_id, problem)
+        self.ends.write(end)
 
 
-def _sentence(error: BaseException) -> StudioError:
-    """Any failure as an error with a sentence."""
-    if isinstance(error, StudioError):
-        return error
-    text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    said = "not enough memory" in text or "out of memory" in text
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or said:
-        return OutOfMemory(
-            f"The device ran out of memory ({text[:200]}); use a smaller size, fewer pictures at once or a "
-            "smaller batch.",
-            code="out_of_memory",
-            given=text[:200],
-        )
-    LOG.error("a job failed", exc_info=error)
-    return StudioError(
-        f"Something went wrong inside ({type(error).__name__}: {text[:300]}); try again, and report it if it stays.",
-        code="internal",
-        given=f"{type(error).__name__}: {text[:300]}",
+def _failure_to_load(spec: JobSpec, error: Exception) -> End:
+    """The end of a change of base that failed; of too little memory it says what helps a base."""
+    end = failure(spec.id, error)
+    if end.data["code"] != "out_of_memory":
+        return end
+    base, why = str(spec.payload["base"]), end.data["values"]["given"]
+    sentence = (
+        f"The base {base!r} needs more memory than the device has ({why}); choose a smaller one, or end other programs "
+        "that use the device."
     )
+    return failure(spec.id, BaseUnavailable(sentence, code="base_memory", given=base, why=why))
+
+
+def _held_for(wanted: str, loaded: BaseInfo) -> dict[str, Any]:
+    """The remark on a job that was asked for on another base than the one that is loaded."""
+    return {
+        "code": "waits_for_base",
+        "message": f"It was asked for on the base {wanted[:10]}, and {loaded.title} ({loaded.sha256[:10]}) is loaded; "
+        "it waits until that base is loaded, or stop it.",
+        "values": {"given": wanted[:10], "loaded": loaded.sha256[:10], "title": loaded.title},
+    }
+
+
+def _end_of(outcome: Outcome) -> End:
+    """The end of a job that is done or was stopped."""
+    job = outcome.job
+    if outcome.state == "cancelled":
+        images = [{"sha256": told["sha256"], "seed": told["seed"]} for told in job.pictures]
+        return End(job.id, "cancelled", {"images": images} if images else {})
+    try:
+        result = dict(outcome.value)
+        if job.kind == "generate":
+            found = zip(result["images"], job.pictures, strict=True)
+            result["images"] = [{**size, "sha256": told["sha256"]} for size, told in found]
+    except Exception as error:
+        return failure(job.id, error)  # a fault of the job's own, like any other
+    return End(job.id, "done", result)
+
+
+def _empty_cache() -> None:
+    """Give the memory that the card's allocator holds back to others."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

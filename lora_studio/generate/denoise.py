@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lora_studio.generate.samplers import set_steps
 from lora_studio.pipeline.base import SharedBase
 from lora_studio.pipeline.calls import Mix, ModelCall
 from lora_studio.pipeline.conditioning import Conditioning, TextCondition, at_step, batch, pooled_batch
@@ -65,7 +66,7 @@ def denoise(
     """
     device = base.precision.device
     generators = [torch.Generator().manual_seed(task.seed) for task in tasks]
-    scheduler.set_timesteps(steps, device=device)
+    set_steps(scheduler, steps, device)
     latents = _noise(base, tasks, generators, size).to(device) * scheduler.init_noise_sigma
     extra: dict[str, Any] = {}
     if type(scheduler).__name__.startswith("EulerAncestral"):

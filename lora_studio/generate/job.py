@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
@@ -57,6 +57,7 @@ def generate(
     glimpses: bool = True,
     embedding: ReadEmbedding = no_embeddings,
     known_as: Callable[[str], str] | None = None,
+    keep: bool = True,
 ) -> Generator[Any, Any, list[Picture]]:
     """Make the pictures of `requests`, in order.
 
@@ -69,6 +70,7 @@ def generate(
         embedding: reads the textual-inversion embeddings that the requests name.
         known_as: the 12 hex digits by which other programs know the adapter file of a sha256, for the pictures' texts;
             the first of the sha256 itself where it is left out.
+        keep: whether the pictures that are returned hold their bytes; where the reports are stored these are enough.
 
     Returns:
         The pictures in the order of the requests.
@@ -95,16 +97,34 @@ def generate(
         for group in _groups(wanted, base.info.defaults.batch_size):
             latents = yield from _sample(base, group, progress, glimpses)
             for one, latent in zip(group, latents, strict=True):
-                pixels = base.autoencoder.decode(latent[None])[0]
-                yield Turn()
+                pixels = yield from _decoded(base, latent, progress)
                 picture = to_png(pixels, one.request, one.index, facts)
-                pictures.append(picture)
-                yield Report(
-                    "picture", {"index": len(pictures) - 1, "seed": picture.seed, "sha256": Blob(picture.png, ".png")}
-                )
+                told = {"index": len(pictures), "seed": picture.seed, "sha256": Blob(picture.png, ".png")}
+                pictures.append(picture if keep else replace(picture, png=b""))
+                yield Report("picture", told)
     finally:
         give_back()
     return pictures
+
+
+def _decoded(base: SharedBase, latent: Tensor, progress: _Progress) -> Generator[Any, Any, Tensor]:
+    """Pixels (3, H, W) in -1..1 of a latent (C, h, w); says once in a job that there are some without numbers."""
+    pixels = base.autoencoder.decode(latent[None])[0]
+    yield Turn()
+    if not progress.black and not bool(pixels.isfinite().all()):
+        progress.black = True
+        yield Report("warning", _not_finite(base.precision.name))
+    return pixels
+
+
+def _not_finite(numbers: str) -> dict[str, Any]:
+    """What is said of a picture that the model left without numbers."""
+    return {
+        "code": "picture_not_finite",
+        "message": f"A picture came out without numbers and is black where that is so: in {numbers} something grew too "
+        "large; use smaller weights or less guidance, or start with --dtype float32.",
+        "values": {"numbers": numbers},
+    }
 
 
 def _reader(embedding: ReadEmbedding, live: LiveAdapter | None) -> ReadEmbedding:
@@ -189,13 +209,18 @@ def _alike(a: GenerateRequest, b: GenerateRequest) -> bool:
 
 
 class _Progress:
-    """Counts picture-steps over the whole job, and from them the seconds that are left."""
+    """Counts picture-steps over the whole job, and from them the seconds that are left.
+
+    Attributes:
+        black: a picture without numbers was told of.
+    """
 
     def __init__(self, wanted: Sequence[_Wanted]) -> None:
         self.total = sum(one.request.num_inference_steps for one in wanted)
         self.done = 0
         self.pictures = len(wanted)
         self.finished = 0
+        self.black = False
         self._start = time.monotonic()
 
     def step(self, pictures: int, step: int, steps: int) -> Report:
@@ -226,7 +251,7 @@ def _sample(
         for one in group
     ]
     first = group[0].request
-    scheduler = make_scheduler(first.sampler, base.scheduler_config)
+    scheduler = make_scheduler(first.sampler, base.scheduler_config, first.num_inference_steps)
     loop = denoise(base, tasks, scheduler, first.num_inference_steps, (first.height, first.width))
     step = 0
     try:

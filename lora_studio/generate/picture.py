@@ -11,6 +11,7 @@ from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from lora_studio.prompt.infotext import CHUNK, PARAMETERS, ModelFacts, infotext, request_chunk
+from lora_studio.prompt.readers.reading import valid
 from lora_studio.types import GenerateRequest
 
 _GLIMPSE_SIDE = 192
@@ -31,19 +32,22 @@ class Picture:
 
 
 def to_image(pixels: Tensor) -> Image.Image:
-    """A picture (3, H, W) in -1..1, rounded to 8 bits as diffusers' image processor does."""
-    array = ((pixels / 2 + 0.5).clamp(0, 1) * 255).round().permute(1, 2, 0).numpy().astype("uint8")
-    return Image.fromarray(array)
+    """A picture (3, H, W) in -1..1, rounded to 8 bits as diffusers' image processor does; no number is black."""
+    shades = ((pixels / 2 + 0.5).clamp(0, 1) * 255).round().nan_to_num(0)
+    return Image.fromarray(shades.permute(1, 2, 0).numpy().astype("uint8"))
 
 
 def to_png(pixels: Tensor, request: GenerateRequest, index: int, facts: ModelFacts) -> Picture:
-    """A picture (3, H, W) in -1..1 as PNG, with A1111's text and the exact request inside."""
+    """A picture (3, H, W) in -1..1 as PNG, with A1111's text and the exact request inside.
+
+    Halves of characters become question marks: a base's title may have one from the name of its folder.
+    """
     texts = PngInfo()
     for key, text in ((PARAMETERS, infotext(request, facts, index=index)), (CHUNK, request_chunk(request, index))):
         if text.isascii():
             texts.add_text(key, text)
         else:
-            texts.add_itxt(key, text)
+            texts.add_itxt(key, valid(text))
     out = io.BytesIO()
     to_image(pixels).save(out, "PNG", pnginfo=texts)
     return Picture(out.getvalue(), request, index)

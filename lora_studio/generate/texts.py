@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lora_studio.adapters.embedding import TextEmbedding
+from lora_studio.errors import InvalidInput
 from lora_studio.pipeline.base import SharedBase
 from lora_studio.pipeline.calls import Mix, Report
 from lora_studio.pipeline.clip import mix_key
@@ -29,6 +30,10 @@ ReadEmbedding = Callable[[str], TextEmbedding]
 Said = tuple[Conditioning, Conditioning]
 """What a request's prompt and negative prompt say."""
 
+MOST_CHUNKS = 4096
+"""Chunks of all different texts of a job. One is 236 KB for Stable Diffusion 1.x and 631 KB for XL, all are held at
+once, and a schedule of three alternations over a thousand steps has a thousand different texts."""
+
 _Key = tuple[Any, ...]
 """What decides the embeddings of one text: its words, embeddings, mix, clip skip, emphasis, side."""
 
@@ -41,6 +46,7 @@ class _Reader:
     embedding: ReadEmbedding
     wanted: dict[_Key, WantedText] = field(default_factory=dict)
     warnings: dict[_Key, PromptWarning] = field(default_factory=dict)
+    chunks: int = 0
     _parsed: dict[_Key, ParsedPrompt] = field(default_factory=dict)
     _known: dict[tuple[EmbeddingUse, ...], tuple[Vocabulary, dict[str, TextEmbedding]]] = field(default_factory=dict)
 
@@ -73,6 +79,7 @@ class _Reader:
             words, embeddings = self._vocabulary(request.embeddings)
             cut = cut_chunks(spans, words)
             self._note(cut.warnings)
+            self._count(len(cut.chunks))
             self.wanted[key] = WantedText(cut.chunks, embeddings, mix, request.clip_skip, request.emphasis, negative)
         return key
 
@@ -85,6 +92,17 @@ class _Reader:
             named = [Embedding(name, embedding.count) for name, embedding in read.items()]
             self._known[uses] = (vocabulary(self.base.tokenize, named), read)
         return self._known[uses]
+
+    def _count(self, chunks: int) -> None:
+        """Refuse what would take all the memory, before it is encoded."""
+        self.chunks += chunks
+        if self.chunks > MOST_CHUNKS:
+            raise InvalidInput(
+                f"The prompts of the job come to more than {MOST_CHUNKS} different chunks of text over its steps; that "
+                "is all that is encoded at once; use fewer steps, fewer alternatives in [a|b], or shorter texts.",
+                code="prompt_too_many_texts",
+                allowed=str(MOST_CHUNKS),
+            )
 
     def _note(self, warnings: Sequence[PromptWarning]) -> None:
         """Keep each different warning once, wherever in the texts it stands."""
@@ -106,7 +124,7 @@ def encode_texts(
         The reading's warnings, then a turn for each call of the text encoder.
 
     Raises:
-        InvalidInput: an embedding does not fit the base.
+        InvalidInput: an embedding does not fit the base, or the texts come to more than `MOST_CHUNKS` chunks.
     """
     reader = _Reader(base, embedding)
     keys = [_key(request, mix) for request, mix in asked]

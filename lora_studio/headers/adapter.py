@@ -1,8 +1,8 @@
 """What a LoRA file is by its header alone: kind of file, family, rank, and what it says of itself.
 
 It looks at names, shapes and metadata; whether the numbers are usable and fit a base is the door's business
-(`lora_studio.adapters.door`). Where the metadata names no family, widths do: the input of a cross-attention's `to_k` is
-768 wide in SD 1.x, 1024 in SD 2.x, 2048 in SDXL.
+(`lora_studio.adapters.door`). What is a part of a LoRA, and what names and widths tell of a family, is read by the very
+functions that the door uses.
 
 Sources: kohya-ss/sd-scripts (library/sai_model_spec.py, train_network.py: `modelspec.*`, `ss_*`); Stability AI's Model
 Metadata Specification; invoke-ai/InvokeAI (model probe: families by widths); LyCORIS (names of LoHa, LoKr, OFT, IA3).
@@ -12,15 +12,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from lora_studio.headers.parts import split_names
+from lora_studio.headers.bundled import NAMES
+from lora_studio.headers.embeddings import is_embedding
+from lora_studio.headers.parts import changes, split_names, trained_rank
 from lora_studio.headers.transformers import may_be, sides_of, transformer_of
+from lora_studio.headers.unets import unet_of
 from lora_studio.types.library import BUNDLED
 
 Kind = Literal["lora", "embedding", "other"]
+_Modules = Mapping[str, Mapping[str, tuple[int, ...]]]
+"""The shapes of each module's parts."""
 
 TITLES = {
     "sd1": "SD 1.5",
@@ -56,7 +61,7 @@ TITLES = {
 HINTS = ("ss_output_name", "modelspec.title", "modelspec.license", "sshs_model_hash", "sshs_legacy_hash")
 """Entries of the metadata by which files are found; all others are read only where one file is looked at."""
 
-READER = 1
+READER = 2
 """Grows when `examine`, or what is taken out of a file beside it, comes to tell more: files of folders are then looked
 at once more."""
 
@@ -95,21 +100,15 @@ _FAMILIES = tuple(
 )
 _CUSTOM = re.compile(r"stable-diffusion-custom-(\d+)")
 _OWN = re.compile(r"(lora-studio-[a-z-]+?)(?:-v\d+)?\Z")
-_WIDTHS = {768: "sd1", 1024: "sd2", 2048: "sdxl"}
-
-_PART = re.compile(
-    r"^(?P<module>.+?)\.(?P<part>lora_down\.weight|lora_up\.weight|lora_mid\.weight|lora_[AB](\.\w+)?\.weight"
-    r"|lora_[AB]|lora\.(down|up)\.weight|lora_linear_layer\.(down|up)\.weight|hada_\w+|lokr_\w+|oft_\w+|[ab][12]\.weight"
-    r"|diff|diff_b|w_norm|b_norm|on_input|dora_scale|lora_magnitude_vector(\.\w+)?(\.weight)?|alpha)$"
-    r"|^(?P<old>.+)_lora\.(?P<side>down|up)\.weight$"
+_KINDS = (
+    ("hada_", "LoHa"),
+    ("lokr_", "LoKr"),
+    ("oft_", "OFT"),
+    ("on_input", "IA3"),
+    ("ia3_l", "IA3"),
+    ("a1", "GLoRA"),
+    ("b1", "GLoRA"),
 )
-_DOWN = re.compile(
-    r"lora_down\.weight|lora_A(\.\w+)?(\.weight)?|lora(_linear_layer)?\.down\.weight|hada_w1_b|lokr_w[12]_b"
-)
-_KINDS = (("hada_", "LoHa"), ("lokr_", "LoKr"), ("oft_", "OFT"), ("on_input", "IA3"), ("a1.weight", "GLoRA"))
-_CONTEXT = re.compile(r"attn2[._](to_k|to_v|processor[._]to_k|processor[._]to_v)$")
-_UNET = re.compile(r"(?:down|up|input|output)_blocks[._]\d|mid_block|middle_block")
-_DEEP = re.compile(r"transformer_blocks[._]([2-9]|1\d)[._]")
 _GENERIC = re.compile(
     r"\d?(girl|boy|other)s?|solo|male focus|looking at viewer|simple background|(white|grey|black) background"
     r"|masterpiece|best quality|highres|upper body|full body|portrait|standing|smile|open mouth|closed mouth"
@@ -171,21 +170,25 @@ def examine(header: Mapping[str, Any]) -> AdapterHeader:
         header: as `lora_studio.headers.header.read` gives it, `__metadata__` included.
     """
     metadata = {key: text for key, text in header.get("__metadata__", {}).items() if key != BUNDLED}
-    shapes = {name: tuple(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
-    parts = _parts(shapes)
-    changing = {module for module, kinds in parts.items() if kinds - {"alpha"}}
+    tensors = {name: entry for name, entry in header.items() if name != "__metadata__"}
+    names, _, _ = split_names(name for name in tensors if not NAMES.match(name))
+    modules = {
+        module: {part: tuple(tensors[name]["shape"]) for part, name in own.items()} for module, own in names.items()
+    }
+    changing = {module: parts for module, parts in modules.items() if changes(parts)}
     if not changing:
-        return AdapterHeader("embedding" if _is_embedding(shapes) else "other", metadata=metadata)
-    ranks = sorted({size for name, size in _ranks(shapes)})
+        return AdapterHeader("embedding" if is_embedding(tensors) else "other", metadata=metadata)
+    every = {part for parts in changing.values() for part in parts}
+    ranks = sorted({rank for parts in changing.values() if (rank := trained_rank(parts))})
     return AdapterHeader(
         kind="lora",
-        format=_format(parts, shapes),
-        family=_family(metadata, parts, shapes),
+        format=_format(every, tensors),
+        family=_family(metadata, modules, changing),
         rank=ranks[0] if len(ranks) == 1 else None,
         ranks=(ranks[0], ranks[-1]) if ranks else None,
         layers=len(changing),
         text_encoder=any(_is_text(module) for module in changing),
-        dora=any("dora_scale" in kinds or any("magnitude" in kind for kind in kinds) for kinds in parts.values()),
+        dora=bool(every & {"dora_scale", "magnitude"}),
         metadata=metadata,
     )
 
@@ -261,7 +264,7 @@ def _frequent(metadata: Mapping[str, str]) -> tuple[str, ...]:
     for tags in _table(metadata.get("ss_tag_frequency", "")).values():
         for tag, count in tags.items() if isinstance(tags, dict) else ():
             if isinstance(count, int) and not isinstance(count, bool):
-                name = " ".join(str(tag).split())
+                name = " ".join(str(tag).encode("utf-8", "replace").decode("utf-8").split())  # half a character is none
                 counts[name] = counts.get(name, 0) + count
     folders = _table(metadata.get("ss_dataset_dirs", "")).values()
     known = [entry.get("img_count") for entry in folders if isinstance(entry, dict)]
@@ -279,80 +282,30 @@ def _table(text: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _parts(shapes: Iterable[str]) -> dict[str, set[str]]:
-    """Names of the parts that each module has."""
-    found: dict[str, set[str]] = {}
-    for name in shapes:
-        match = _PART.match(name)
-        if match is not None:
-            module = match["module"] or match["old"]
-            found.setdefault(module, set()).add(match["part"] or f"{match['side']}.weight")
-    return found
-
-
-def _ranks(shapes: Mapping[str, tuple[int, ...]]) -> Iterable[tuple[str, int]]:
-    for name, shape in shapes.items():
-        match = _PART.match(name)
-        down = match is not None and (match["side"] == "down" or bool(match["part"] and _DOWN.fullmatch(match["part"])))
-        if down and shape and isinstance(shape[0], int):
-            yield name, shape[0]
-
-
-def _format(parts: Mapping[str, set[str]], shapes: Iterable[str]) -> str:
-    """How the file is written."""
-    every = set().union(*parts.values())
+def _format(every: Collection[str], names: Iterable[str]) -> str:
+    """How a file with these parts is written."""
     for beginning, kind in _KINDS:
         if any(part.startswith(beginning) for part in every):
             return kind
-    names = list(shapes)
+    names = list(names)
     if any(name.startswith("base_model.model.") for name in names):
         return "peft"
-    if any("lora_down" in part or "lora_up" in part for part in every):
+    if any(".lora_down." in name or ".lora_up." in name for name in names):
         return "kohya"
-    if any(part.startswith(("lora_A", "lora_B")) for part in every):
+    if any(".lora_A" in name or ".lora_B" in name for name in names):
         return "diffusers"
-    return "full difference" if every & {"diff", "diff_b", "w_norm", "b_norm"} else "diffusers, old"
+    return "full difference" if {"diff", "diff_b", "w_norm", "b_norm"}.intersection(every) else "diffusers, old"
 
 
-def _family(metadata: Mapping[str, str], parts: Mapping[str, set[str]], shapes: Mapping[str, tuple[int, ...]]) -> str:
+def _family(metadata: Mapping[str, str], modules: _Modules, changing: _Modules) -> str:
     """What the tensors say, else the metadata, which tell apart what has the same tensors."""
-    said, found = family_of(metadata), _family_by_shapes(parts, shapes)
+    sides = {module: sides_of(parts) for module, parts in modules.items()}
+    found = transformer_of(sides) or unet_of({module: sides[module] for module in changing})
+    said = family_of(metadata)
     own = said.startswith(("lora-studio-", "sd-width-"))
     return said if said and (own or not found or may_be(found, said)) else found
-
-
-def _family_by_shapes(parts: Mapping[str, set[str]], shapes: Mapping[str, tuple[int, ...]]) -> str:
-    """The family by names and widths, "" where they do not say it."""
-    modules = list(parts)
-    split = {} if any(_UNET.search(module) for module in modules) else split_names(shapes)[0]
-    newer = transformer_of(
-        {module: sides_of({part: shapes[name] for part, name in own.items()}) for module, own in split.items()}
-    )
-    if newer:
-        return newer
-    if any(module.startswith(("lora_te2_", "text_encoder_2.")) for module in modules):
-        return "sdxl"
-    texts = set()
-    for name, shape in shapes.items():
-        match = _PART.match(name)
-        if match is None or len(shape) < 2 or not (match["side"] == "down" or _DOWN.fullmatch(match["part"] or "")):
-            continue
-        module = match["module"] or match["old"]
-        if _CONTEXT.search(module) and shape[1] in _WIDTHS:
-            return _WIDTHS[shape[1]]
-        if _is_text(module) and re.search(r"self_attn[._](q|k|v)_proj$", module):
-            texts.add(shape[1])
-    if any(_DEEP.search(module) and not _is_text(module) for module in modules):
-        return "sdxl"
-    return {frozenset({768}): "sd1", frozenset({1024}): "sd2"}.get(frozenset(texts), "")
 
 
 def _is_text(module: str) -> bool:
     """True for a module of a text encoder."""
     return module.startswith(("lora_te", "text_encoder", "te1_", "te2_")) or "text_model" in module
-
-
-def _is_embedding(shapes: Mapping[str, tuple[int, ...]]) -> bool:
-    """True for the layouts of textual-inversion embeddings (`lora_studio.adapters.embedding`)."""
-    named = {"emb_params", "clip_l", "clip_g", "text_encoders_0", "text_encoders_1"} & set(shapes)
-    return bool(named) or (len(shapes) == 1 and len(next(iter(shapes.values()))) in (1, 2))

@@ -20,12 +20,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lora_studio.headers.embeddings import MAX_VECTORS
+
 NAMES = re.compile(r"^bundle_emb\.(?P<name>.+)\.(?P<part>string_to_param\.\*|clip_l|clip_g|emb_params)$")
 """A textual-inversion embedding that lies in a LoRA file: `bundle_emb.<name>.<part>`."""
 
 MOST = 64
 """Embeddings of one file."""
-MAX_VECTORS = 1000
 _MAX_WIDTH = 8192
 _FLOATS = ("F16", "BF16", "F32", "F64")
 

@@ -19,6 +19,7 @@ MAX_TENSORS = 20_000
 MAX_DIMENSIONS = 4
 MAX_NAME = 1000
 """Characters of a tensor's name; real ones stay below 200."""
+_LONGEST_DTYPE = 40
 _BITS = {"BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "I16": 16, "U16": 16, "F16": 16, "BF16": 16}
 _OTHERS = (
     (b"<!doctype html", "file_page"),
@@ -117,6 +118,9 @@ def _check_places(tensors: dict[str, Any], room: int, dimensions: int) -> None:
         sizes = isinstance(shape, list) and all(type(side) is int and side >= 0 for side in shape)
         if not isinstance(shape, list) or not sizes or len(shape) > dimensions:
             raise HeaderDamagedError("tensor_shape", name=shown(name), allowed=dimensions)
+        dtype = entry.get("dtype")
+        if not isinstance(dtype, str) or not dtype.isprintable() or len(dtype) > _LONGEST_DTYPE:
+            raise HeaderDamagedError("number_kind", name=shown(name), found=shown(str(dtype)))
         offsets = entry.get("data_offsets")
         if not isinstance(offsets, list) or len(offsets) != 2 or any(type(place) is not int for place in offsets):
             raise HeaderDamagedError("tensor_place", name=shown(name))
@@ -124,7 +128,7 @@ def _check_places(tensors: dict[str, Any], room: int, dimensions: int) -> None:
         if not 0 <= first <= last:
             raise HeaderDamagedError("tensor_outside", name=shown(name))
         missing = max(missing, last - room)
-        bits = _BITS.get(str(entry.get("dtype")))
+        bits = _BITS.get(dtype)
         if bits is not None and (last - first) * 8 != math.prod(shape) * bits:
             raise HeaderDamagedError("tensor_filled", name=shown(name))
         places.append((first, last, name))

@@ -10,7 +10,7 @@ huggingface/diffusers loaders/lora_base.py and lora_conversion_utils.py; hugging
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 _PARTS = (
     # peft puts the name of the adapter between, which may hold dots and hyphens.
@@ -34,11 +34,15 @@ _PARTS = (
     (r"\.(lokr_(?:w1|w1_a|w1_b|w2|w2_a|w2_b|t1|t2))(?:\.(?!weight)[\w-]+)?", r"\1"),
     (r"\.(diff|diff_b|w_norm|b_norm|on_input|oft_blocks|oft_diag|rescale)", r"\1"),
     (r"\.([ab][12m])\.weight", r"\1"),
-    (r"\.oft_[rR](?:\.\w+)?(?:\.weight)?", "oft_r"),
+    (r"\.oft_[rR](?:\.[\w.-]+)?", "oft_r"),
     (r"\.boft_([Rs])(?:\.\w+)?", r"boft_\1"),
-    (r"\.ia3_l(?:\.\w+)?", "ia3_l"),
+    (r"\.ia3_l(?:\.[\w.-]+)?", "ia3_l"),
     (r"\.weight", "weight"),
 )
+
+BESIDE = frozenset({"weight", "alpha", "scalar", "rescale", "oft_terms", "boft_R", "boft_s"})
+"""Parts that change nothing by themselves: a model's own weight, numbers that stand beside factors, and peft's BOFT,
+which is not read."""
 
 _LONGEST = 64
 """Characters at a name's end that are looked at: no ending is longer, and names may be very long."""
@@ -75,3 +79,25 @@ def split_names(names: Iterable[str]) -> tuple[dict[str, dict[str, str]], list[s
         else:
             unknown.append(name)
     return modules, unknown, twice
+
+
+def changes(parts: Collection[str]) -> bool:
+    """True where parts of a module change its layer."""
+    return not BESIDE.issuperset(parts)
+
+
+def trained_rank(shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """The rank that a module was trained with by the shapes of its parts, 0 where it has none."""
+    for part in ("lora_down", "hada_w1_b", "lokr_w1_b", "lokr_w2_b"):
+        if shapes.get(part):
+            return shapes[part][0]
+    # Older GLoRA exchanges a1 and a2: the rank is the shorter side in both.
+    return min(shapes["a2"][:2]) if shapes.get("a2") else 0
+
+
+def glora_sides(shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
+    """Outputs and inputs of a GLoRA's layer by the shapes of its parts, () where they do not tell."""
+    a2, b1, b2 = (shapes.get(part, ()) for part in ("a2", "b1", "b2"))
+    if min(len(a2), len(b1), len(b2)) < 2:
+        return ()
+    return (b2[0], a2[0]) if a2[0] > a2[1] else (b1[0], a2[1])  # older files: the outer side stands first

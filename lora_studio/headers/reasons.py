@@ -53,6 +53,7 @@ REASONS: Mapping[str, str] = {
     "scale_lacking": "its 8-bit weight {name} lacks the scale that others have",
     "vectors": "its embedding {name} holds {found} numbers where vectors must stand",
     "vectors_apart": "its two text encoders have different numbers of vectors",
+    "vectors_many": "it holds {count} embeddings, at most {allowed} are allowed",
     # what stands beside it
     "config_large": "its {name} has {count} bytes",
     "config_json": "its {name} is not JSON",

@@ -17,6 +17,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from lora_studio.headers.parts import glora_sides
+
 Sides = tuple[int, int]
 """Outputs and inputs of a layer, 0 where the file does not tell."""
 
@@ -227,6 +229,9 @@ def sides_of(parts: Mapping[str, tuple[int, ...]]) -> Sides:
     if "hada_w1_a" in shapes or "hada_w1_b" in shapes:
         core = "hada_t1" in shapes
         return _side(shapes.get("hada_w1_a"), int(core)), _side(shapes.get("hada_w1_b"), 1)
+    if "a2" in shapes:
+        out, inputs = glora_sides(shapes) or (0, 0)
+        return out, inputs
     if any(part.startswith("lokr_") for part in shapes):
         first = _half(shapes, "lokr_w1")
         second = _half(shapes, "lokr_w2")

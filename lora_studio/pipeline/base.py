@@ -5,7 +5,7 @@ It loads, predicts, encodes text and pictures, and hands out training trees. It 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from lora_studio.adapters.canonical import LayerShape
 from lora_studio.errors import BaseUnavailable
 from lora_studio.pipeline.autoencoder import Autoencoder
 from lora_studio.pipeline.calls import ModelCall
-from lora_studio.pipeline.device import Precision
+from lora_studio.pipeline.device import Precision, lacks_memory
 from lora_studio.pipeline.families import Family, family_of
 from lora_studio.pipeline.folder import load_folder
 from lora_studio.pipeline.heap import give_back, settle
@@ -127,11 +127,20 @@ def load_base(source: BaseSource, precision: Precision, choice: BaseChoice | Non
 
     Raises:
         BaseUnavailable: a file is missing, damaged or not safetensors.
+        OutOfMemoryError, RuntimeError: the device has too little memory; what was loaded is let go of.
     """
     settle()
+    modules: list[torch.nn.Module] = []
     try:
         parts = load_file(source, precision) if source.path.is_file() else load_folder(source, precision)
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        modules = list(parts.modules.values())
+        for module in modules:
+            module.to(precision.device)
+        return SharedBase(parts if choice is None else with_choice(parts, choice), precision, source)
+    except (OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError) as error:
+        _empty(modules)  # the error holds this frame, and whoever catches it may want to load another base
+        if lacks_memory(error):
+            raise
         why = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise BaseUnavailable(
             f"The base {source.ref!r} cannot be loaded: {why}; fetch it again or choose another base.",
@@ -139,15 +148,17 @@ def load_base(source: BaseSource, precision: Precision, choice: BaseChoice | Non
             given=source.ref,
             why=why,
         ) from error
-    for module in parts.modules.values():
-        module.to(precision.device)
-    return SharedBase(parts if choice is None else with_choice(parts, choice), precision, source)
 
 
 def release(base: SharedBase) -> None:
     """Let go of a base's memory before another is loaded; `base` must not be used afterwards."""
     base.slots.forget()
-    for module in base.modules.values():
+    _empty(base.modules.values())
+
+
+def _empty(modules: Iterable[torch.nn.Module]) -> None:
+    """Give back the memory of modules that nobody uses any more, whoever still holds them."""
+    for module in modules:
         module.to("meta")
     give_back()
     if torch.cuda.is_available():

@@ -50,6 +50,11 @@ class Turn:
 
 
 @dataclass(frozen=True)
+class WaitElsewhere:
+    """It waits for something else than the device, a download or another process, and is asked again a little later."""
+
+
+@dataclass(frozen=True)
 class Blob:
     """Bytes within a report's data; whoever publishes the report stores them and puts their sha256 in their place."""
 
@@ -82,6 +87,6 @@ class NeedPreview:
     live: LiveAdapter | None = None
 
 
-Want = ModelCall | Turn | Report | NeedPreview
+Want = ModelCall | Turn | WaitElsewhere | Report | NeedPreview
 JobGenerator = Generator[Want, Any, Any]
 """Yields wants, is sent results, returns the job's result."""

@@ -48,6 +48,15 @@ class Precision:
         held = str(self.weights).removeprefix("torch.")
         return held if self.autocast is None else f"{held}, {str(self.autocast).removeprefix('torch.')} in matmuls"
 
+    @property
+    def loss_scale(self) -> float:
+        """By what a training's loss is multiplied before its backward pass, and its gradients are divided afterwards.
+
+        The numbers of float16 end at 6e-8, and a picture's gradients lie below (Micikevicius et al. 2018, arXiv
+        1710.03740, section 3.2); bfloat16 and float32 reach as far down as one needs.
+        """
+        return 2.0**12 if self.weights == torch.float16 else 1.0
+
     def inference(self) -> AbstractContextManager[None]:
         """Context of a model call without gradients."""
         return self._context(grad=False)
@@ -84,11 +93,12 @@ def probe(device: str = "auto", dtype: str = "auto") -> Precision:
     """Choose device and numbers.
 
     Args:
-        device: auto, cpu, cuda, cuda:<n> or mps.
-        dtype: auto, float32, bfloat16 or float16. On a CPU bfloat16 means autocast over float32 weights.
+        device: auto, cpu, cuda or mps; which of several GPUs is "cuda" says CUDA_VISIBLE_DEVICES.
+        dtype: auto, float32, bfloat16 or float16. On a CPU bfloat16 means autocast over float32 weights, and there is
+            no float16.
 
     Raises:
-        InvalidInput: a device that this machine lacks, or a dtype that is not known.
+        InvalidInput: a device that this machine lacks, or a dtype that is not known or not there on the device.
     """
     place = torch.device(_pick_device() if device == "auto" else _checked_device(device))
     if dtype != "auto" and dtype not in _DTYPES:
@@ -99,11 +109,20 @@ def probe(device: str = "auto", dtype: str = "auto") -> Precision:
             allowed=", ".join(["auto", *_DTYPES]),
         )
     if place.type == "cpu":
+        if dtype == "float16":
+            raise InvalidInput(
+                "The dtype 'float16' was asked for on a CPU, which computes in float32 or, where that is faster, with "
+                "bfloat16 in matmuls; choose auto, float32 or bfloat16.",
+                code="dtype_on_cpu",
+                given=dtype,
+                allowed="auto, float32, bfloat16",
+            )
         fast = dtype == "bfloat16" or (dtype == "auto" and _bf16_gain() >= PAYS_FROM)
         return Precision(place, torch.float32, torch.bfloat16 if fast else None)
     if dtype == "auto":
-        bf16 = place.type == "cuda" and torch.cuda.is_bf16_supported()
-        return Precision(place, torch.bfloat16 if bf16 else torch.float16)
+        # GPUs before Ampere (T4, RTX 20xx) take bfloat16 and emulate its arithmetic, several times slower than float16.
+        own = place.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        return Precision(place, torch.bfloat16 if own else torch.float16)
     return Precision(place, _DTYPES[dtype])
 
 
@@ -115,7 +134,7 @@ def _pick_device() -> str:
 
 def _checked_device(device: str) -> str:
     known = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not known.get(device.split(":")[0], False):
+    if not known.get(device, False):
         have = ", ".join(name for name, there in known.items() if there)
         raise InvalidInput(
             f"The device {device!r} is not there on this machine or in this build of torch; there is {have}; choose "
@@ -143,6 +162,11 @@ def _bf16_gain() -> float:
             if turn:  # the first of each warms up
                 best[dtype] = min(best[dtype], taken)
     return best[torch.float32] / best[torch.bfloat16]
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether an error says that the device has too little memory; on a CPU torch says so in words alone."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "not enough memory" in str(error)
 
 
 def describe(precision: Precision) -> DeviceInfo:

@@ -97,10 +97,12 @@ class AdapterSlots:
                 if weight != 0.0:
                     table[row, order.index(adapter.identity)] += weight
         joined = self._join(tuple(adapters.values()))
+        # Once for each device, not for each of some 700 layers: every copy to a GPU waits for it.
+        tables = {device: table.to(device) for device in {layer.columns.device for layer in joined.values()}}
         try:
             for key, layer in joined.items():
                 slot = self._slots[key]
-                slot.joined, slot.weights = layer, table.to(layer.columns.device)
+                slot.joined, slot.weights = layer, tables[layer.columns.device]
             yield
         finally:
             for key in joined:

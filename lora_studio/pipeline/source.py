@@ -7,6 +7,7 @@ It turns what a person gave into a folder with a checked `model_index.json`, or 
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,9 @@ VARIANT = "fp16"
 WEIGHTS = ("unet", "vae", "text_encoder", "text_encoder_2")
 """The parts that hold weights."""
 _PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
+_FILES = (".safetensors", *_PICKLES)
+"""Endings of what can only be a file."""
+_HUB_ID = re.compile(r"\w[\w.-]{0,95}/\w[\w.-]{0,95}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class BaseSource:
 
 
 def find_base(ref: str, embedded: Path, offline: bool = False, checkpoints: Path | None = None) -> BaseSource:
-    """Find the base that `ref` names.
+    """Find the base that `ref` names; a hub id that is not on this machine is fetched, which may take long.
 
     Args:
         ref: `embedded`, a path to a folder or a .safetensors file, the name of a file or folder below `checkpoints`, or
@@ -56,23 +60,48 @@ def find_base(ref: str, embedded: Path, offline: bool = False, checkpoints: Path
     Raises:
         BaseUnavailable: it is not there, or is of another architecture.
     """
+    found = find_local(ref, embedded, checkpoints)
+    return found if found is not None else _local(ref.strip(), _from_hub(ref.strip(), offline))
+
+
+def find_local(ref: str, embedded: Path, checkpoints: Path | None = None) -> BaseSource | None:
+    """The base that `ref` names, if it is not one of the hub; at once and without any network.
+
+    Whoever changes bases asks here before he lets go of the present one. Arguments as of `find_base`.
+
+    Returns:
+        The base, or None where `ref` is a hub id: whether that one is there, `find_base` finds out.
+
+    Raises:
+        BaseUnavailable: it is neither there nor a hub id, or is of another architecture.
+    """
     asked = ref.strip()
     if asked in ("", EMBEDDED):
-        return BaseSource(EMBEDDED, embedded, _checked(EMBEDDED, embedded))
-    path = Path(asked).expanduser()
-    if not path.exists() and checkpoints is not None and (checkpoints / asked).exists():
-        path = checkpoints / asked
-    looks_like_file = path.suffix.lower() in (".safetensors", *_PICKLES)
-    if not path.exists() and _is_hub_id(asked) and not looks_like_file:
-        path = _from_hub(asked, offline)
-    if path.is_file() or looks_like_file:
-        return BaseSource(asked, path, _checked_file(asked, path))
-    return BaseSource(asked, path, _checked(asked, path))
+        return _local(EMBEDDED, embedded)
+    try:
+        path = Path(asked).expanduser()
+        if not path.exists() and checkpoints is not None and (checkpoints / asked).exists():
+            path = checkpoints / asked
+        elsewhere = not path.exists() and _is_hub_id(asked) and path.suffix.lower() not in _FILES
+    except (OSError, RuntimeError, ValueError) as error:
+        # A text that no path can hold, a folder that may not be looked into, ~somebody who is not there.
+        raise _missing(asked) from error
+    return None if elsewhere else _local(asked, path)
+
+
+def _local(ref: str, path: Path) -> BaseSource:
+    """What lies at `path`, checked as far as that goes without loading it."""
+    try:
+        is_file = path.is_file() or path.suffix.lower() in _FILES
+        return BaseSource(ref, path, _checked_file(ref, path) if is_file else _checked(ref, path))
+    except OSError as error:
+        raise _missing(ref) from error
 
 
 def _is_hub_id(text: str) -> bool:
-    parts = text.split("/")
-    return len(parts) == 2 and all(p and p[0] not in "./~\\" for p in parts) and "\\" not in text
+    """Whether the hub may have a model of that name (`huggingface_hub.utils.validate_repo_id`)."""
+    allowed = not text.endswith(".git") and "--" not in text and ".." not in text
+    return allowed and bool(_HUB_ID.fullmatch(text))
 
 
 def _checked_file(ref: str, path: Path) -> dict[str, Any]:
@@ -98,8 +127,9 @@ def _checked_file(ref: str, path: Path) -> dict[str, Any]:
 
 def _missing(ref: str) -> BaseUnavailable:
     return BaseUnavailable(
-        f"The base {ref!r} is not there; give 'embedded', a folder in diffusers' layout (with a model_index.json), a "
-        ".safetensors file, or a Hugging Face id such as stable-diffusion-v1-5/stable-diffusion-v1-5.",
+        f"The base {ref!r} is not there or cannot be read; give 'embedded', a folder in diffusers' layout (with a "
+        "model_index.json), a .safetensors file, or a Hugging Face id such as "
+        "stable-diffusion-v1-5/stable-diffusion-v1-5.",
         code="base_missing",
         given=ref,
     )
@@ -109,17 +139,9 @@ def _checked(ref: str, folder: Path) -> dict[str, Any]:
     index_file = folder / "model_index.json"
     if not index_file.is_file():
         raise _missing(ref)
-    try:
-        index = json.loads(index_file.read_text(encoding="utf-8"))
-        card_file = folder / "lora_studio.json"
-        card: dict[str, Any] = json.loads(card_file.read_text(encoding="utf-8")) if card_file.is_file() else {}
-    except ValueError as error:
-        raise BaseUnavailable(
-            f"The base {ref!r} is damaged: {error}; fetch it again or choose another base.",
-            code="base_damaged",
-            given=ref,
-            why=str(error),
-        ) from error
+    index = _table(ref, index_file)
+    card_file = folder / "lora_studio.json"
+    card = _table(ref, card_file) if card_file.is_file() else {}
     kind = str(index.get("_class_name", ""))
     missing = [name for name in _PIPELINES.get(kind, ()) if not (folder / name).is_dir()]
     if kind not in _PIPELINES or missing:
@@ -131,6 +153,23 @@ def _checked(ref: str, folder: Path) -> dict[str, Any]:
             what=what,
         )
     return card
+
+
+def _table(ref: str, path: Path) -> dict[str, Any]:
+    """The JSON object in one of the base's own files."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        why = "" if isinstance(found, dict) else "it holds no JSON object"
+    except (ValueError, RecursionError) as error:
+        found, why = {}, str(error)
+    if why:
+        raise BaseUnavailable(
+            f"The base {ref!r} is damaged: {path.name}: {why}; fetch it again or choose another base.",
+            code="base_damaged",
+            given=ref,
+            why=f"{path.name}: {why}",
+        )
+    return dict(found)
 
 
 def _wanted() -> list[str]:
@@ -153,9 +192,11 @@ def half_weights(folder: Path) -> list[Path]:
 def _from_hub(ref: str, offline: bool) -> Path:
     """Fetch the files of a hub id, or find them among those already fetched."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
+    from huggingface_hub.errors import (  # type: ignore[attr-defined]
         GatedRepoError,
         HfHubHTTPError,
+        HFValidationError,
+        HTTPError,
         LocalEntryNotFoundError,
         OfflineModeIsEnabled,
         RepositoryNotFoundError,
@@ -170,6 +211,8 @@ def _from_hub(ref: str, offline: bool) -> Path:
             halves = [f"{part}/*.{VARIANT}{end}.safetensors" for part in bare for end in ("", "-*")]
             folder = Path(snapshot_download(ref, allow_patterns=halves, ignore_patterns=[], local_files_only=offline))
         return folder
+    except HFValidationError as error:
+        raise _missing(ref) from error
     except (RepositoryNotFoundError, GatedRepoError) as error:
         raise BaseUnavailable(
             f"The Hugging Face hub has no open model {ref!r}; check the id, or log in with `hf auth login` if it is a "
@@ -177,10 +220,20 @@ def _from_hub(ref: str, offline: bool) -> Path:
             code="base_not_on_hub",
             given=ref,
         ) from error
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled, HfHubHTTPError, OSError) as error:
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled, HfHubHTTPError) as error:
         raise BaseUnavailable(
             f"The base {ref!r} is not on this machine and the Hugging Face hub cannot be reached; connect to the "
             "network, give a local folder, or use 'embedded'.",
             code="base_offline",
             given=ref,
+        ) from error
+    except (HTTPError, OSError, RuntimeError, ValueError) as error:
+        # A connection that broke in the middle is an HTTPError and no OSError.
+        why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise BaseUnavailable(
+            f"The base {ref!r} could not be fetched from the Hugging Face hub: {why}; try again (what has arrived is "
+            "kept), give a local folder, or use 'embedded'.",
+            code="base_fetch",
+            given=ref,
+            why=why,
         ) from error

@@ -15,7 +15,7 @@ import re
 from dataclasses import dataclass
 
 from lora_studio.prompt.attention import LIMIT, clamp
-from lora_studio.prompt.notices import PromptWarning
+from lora_studio.prompt.notices import PromptWarning, warning
 from lora_studio.prompt.source import SourceText
 
 _AND = re.compile(r"\bAND\b")
@@ -35,6 +35,10 @@ def split_and(text: SourceText) -> tuple[tuple[Weighted, ...], tuple[PromptWarni
     warnings: list[PromptWarning] = []
     edges = [0, *(edge for match in _AND.finditer(text.text) for edge in match.span()), len(text.text)]
     parts = [_weigh(text, start, end, warnings) for start, end in zip(edges[::2], edges[1::2], strict=True)]
+    if len(parts) == 1 and parts[0].weight != 1.0:
+        # "aspect ratio 16:9" multiplies guidance by nine, as in A1111, and nobody who writes it means that.
+        place = text.place(len(parts[0].words.text), len(text.text.rstrip()))
+        warnings.append(warning("prompt_weighted", place, weight=parts[0].weight))
     return tuple(parts), tuple(warnings)
 
 

@@ -2,7 +2,7 @@
 
 The language is that of the Dynamic Prompts extension (github.com/adieyal/sd-dynamic-prompts):
 
-    {a|b|c}                 one of them; {2::a|b} draws a twice as often; {|a} may be nothing
+    {a|b|c}                 one of them; {2::a|b} draws a twice as often (a million times at most); {|a} may be nothing
     {2$$a|b|c}              two of them, each at most once, joined by ", "
     {1-3$$ and $$a|b|c}     one to three, joined by " and "
     __name__                a line of the wildcard `name`; __season/*__: of any wildcard of that folder
@@ -35,6 +35,8 @@ _MARK = re.compile(r"\\.|[{}|]|__(?!_)([^\s_{}|\\](?:[^\s{}|\\]{0,200}?[^\s_{}|\
 _COUNT = re.compile(r"\s*(\d{1,3})?(?:\s*(-)\s*(\d{1,3})?)?\s*\$\$")
 _WEIGHT = re.compile(r"\s*(\d+(?:\.\d+)?|\.\d+)\s*::")
 _JOINED = ", "
+_MOST = 1e6
+"""The largest weight of an alternative; the sum of larger ones may be no number."""
 
 
 @dataclass
@@ -171,7 +173,7 @@ def _chosen(choice: _Choice, drawing: _Drawing) -> list[_Piece]:
     weights = []
     for option in options:
         weight = _WEIGHT.match(option[0]) if option and isinstance(option[0], str) else None
-        weights.append(float(weight[1]) if weight else 1.0)
+        weights.append(_share(weight))
         if weight:
             option[0] = str(option[0])[weight.end() :]
     least, most = min(least, most), max(least, most)
@@ -185,6 +187,11 @@ def _chosen(choice: _Choice, drawing: _Drawing) -> list[_Piece]:
     return pieces
 
 
+def _share(weight: re.Match[str] | None) -> float:
+    """The weight that is written before `::`, held at `_MOST`; 1 where none is."""
+    return min(_MOST, float(weight[1])) if weight else 1.0
+
+
 def _line_of(wildcard: _Wildcard, drawing: _Drawing, inside: tuple[str, ...]) -> str:
     """A line of a wildcard with what stands in it drawn too."""
     if wildcard.name in inside or len(inside) >= DEPTH:
@@ -195,7 +202,7 @@ def _line_of(wildcard: _Wildcard, drawing: _Drawing, inside: tuple[str, ...]) ->
         drawing.warnings.append(warning("wildcard_unknown", name=wildcard.name))
         return wildcard.text
     weights = [_WEIGHT.match(line) for line in lines]
-    shares = [float(weight[1]) if weight else 1.0 for weight in weights]
+    shares = [_share(weight) for weight in weights]
     if not any(shares):
         shares = [1.0] * len(lines)
     k = drawing.source.choices(range(len(lines)), shares)[0]

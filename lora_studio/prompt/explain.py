@@ -17,7 +17,8 @@ what a style brought:
     warnings    [{code, values, place}] (`lora_studio.prompt.notices`)
 
 Without a tokenizer `token_count` and `chunks` are None and embeddings are looked for as plain text. Schedules that
-alternate make as many texts as there are turns: only the first ones are told in full.
+alternate make as many texts as there are turns: only the first ones are told in full, and of very many the last are not
+searched for names of embeddings (`CUT`).
 
 It does not know where adapters, embeddings and styles come from, nor what a sentence is in any language.
 """
@@ -25,25 +26,29 @@ It does not know where adapters, embeddings and styles come from, nor what a sen
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from lora_studio.prompt.attention import Span
 from lora_studio.prompt.chunks import BACKTRACK, CHUNK, Chunk, Chunks, Embedding, Tokenize, Vocabulary, vocabulary
 from lora_studio.prompt.chunks import cut_chunks as cut
+from lora_studio.prompt.embedding_names import find_unknown_embeddings, find_words
 from lora_studio.prompt.language import ParsedPrompt, Part, parse
-from lora_studio.prompt.names import Named, find_all, find_named, find_unknown_embeddings, find_words, near_names
+from lora_studio.prompt.names import Names
 from lora_studio.prompt.notices import PromptWarning, gather, quote, warning
 from lora_studio.prompt.schedules import Counting
 from lora_studio.prompt.source import Place, SourceText
 from lora_studio.prompt.styles import Style, choose_styles
-from lora_studio.prompt.tags import LoraTag, Tag
+from lora_studio.prompt.tags import LORA_KINDS, LoraTag, Tag
 
 TEXTS = 12
 """Texts of one schedule that are told in full."""
 
 PARTS = 24
 """Parts of an AND that are told."""
+
+CUT = 100_000
+"""Characters of one schedule's further texts that are cut into tokens too, for the embeddings they name."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,7 @@ class Known:
 
     tokenize: Tokenize | None = None
     embeddings: tuple[Embedding, ...] = ()
-    adapters: tuple[Named, ...] = ()
+    adapters: Names = field(default_factory=Names)
     styles: tuple[Style, ...] = ()
     misfits: tuple[str, ...] = ()
 
@@ -96,9 +101,9 @@ def explain(text: str, known: Known, how: Reading, *, negative: bool = False) ->
     }
 
 
-def unknown_tag(lora: LoraTag, parsed: ParsedPrompt, adapters: Sequence[Named]) -> PromptWarning | None:
+def unknown_tag(lora: LoraTag, parsed: ParsedPrompt, adapters: Names) -> PromptWarning | None:
     """What to say of a `<lora:...>` that names no adapter, or several; None where it names one."""
-    found, every = find_all(lora.name, adapters)
+    found, every = adapters.find_all(lora.name)
     if len(every) == 1:
         return None
     text = next((tag.text for tag in parsed.tags if tag.place == lora.place), lora.name)
@@ -107,7 +112,7 @@ def unknown_tag(lora: LoraTag, parsed: ParsedPrompt, adapters: Sequence[Named]) 
         if found is None:
             return warning("adapter_several", lora.place, tag=quote(text), name=quote(lora.name), near=quote(rest))
         return warning("adapter_also", lora.place, tag=quote(text), name=quote(found.name), near=quote(rest))
-    near = ", ".join(near_names(lora.name, adapters))
+    near = ", ".join(adapters.near(lora.name))
     if near:
         return warning("adapter_not_found_near", lora.place, tag=quote(text), name=quote(lora.name), near=near)
     return warning("adapter_not_found", lora.place, tag=quote(text), name=quote(lora.name))
@@ -138,13 +143,13 @@ def _place(place: Place | None) -> list[int] | None:
     return None if place is None else [place.start, place.end]
 
 
-def _tags(parsed: ParsedPrompt, adapters: Sequence[Named]) -> list[dict[str, Any]]:
+def _tags(parsed: ParsedPrompt, adapters: Names) -> list[dict[str, Any]]:
     """Every tag; the applied `<lora:...>` ones stand in `parsed.loras` in the same order."""
     loras = list(parsed.loras)
     told = []
     for tag in parsed.tags:
         lora = loras.pop(0) if loras and _is_of(loras[0], tag) else None
-        named = None if lora is None else find_named(lora.name, adapters)
+        named = None if lora is None else adapters.find(lora.name)
         told.append(
             {
                 "text": tag.text,
@@ -161,7 +166,7 @@ def _tags(parsed: ParsedPrompt, adapters: Sequence[Named]) -> list[dict[str, Any
 
 def _is_of(lora: LoraTag, tag: Tag) -> bool:
     """True where the adapter's tag is this one; those of styles have no place, so their names decide."""
-    return tag.kind == "lora" and lora.place == tag.place and lora.name in tag.items
+    return tag.kind in LORA_KINDS and lora.place == tag.place and lora.name in tag.items
 
 
 def _part(
@@ -171,11 +176,13 @@ def _part(
     numbers: dict[str, int] = {}
     texts: list[dict[str, Any]] = []
     timeline: list[dict[str, int | None]] = []
-    first = 1
+    first, read = 1, 0
     for segment in part.segments:
         if segment.text not in numbers:
             numbers[segment.text] = len(numbers)
-            chunks = None if words is None else cut(segment.spans, words, backtrack=backtrack)
+            many = len(texts) >= TEXTS and read > CUT
+            chunks = None if words is None or many else cut(segment.spans, words, backtrack=backtrack)
+            read += len(segment.text)
             if chunks is not None:
                 warnings += chunks.warnings
                 used |= dict.fromkeys(e.name for chunk in chunks.chunks for _, e in chunk.embeddings)

@@ -26,7 +26,7 @@ from lora_studio.prompt.comments import strip_comments
 from lora_studio.prompt.readers.parameters import OURS, RAW, read_parameters
 from lora_studio.prompt.request_chunk import CHUNK, PARAMETERS, read_request_chunk, request_chunk
 from lora_studio.prompt.source import SourceText
-from lora_studio.prompt.tags import find_tags
+from lora_studio.prompt.tags import LORA_KINDS, find_tags
 from lora_studio.types import AdapterWeight, GenerateRequest
 from lora_studio.types.generate import a1111_sampler
 
@@ -139,7 +139,7 @@ def _tag(name: str, adapter: AdapterWeight) -> str:
 
 def _without_tags(prompt: str) -> str:
     """The prompt without LoRA tags that somebody typed: what acts is the request's list, written once."""
-    places = [tag.place for tag in find_tags(SourceText.typed(prompt)) if tag.kind in ("lora", "lyco")]
+    places = [tag.place for tag in find_tags(SourceText.typed(prompt)) if tag.kind in LORA_KINDS]
     edges = [0, *(edge for place in places if place for edge in (place.start, place.end)), len(prompt)]
     return "".join(prompt[start:end] for start, end in zip(edges[::2], edges[1::2], strict=True))
 

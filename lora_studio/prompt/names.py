@@ -1,42 +1,26 @@
-"""Finding by name: the adapter that a tag means, and words that look like the name of an embedding.
+"""Finding by name: the adapter that a tag means.
 
 A tag's name is compared as typed, then in any case, then as other programs write it: without the characters that a
 tag cannot hold, with `_` for everything but letters, digits, `.` and `-` (Civitai's reader asks for such names),
 without folders and file endings. A1111 itself compares file names exactly and reports what it does not find.
 
-Words that look like an embedding's name are told by their form, because nobody knows all names: `EasyNegativeV2`,
-`badhandv4`, `ng_deepnegative_v1_75t` end in a version or join "neg" to other words; ordinary tags (`blue_eyes`,
-`score_9`, `1girl`) do not.
-
-It does not know files, nor which adapters or embeddings there are.
+It does not know files, nor which adapters there are.
 """
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-
-from lora_studio.prompt.source import Place, SourceText
+from functools import cached_property
 
 _FORBIDDEN = re.compile(r'[:,<>\r\n"]+')
 _UNSAFE = re.compile(r"[^\w.-]+|_+")
 _SUFFIX = re.compile(r"\.(safetensors|pt|bin|ckpt)$", re.IGNORECASE)
 _NEAR = 3
-
-LONGEST = 80
-"""Characters of a word that may be taken for a name; it also bounds the work on each word."""
-
-_WORD = re.compile(r"[^\W\d_][\w.-]*\w")
-_NAME_LIKE = re.compile(
-    r".*[a-z][_-]?v(er(sion)?)?[_.-]?\d+([_.-]\w+)*"  # badhandv4, EasyNegativeV2, ng_deepnegative_v1_75t
-    r"|.*[a-z]{3}[_-]\d+t"  # deepnegative_75t
-    r"|(?-i:.*[a-z0-9]Negative.*)|.*[_-]neg(ative)?([_-]\w+)?|neg(ative)?_\w+"  # EasyNegative, negative_hand-neg
-    r"|bad[_-]?(hands?|dream|prompt|artist|pictures?|image)s?([_-]\w+)+|baddream|unrealisticdream",
-    re.IGNORECASE,
-)
-_ORDINARY = re.compile(r"score_\d.*|negative_space", re.IGNORECASE)
+_ASKED = 16
+"""Names for which near ones are looked for; a text that has more unknown tags is told of fewer anyway."""
 
 
 @dataclass(frozen=True)
@@ -58,31 +42,83 @@ class Named:
     places: tuple[str, ...] = ()
 
 
-def find_named(asked: str, known: Sequence[Named]) -> Named | None:
-    """What `asked` means: the first one with exactly that name, else the first that matches more loosely; or None."""
-    return find_all(asked, known)[0]
+class Names:
+    """All that can be named, with a table for each way in which names are compared.
 
-
-def find_all(asked: str, known: Sequence[Named]) -> tuple[Named | None, tuple[Named, ...]]:
-    """What `asked` means, and everything that has that name as a label or as a file's name.
-
-    A label comes before the names of files; where no label but several files have the name, none is meant.
+    A library has thousands of files and a prompt several tags: each table is made once, when it is first needed.
     """
-    placed = {one.key: one for one in known if any(_is_place(place, asked) for place in one.places)}
-    if placed:
-        return _only(placed)
-    for form in (str, str.casefold, _plain, _safe):
-        for wanted in dict.fromkeys((asked, _stem(asked))):
-            labelled = [one for one in known if form(one.name) == form(wanted)][:1]
-            filed = {one.key: one for one in known if one.stem and form(one.stem) == form(wanted)}
-            if labelled:
-                return labelled[0], tuple(({labelled[0].key: labelled[0]} | filed).values())
-            if filed:
-                return _only(filed)
-    for one in known:
-        if any(_safe(alias) == _safe(_stem(asked)) for alias in one.aliases):
-            return one, (one,)
-    return None, ()
+
+    def __init__(self, known: Iterable[Named] = ()) -> None:
+        """The first of `known` comes first wherever several have a name."""
+        self.known = tuple(known)
+        self._tables: dict[Callable[[str], str], tuple[dict[str, Named], dict[str, dict[str, Named]]]] = {}
+        self._near: dict[str, list[str]] = {}
+
+    def find(self, asked: str) -> Named | None:
+        """What `asked` means: the first with exactly that name, else the first that matches more loosely; or None."""
+        return self.find_all(asked)[0]
+
+    def find_all(self, asked: str) -> tuple[Named | None, tuple[Named, ...]]:
+        """What `asked` means, and everything that has that name as a label or as a file's name.
+
+        A label comes before the names of files; where no label but several files have the name, none is meant.
+        """
+        wanted = _SUFFIX.sub("", asked.replace("\\", "/")).strip("/").casefold()
+        placed = {one.key: one for place, one in self._places if place.endswith("/" + wanted)} if "/" in wanted else {}
+        if placed:
+            return _only(placed)
+        for form in (_exact, str.casefold, _plain, _safe):
+            labels, files = self._table(form)
+            for name in dict.fromkeys((form(asked), form(_stem(asked)))):
+                filed = files.get(name, {})
+                if name in labels:
+                    return labels[name], tuple(({labels[name].key: labels[name]} | filed).values())
+                if filed:
+                    return _only(filed)
+        other = self._aliases.get(_safe(_stem(asked)))
+        return (None, ()) if other is None else (other, (other,))
+
+    def near(self, asked: str) -> list[str]:
+        """Up to three names that look like what was asked for, the nearest first; none after many questions."""
+        if asked not in self._near and len(self._near) < _ASKED:
+            close = difflib.get_close_matches(_safe(_stem(asked))[:100], self._forms, n=_NEAR, cutoff=0.5)
+            self._near[asked] = [self._forms[form] for form in close]
+        return list(self._near.get(asked, ()))
+
+    def _table(self, form: Callable[[str], str]) -> tuple[dict[str, Named], dict[str, dict[str, Named]]]:
+        """By name in a form: the first with that label, and all whose files are called so, by key."""
+        if form not in self._tables:
+            labels: dict[str, Named] = {}
+            files: dict[str, dict[str, Named]] = {}
+            for one in self.known:
+                labels.setdefault(form(one.name), one)
+                if one.stem:
+                    files.setdefault(form(one.stem), {})[one.key] = one
+            self._tables[form] = labels, files
+        return self._tables[form]
+
+    @cached_property
+    def _places(self) -> list[tuple[str, Named]]:
+        """Where each file lies: `/lora/style/ink` of `Lora/style/ink.safetensors`."""
+        return [(f"/{_SUFFIX.sub('', place).casefold()}", one) for one in self.known for place in one.places]
+
+    @cached_property
+    def _aliases(self) -> dict[str, Named]:
+        """The first that goes by each further name."""
+        found: dict[str, Named] = {}
+        for one in self.known:
+            for alias in one.aliases:
+                found.setdefault(_safe(alias), one)
+        return found
+
+    @cached_property
+    def _forms(self) -> dict[str, str]:
+        """Every label and file's name by its safe form."""
+        found: dict[str, str] = {}
+        for one in self.known:
+            for name in filter(None, (one.name, one.stem)):
+                found.setdefault(_safe(name), name)
+        return found
 
 
 def _only(found: dict[str, Named]) -> tuple[Named | None, tuple[Named, ...]]:
@@ -91,45 +127,9 @@ def _only(found: dict[str, Named]) -> tuple[Named | None, tuple[Named, ...]]:
     return (every[0] if len(every) == 1 else None), every
 
 
-def _is_place(place: str, asked: str) -> bool:
-    """True for `style/ink` where the file lies at `Lora/style/ink.safetensors`."""
-    wanted = _SUFFIX.sub("", asked.replace("\\", "/")).strip("/").casefold()
-    return "/" in wanted and f"/{_SUFFIX.sub('', place).casefold()}".endswith("/" + wanted)
-
-
-def near_names(asked: str, known: Iterable[Named]) -> list[str]:
-    """Up to three names that look like what was asked for, the nearest first."""
-    by_form: dict[str, str] = {}
-    for one in known:
-        for name in filter(None, (one.name, one.stem)):
-            by_form.setdefault(_safe(name), name)
-    close = difflib.get_close_matches(_safe(_stem(asked))[:100], by_form, n=_NEAR, cutoff=0.5)
-    return [by_form[form] for form in close]
-
-
-def find_words(words: SourceText, names: Iterable[str]) -> list[tuple[str, Place | None]]:
-    """Those of `names` that stand in the text as a word of their own, in any case, each once with its first place."""
-    wanted = {name.casefold(): name for name in names}
-    found: dict[str, Place | None] = {}
-    for match in _WORD.finditer(words.text) if wanted else ():
-        name = wanted.get(match.group().casefold())
-        if name is not None and name not in found:
-            found[name] = words.place(*match.span())
-    return list(found.items())
-
-
-def find_unknown_embeddings(words: SourceText, installed: Iterable[str]) -> list[tuple[str, Place | None]]:
-    """Words that look like an embedding's name and begin with no installed one (that one is read there), each once."""
-    begun = tuple(name.casefold() for name in installed if name)
-    found: dict[str, tuple[str, Place | None]] = {}
-    for match in _WORD.finditer(words.text):
-        word = match.group()
-        folded = word.casefold()
-        if folded in found or len(word) > LONGEST or folded.startswith(begun):
-            continue
-        if _NAME_LIKE.fullmatch(word) and not _ORDINARY.fullmatch(word):
-            found[folded] = (word, words.place(*match.span()))
-    return list(found.values())
+def _exact(name: str) -> str:
+    """As it is."""
+    return name
 
 
 def _plain(name: str) -> str:

@@ -15,6 +15,7 @@ No sentence stands here: a page says each code in its own language. The codes an
     tag_in_negative       {tag}                 a tag in the negative prompt: stays there as words
     weight_clamped        {given, used}         a weight beyond 1e4
     weight_not_number     {text, number}        (x:1.2.3): read as words, the bracket counts 1.1
+    prompt_weighted       {weight}              a weight at the end of a prompt without AND: it is that of the whole
     bracket_unclosed      {bracket, count}      ( or [ never closed: weighs everything after it
     bracket_stray         {bracket, count}      ) or ] never opened: read as a character
     break_weighted        {weight}              BREAK inside weighted brackets: encoded as the word, breaks nothing

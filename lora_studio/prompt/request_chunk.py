@@ -59,25 +59,9 @@ def read_request_chunk(text: str) -> tuple[GenerateRequest, int]:
 
 
 def _whole(request: GenerateRequest) -> bool:
-    """True where every field has a value of its own kind; ranges were checked when it was made."""
-    texts = [request.prompt, request.negative_prompt, request.base]
-    texts += [one for one in (request.init_image, request.mask) if one is not None]
-    lists = isinstance(request.adapters, tuple) and isinstance(request.embeddings, tuple)
-    if not lists or not all(isinstance(one, AdapterWeight) for one in request.adapters):
-        return False
-    if not all(isinstance(one, EmbeddingUse) for one in request.embeddings):
-        return False
-    if not isinstance(request.styles, tuple):
-        return False
-    texts += request.styles
-    texts += [text for adapter in request.adapters for text in (adapter.name, adapter.sha256)]
-    texts += [text for embedding in request.embeddings for text in (embedding.name, embedding.sha256)]
-    return all(isinstance(text, str) and _sound(text) for text in texts)
-
-
-def _sound(text: str) -> bool:
-    """False for halves of characters, which no UTF-8 can hold."""
-    return not any("\ud800" <= c <= "\udfff" for c in text)
+    """True where the lists are lists of their own kinds; texts and ranges were checked when the request was made."""
+    lists = ((request.adapters, AdapterWeight), (request.embeddings, EmbeddingUse), (request.styles, str))
+    return all(isinstance(listed, tuple) and all(isinstance(one, kind) for one in listed) for listed, kind in lists)
 
 
 def _unreadable(text: str) -> InvalidInput:

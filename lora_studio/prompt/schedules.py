@@ -43,7 +43,8 @@ class Counting:
 
     Attributes:
         steps: of the first pass, at least 1.
-        hires_steps: of the second pass if the texts are for that one, else None.
+        hires_steps: of A1111's second pass (which only `prompt` on the command line counts) if the texts are for that
+            one, else None.
         old: A1111's `use_old_scheduling` (before 1.6); it knows no second pass.
     """
 

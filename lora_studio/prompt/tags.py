@@ -26,6 +26,9 @@ from lora_studio.prompt.source import Place, SourceText
 
 _HEAD = re.compile(r"<(\w++):")
 
+LORA_KINDS = ("lora", "lyco")
+"""Kinds that name an adapter; `lyco` is A1111's second word for `lora` since LyCORIS is a part of it."""
+
 UNSUPPORTED = ("hypernet",)
 """Kinds that A1111 knows and this program does not load."""
 
@@ -47,7 +50,7 @@ class Tag:
 
 @dataclass(frozen=True)
 class LoraTag:
-    """What a `<lora:...>` tag comes to.
+    """What a `<lora:...>` or `<lyco:...>` tag comes to.
 
     Attributes:
         name: the adapter's name as typed, blanks included.
@@ -124,7 +127,7 @@ def read_loras(tags: tuple[Tag, ...]) -> tuple[tuple[LoraTag, ...], tuple[Prompt
     loras: list[LoraTag] = []
     warnings: list[PromptWarning] = []
     for tag in tags:
-        if tag.kind == "lora":
+        if tag.kind in LORA_KINDS:
             lora = _lora(tag, warnings)
             loras += [lora] if lora else []
         else:

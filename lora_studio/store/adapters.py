@@ -23,14 +23,12 @@ from lora_studio.store.files import FileStore
 from lora_studio.store.names import free_name
 from lora_studio.store.naming import found_by_name
 from lora_studio.store.places import places
+from lora_studio.store.references import UNDO_SECONDS as UNDO_SECONDS
 from lora_studio.store.references import References
 from lora_studio.store.tables import adapter, folder_file, job, job_adapter
 from lora_studio.store.words import checked_name
 from lora_studio.types import LOCAL, AdapterEntry
 from lora_studio.types.library import bundled_in
-
-UNDO_SECONDS = 3600.0
-"""Deleted adapters are removed for good when they have been deleted for so long; pages offer to undo for 10 s."""
 
 
 class Adapters:
@@ -44,8 +42,8 @@ class Adapters:
     def add(self, entry: AdapterEntry) -> AdapterEntry:
         """Enter an adapter whose file is in the store already, or lies in a folder that was read.
 
-        The same file of the same owner (or a sample, or one of a folder) is the entry that is there, or comes back
-        under the new name where it was deleted; a taken name gets " 2", " 3" ...
+        The same file of the same owner (or a sample, or one of the command line) is the entry that is there, or comes
+        back under the new name where it was deleted; a taken name gets " 2", " 3" ...
 
         Raises:
             InvalidInput: the name is empty or too long.
@@ -259,8 +257,12 @@ def _once(entries: Iterable[AdapterEntry], owner: str) -> list[AdapterEntry]:
 
 
 def _same(connection: Connection, entry: AdapterEntry) -> Row[Any] | None:
-    """The row that a file of this owner is already: the own one, a sample's, or one that lies in a folder."""
-    shared = adapter.c.sample.is_(True) | ((adapter.c.owner == LOCAL) & adapter.c.kept.is_(False))
+    """The row that a file of this owner is already: the own one, a sample's, or the command line's, which all see.
+
+    One of the command line that is deleted comes back only where its file lies in a folder, which would show it again.
+    """
+    seen = adapter.c.deleted.is_(None) | adapter.c.kept.is_(False)
+    shared = adapter.c.sample.is_(True) | ((adapter.c.owner == LOCAL) & seen)
     mine = (adapter.c.owner == entry.owner) | shared
     query = select(adapter).where(adapter.c.sha256 == entry.sha256, mine)
     return connection.execute(query.order_by(adapter.c.owner != entry.owner, adapter.c.number)).first()

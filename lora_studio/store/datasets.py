@@ -9,21 +9,22 @@ from __future__ import annotations
 import builtins
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, update
+from sqlalchemy import Row, delete, insert, select, update
 
 from lora_studio.dataset.captions import stem
 from lora_studio.dataset.gather import Gathered, gather_files, gather_folder, refusal
-from lora_studio.dataset.intake import Picture, normalise
+from lora_studio.dataset.intake import Picture, normalise, reopened
 from lora_studio.dataset.likeness import alike
 from lora_studio.errors import DatasetError, InvalidInput, NotFound
+from lora_studio.store import dataset_rows as rows
 from lora_studio.store.database import Database
 from lora_studio.store.files import FileStore
 from lora_studio.store.references import References
-from lora_studio.store.tables import dataset, dataset_item, dataset_refusal
+from lora_studio.store.tables import dataset, dataset_item
 from lora_studio.store.words import checked_name, displayable, storable
 from lora_studio.types import DatasetItem, DatasetManifest, RefusedPicture
 
@@ -46,19 +47,19 @@ class Datasets:
     def get(self, dataset_id: str) -> DatasetManifest:
         """The set as it stands. Raises `NotFound`."""
         with self._database.read() as connection:
-            return _manifest(connection, _row(connection, dataset_id))
+            return rows.manifest_of(connection, rows.set_row(connection, dataset_id))
 
     def list(self, owner: str) -> builtins.list[DatasetManifest]:
         """The owner's sets, newest first."""
         query = select(dataset).where(dataset.c.owner == owner).order_by(dataset.c.number.desc())
         with self._database.read() as connection:
-            return [_manifest(connection, row) for row in connection.execute(query).all()]
+            return [rows.manifest_of(connection, row) for row in connection.execute(query).all()]
 
     def add_files(self, dataset_id: str, files: Sequence[Path], names: Sequence[str] | None = None) -> DatasetManifest:
         """Take in pictures, caption files of the same name beside them, and zips of both.
 
-        What cannot be used goes to `refused` with its sentence; a caption file without a picture among `files`
-        belongs to the picture of its name that is in the set already.
+        What cannot be used goes to `refused` with its sentence. A caption file without a picture among `files` belongs
+        to the newest picture of its name in the set that has no caption; a caption that stands is never changed.
 
         Args:
             names: what the files are called, where they lie under other names.
@@ -84,12 +85,12 @@ class Datasets:
         """Change a picture's caption. Raises `NotFound`."""
         text = storable(caption, "caption").strip()
         with self._database.write() as connection:
-            _row(connection, dataset_id)
-            if not _set_caption(connection, dataset_id, sha256, text):
-                raise _item_missing(sha256)
+            rows.set_row(connection, dataset_id)
+            if not rows.set_caption(connection, dataset_id, sha256, text):
+                raise rows.item_missing(sha256)
 
-    def replace_in_captions(self, dataset_id: str, find: str, replace: str) -> int:
-        """Replace a text in all captions; returns how many captions changed.
+    def replace_in_captions(self, dataset_id: str, find: str, replace: str) -> dict[str, tuple[str, str]]:
+        """Replace a text in all captions; returns the captions that changed by sha256, each as it was and as it is.
 
         Raises:
             NotFound: there is no such set.
@@ -100,57 +101,87 @@ class Datasets:
                 f"The text to find was given as {find!r}; write at least one character.", code="find_empty", given=find
             )
         storable(replace, "replacement")
-        changed = 0
+        changes = {}
         with self._database.write() as connection:
-            _row(connection, dataset_id)
-            for item in _items(connection, dataset_id):
+            rows.set_row(connection, dataset_id)
+            for item in rows.rows_of(connection, dataset_id):
                 text = item.caption.replace(find, replace).strip()
                 if text != item.caption:
-                    _set_caption(connection, dataset_id, item.sha256, text)
-                    changed += 1
-        return changed
+                    rows.set_caption(connection, dataset_id, item.sha256, text)
+                    changes[item.sha256] = (item.caption, text)
+        return changes
+
+    def restore_captions(self, dataset_id: str, changes: Mapping[str, tuple[str, str]]) -> int:
+        """Undo what `replace_in_captions` returned, or a part of it; returns how many captions are as they were.
+
+        A caption that somebody has changed since then stays as it is.
+
+        Raises:
+            NotFound: there is no such set.
+            InvalidInput: a caption is no valid text.
+        """
+        for before, _ in changes.values():
+            storable(before, "caption")
+        restored = 0
+        with self._database.write() as connection:
+            rows.set_row(connection, dataset_id)
+            for item in rows.rows_of(connection, dataset_id):
+                before, after = changes.get(item.sha256, ("", None))
+                if item.caption == after:
+                    restored += rows.set_caption(connection, dataset_id, item.sha256, before)
+        return restored
 
     def remove(self, dataset_id: str, sha256: str) -> DatasetItem:
         """Take a picture out of the set and return it for `restore`. Raises `NotFound`."""
         with self._database.write() as connection:
-            _row(connection, dataset_id)
-            row = connection.execute(select(dataset_item).where(*_is(dataset_id, sha256))).first()
+            rows.set_row(connection, dataset_id)
+            row = connection.execute(select(dataset_item).where(*rows.one(dataset_id, sha256))).first()
             if row is None:
-                raise _item_missing(sha256)
-            connection.execute(delete(dataset_item).where(*_is(dataset_id, sha256)))
-            _mark_twins(connection, dataset_id)
-            return _item(row)
+                raise rows.item_missing(sha256)
+            # The reference to its file stays: `restore` needs the file, and knows by it whose picture that was.
+            connection.execute(delete(dataset_item).where(*rows.one(dataset_id, sha256)))
+            rows.mark_twins(connection, dataset_id)
+            return rows.item_of(row)
 
     def restore(self, dataset_id: str, item: DatasetItem, index: int) -> None:
         """Put a removed picture back at a place (0 is first; beyond the end is last); one that is there stays.
 
+        Of `item` count the hash, the caption and the name; what else is to be said of a picture is seen in its file.
+
         Raises:
-            NotFound: there is no such set, or the picture's file is gone.
+            NotFound: there is no such set, the picture was never in it, or its file is gone.
+            InvalidInput: the caption is no valid text, or the picture's file is damaged.
         """
-        picture = normalise(self._files.path(item.sha256), item.source)
+        caption, source = storable(item.caption, "caption").strip(), displayable(item.source)
+        with self._database.read() as connection:
+            rows.set_row(connection, dataset_id)
+            if not self._references.refers(connection, "dataset", dataset_id, item.sha256):
+                raise rows.item_missing(item.sha256)
+        found = reopened(self._files.path(item.sha256), source)
+        back = DatasetItem(item.sha256, found.width, found.height, caption, source, found.remarks)
         with self._database.write() as connection:
-            owner = _row(connection, dataset_id).owner
-            order = [row.sha256 for row in _items(connection, dataset_id)]
+            owner = rows.set_row(connection, dataset_id).owner
+            order = [row.sha256 for row in rows.rows_of(connection, dataset_id)]
             if item.sha256 in order:
                 return
             order.insert(max(0, min(index, len(order))), item.sha256)
-            _insert_item(connection, (dataset_id, owner, len(order)), item, picture.likeness)
-            self._references.add(connection, "dataset", dataset_id, owner, item.sha256)
+            rows.insert_item(connection, (dataset_id, owner, len(order)), back, found.likeness)
             for position, sha256 in enumerate(order):
-                connection.execute(update(dataset_item).where(*_is(dataset_id, sha256)).values(position=position))
-            _mark_twins(connection, dataset_id)
+                where = rows.one(dataset_id, sha256)
+                connection.execute(update(dataset_item).where(*where).values(position=position))
+            rows.mark_twins(connection, dataset_id)
 
     def rename(self, dataset_id: str, name: str) -> None:
         """Call it something else. Raises `NotFound`, or `InvalidInput` for an empty or long name."""
         name = checked_name(name, "name of the set")
         with self._database.write() as connection:
-            _row(connection, dataset_id)
+            rows.set_row(connection, dataset_id)
             connection.execute(update(dataset).where(dataset.c.id == dataset_id).values(name=name))
 
     def delete(self, dataset_id: str) -> None:
         """Remove the set and its pictures' files for good, those of removed pictures too. Raises `NotFound`."""
         with self._database.write() as connection:
-            _row(connection, dataset_id)
+            rows.set_row(connection, dataset_id)
             self._references.drop(connection, "dataset", dataset_id)
             connection.execute(delete(dataset).where(dataset.c.id == dataset_id))
         self._references.settle()
@@ -168,41 +199,48 @@ class Datasets:
             except DatasetError as error:
                 found.refused.append(refusal(raw.name, error))
                 continue
-            twice = self._enter(dataset_id, displayable(raw.name), picture, found.captions.get(key, ""))
-            if twice is not None:
-                found.refused.append(twice)
+            caption = (found.captions.get(key, ""), found.caption_files.get(key, ""))
+            found.refused += self._enter(dataset_id, displayable(raw.name), picture, caption)
         with self._database.write() as connection:
-            owner = _row(connection, dataset_id).owner
+            row = rows.set_row(connection, dataset_id)
             left = {key: text for key, text in found.captions.items() if key not in used}
-            for key in _caption_those_there(connection, dataset_id, left):
-                left.pop(key)
-            found.refused += [_caption_alone(found.caption_files[key]) for key in left]
-            _write_refusals(connection, dataset_id, owner, given, found.refused)
-            return _manifest(connection, _row(connection, dataset_id))
+            kept, alone = rows.take_captions(connection, dataset_id, left)
+            found.refused += [_caption_kept(found.caption_files[key]) for key in kept]
+            found.refused += [_caption_alone(found.caption_files[key]) for key in alone]
+            rows.write_refusals(connection, row, given, found.refused)
+            return rows.manifest_of(connection, row)
 
-    def _enter(self, dataset_id: str, source: str, picture: Picture, caption: str) -> RefusedPicture | None:
-        """Put one picture at the end of the set; the sentence when the set has it already."""
+    def _enter(
+        self, dataset_id: str, source: str, picture: Picture, caption: tuple[str, str]
+    ) -> builtins.list[RefusedPicture]:
+        """Put one picture at the end of the set; what is to be said when the set has it already.
+
+        Args:
+            caption: the caption and the name of its file, both "" where there is none.
+        """
         sha256 = self._files.put_bytes(picture.png, ".png")
+        text, caption_file = caption
         try:
             with self._database.write() as connection:
-                owner = _row(connection, dataset_id).owner
-                rows = _items(connection, dataset_id)
-                for row in rows:
+                owner = rows.set_row(connection, dataset_id).owner
+                there = rows.rows_of(connection, dataset_id)
+                for row in there:
                     if row.sha256 == sha256:
-                        if caption and not row.caption:
-                            _set_caption(connection, dataset_id, sha256, caption)
-                        return _same(source, row.source)
-                twin = any(alike(picture.likeness, row.likeness) for row in rows)
+                        if text and not row.caption:
+                            rows.set_caption(connection, dataset_id, sha256, text)
+                        kept = [_caption_kept(caption_file)] if text and row.caption not in ("", text) else []
+                        return [_same(source, row), *kept]
+                twin = any(alike(picture.likeness, row.likeness) for row in there)
                 item = DatasetItem(
                     sha256=sha256,
                     width=picture.width,
                     height=picture.height,
-                    caption=caption,
+                    caption=text,
                     source=source,
                     warnings=(*picture.remarks, *(("twin",) if twin else ())),
                 )
-                position = rows[-1].position + 1 if rows else 0
-                _insert_item(connection, (dataset_id, owner, position), item, picture.likeness)
+                position = there[-1].position + 1 if there else 0
+                rows.insert_item(connection, (dataset_id, owner, position), item, picture.likeness)
                 self._references.add(connection, "dataset", dataset_id, owner, sha256)
                 if not self._files.has(sha256):  # a set that was deleted meanwhile had the same picture
                     self._files.put_bytes(picture.png, ".png")
@@ -211,17 +249,29 @@ class Datasets:
                 self._references.doom(connection, [sha256], "")
             self._references.settle()
             raise
-        return None
+        return []
 
 
-def _same(source: str, other: str) -> RefusedPicture:
+def _same(source: str, row: Row[Any]) -> RefusedPicture:
     return refusal(
         source,
         DatasetError(
-            f"{source!r} is the same picture as {other!r}, which is in the set already; it is used once.",
+            f"{source!r} is the same picture as {row.source!r}, which is in the set already; it is used once.",
             code="picture_twice",
             name=source,
-            other=other,
+            other=row.source,
+            sha256=row.sha256,
+        ),
+    )
+
+
+def _caption_kept(name: str) -> RefusedPicture:
+    return refusal(
+        displayable(name),
+        DatasetError(
+            f"{displayable(name)!r} is not used because its picture has another caption already; clear that one first.",
+            code="caption_kept",
+            name=displayable(name),
         ),
     )
 
@@ -234,123 +284,4 @@ def _caption_alone(name: str) -> RefusedPicture:
             code="caption_without_picture",
             name=displayable(name),
         ),
-    )
-
-
-def _caption_those_there(connection: Connection, dataset_id: str, captions: dict[str, str]) -> builtins.list[str]:
-    """Give captions that came alone to the pictures of their names in the set; returns the names that were found."""
-    found = []
-    if captions:
-        for row in _items(connection, dataset_id):
-            if stem(row.source) in captions:
-                _set_caption(connection, dataset_id, row.sha256, captions[stem(row.source)])
-                found.append(stem(row.source))
-    return sorted(set(found))
-
-
-def _write_refusals(
-    connection: Connection, dataset_id: str, owner: str, given: set[str], refused: Sequence[RefusedPicture]
-) -> None:
-    """Keep the newest word on each file: what was said before of the files that came again is dropped."""
-    again = {displayable(name) for name in given} | {displayable(entry.source) for entry in refused}
-    mine = dataset_refusal.c.dataset_id == dataset_id
-    connection.execute(delete(dataset_refusal).where(mine, dataset_refusal.c.source.in_(again)))
-    rows = [
-        {
-            "dataset_id": dataset_id,
-            "owner": owner,
-            "source": displayable(entry.source),
-            "code": entry.code,
-            "message": displayable(entry.message),
-            "values": entry.values,
-        }
-        for entry in refused
-    ]
-    if rows:
-        connection.execute(insert(dataset_refusal), rows)
-
-
-def _insert_item(connection: Connection, place: tuple[str, str, int], item: DatasetItem, likeness: str) -> None:
-    """Write a row; `place` is (dataset, owner, position)."""
-    dataset_id, owner, position = place
-    connection.execute(
-        insert(dataset_item).values(
-            dataset_id=dataset_id,
-            sha256=item.sha256,
-            owner=owner,
-            position=position,
-            width=item.width,
-            height=item.height,
-            caption=item.caption,
-            source=item.source,
-            warnings=list(item.warnings),
-            likeness=likeness,
-        )
-    )
-
-
-def _mark_twins(connection: Connection, dataset_id: str) -> None:
-    """Say "twin" of the pictures that are nearly the same as one before them, and of no others."""
-    rows = _items(connection, dataset_id)
-    for index, row in enumerate(rows):
-        twin = any(alike(row.likeness, earlier.likeness) for earlier in rows[:index])
-        if twin != ("twin" in row.warnings):
-            remarks = [code for code in row.warnings if code != "twin"] + (["twin"] if twin else [])
-            where = _is(dataset_id, row.sha256)
-            connection.execute(update(dataset_item).where(*where).values(warnings=remarks))
-
-
-def _set_caption(connection: Connection, dataset_id: str, sha256: str, caption: str) -> int:
-    """Write a caption; returns how many rows have it (0 where the picture is not in the set)."""
-    where = _is(dataset_id, sha256)
-    return connection.execute(update(dataset_item).where(*where).values(caption=caption)).rowcount
-
-
-def _is(dataset_id: str, sha256: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
-    return dataset_item.c.dataset_id == dataset_id, dataset_item.c.sha256 == sha256
-
-
-def _items(connection: Connection, dataset_id: str) -> Sequence[Row[Any]]:
-    """The rows of a set's pictures in their order."""
-    query = select(dataset_item).where(dataset_item.c.dataset_id == dataset_id).order_by(dataset_item.c.position)
-    return connection.execute(query).all()
-
-
-def _row(connection: Connection, dataset_id: str) -> Row[Any]:
-    row = connection.execute(select(dataset).where(dataset.c.id == dataset_id)).first()
-    if row is None:
-        asked = str(dataset_id)[:80]
-        raise NotFound(
-            f"There is no set of pictures {asked!r}; it may have been deleted.", code="dataset_missing", given=asked
-        )
-    return row
-
-
-def _item_missing(sha256: str) -> NotFound:
-    asked = str(sha256)[:80]
-    return NotFound(f"The picture {asked!r} is not in this set.", code="dataset_item_missing", given=asked)
-
-
-def _manifest(connection: Connection, row: Row[Any]) -> DatasetManifest:
-    query = select(dataset_refusal).where(dataset_refusal.c.dataset_id == row.id).order_by(dataset_refusal.c.number)
-    return DatasetManifest(
-        id=row.id,
-        name=row.name,
-        owner=row.owner,
-        items=tuple(_item(found) for found in _items(connection, row.id)),
-        refused=tuple(
-            RefusedPicture(source=found.source, code=found.code, message=found.message, values=found._mapping["values"])
-            for found in connection.execute(query)
-        ),
-    )
-
-
-def _item(row: Row[Any]) -> DatasetItem:
-    return DatasetItem(
-        sha256=row.sha256,
-        width=row.width,
-        height=row.height,
-        caption=row.caption,
-        source=row.source,
-        warnings=tuple(row.warnings),
     )

@@ -2,7 +2,8 @@
 
 A file is one entry for each owner, however often it is added. Names are what prompts call them, so those that an owner
 sees are made different. Entries are deleted softly, so that it can be undone, and purged later; a file that a cell
-still mentions stays until that cell goes. It does not open the files (the adapters' room does).
+still mentions, or a LoRA has brought along, stays until that goes. It does not open the files (the adapters' room
+does).
 """
 
 from __future__ import annotations
@@ -18,15 +19,15 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 from lora_studio.errors import InvalidInput, NotFound
 from lora_studio.store.database import Database
 from lora_studio.store.names import free_name, near_names
+from lora_studio.store.references import UNDO_SECONDS as UNDO_SECONDS
 from lora_studio.store.references import References
 from lora_studio.store.tables import embedding
 from lora_studio.store.words import checked_name
 from lora_studio.types import LOCAL, EmbeddingEntry
 
-UNDO_SECONDS = 3600.0
-"""Deleted embeddings are removed for good when they have been deleted for so long; pages offer to undo for 10 s."""
-
 _WHAT = "name of the embedding"
+_KEPT_BY = ("cell", "sample_cell", "adapter")
+"""Kinds of holders that go on needing a file whose entry is gone: a LoRA names the word that came within it."""
 
 
 class Embeddings:
@@ -160,7 +161,7 @@ class Embeddings:
     def purge(self, older_than: float) -> None:
         """Remove for good what was deleted before `older_than` (seconds since 1970), with the files.
 
-        A file stays as long as somebody else has it or a cell mentions it.
+        A file stays as long as somebody else has it, a cell mentions it, or a LoRA has brought it along.
         """
         with self._database.write() as connection:
             for row in connection.execute(select(embedding).where(embedding.c.deleted < older_than)).all():
@@ -168,9 +169,9 @@ class Embeddings:
                 connection.execute(delete(embedding).where(embedding.c.number == row.number))
                 if connection.execute(select(embedding.c.number).where(embedding.c.sha256 == row.sha256)).first():
                     continue
-                self._references.forget(connection, row.sha256, row.owner, keep="cell")
+                self._references.forget(connection, row.sha256, row.owner, keep=_KEPT_BY)
                 if row.tensors:
-                    self._references.forget(connection, row.tensors, row.owner, keep="cell")
+                    self._references.forget(connection, row.tensors, row.owner, keep=_KEPT_BY)
         self._references.settle()
 
 

@@ -12,14 +12,15 @@ import hashlib
 import io
 import os
 import re
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from lora_studio.errors import InvalidInput, NotFound, StorageError
-from lora_studio.store.disk import TEMPORARY, make_folder, told, write_atomically
+from lora_studio.store.disk import make_folder, told, write_atomically
 from lora_studio.store.presence import Presence
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -29,6 +30,8 @@ _HASH_SUFFIX = ".tensors"
 _COMMON = (".png", ".safetensors", ".webp", ".json", "")
 THUMBNAIL_SIZES = (16, 1024)
 MAX_PIXELS = 80_000_000
+_OLD_SECONDS = 3600.0
+"""Files that have lain for longer count as new again when they are put once more."""
 
 
 class FileStore:
@@ -38,9 +41,11 @@ class FileStore:
         self._elsewhere: Callable[[str], Path] | None = None
         self._files = root / "files"
         self._thumbs = root / "thumbs"
+        self._lost = root / "lost"
         self.latents = root / "latents"
         """What was computed from files; a name starts with the file's sha256, and goes with it."""
         self._presence = presence
+        self._sizes: dict[str, int] = {}
         make_folder(self._files)
         make_folder(self._thumbs)
 
@@ -58,7 +63,7 @@ class FileStore:
             StorageError: the disk is full, read-only or without permission.
         """
         sha256 = hashlib.sha256(data).hexdigest()
-        if self._find(sha256) is None:
+        if not self._met_again(sha256):
             self._write(sha256, suffix, iter((data,)))
         return sha256
 
@@ -72,7 +77,7 @@ class FileStore:
         if suffix is None:
             suffix = path.suffix.lower() if _SUFFIX.fullmatch(path.suffix.lower()) else ""
         sha256 = self.hash_of(path)
-        if self._find(sha256) is None:
+        if not self._met_again(sha256):
             self._write(sha256, suffix, _chunks(path))
         return sha256
 
@@ -141,10 +146,20 @@ class FileStore:
         """Remove a file and all that was made of it for good; one that is not there is no error."""
         if not _SHA256.fullmatch(sha256):
             return
+        self._sizes.pop(sha256, None)
         for folder in (self._files, self._thumbs, self.latents):
             for path in (folder / sha256[:2]).glob(f"{sha256}*"):
                 with told(path), contextlib.suppress(FileNotFoundError):
                     path.unlink()
+
+    def set_aside(self, sha256: str) -> None:
+        """Move a file out of the store into `lost`, and remove all that was made of it. Raises `StorageError`."""
+        make_folder(self._lost)
+        for path in (self._files / sha256[:2]).glob(f"{sha256}*"):
+            with told(path), contextlib.suppress(FileNotFoundError):
+                os.utime(path)  # it is kept from now on for as long as lost files are
+                os.replace(path, self._lost / path.name)
+        self.delete(sha256)
 
     def thumbnail(self, sha256: str, size: int = 256) -> Path:
         """A WebP picture at most `size` pixels wide and high (16 to 1024); small pictures are not enlarged.
@@ -169,14 +184,45 @@ class FileStore:
             write_atomically(target, (data,), self._presence.name)
         return target
 
-    def sweep(self) -> None:
-        """Remove unfinished files whose writers are gone."""
-        for folder in (self._files, self._thumbs):
-            for path in folder.glob(f"*/{TEMPORARY}*"):
-                writer = path.name.removeprefix(TEMPORARY).rpartition("-")[0]
-                if not self._presence.alive(writer):
-                    with told(path), contextlib.suppress(FileNotFoundError):
-                        path.unlink()
+    def listing(self) -> Collection[str]:
+        """The hashes of all files that lie here, in no order."""
+        found: set[str] = set()
+        for folder in self._files.iterdir():
+            with contextlib.suppress(OSError):  # no folder, or none that may be read
+                found.update(name[:64] for name in os.listdir(folder) if _SHA256.fullmatch(name[:64]))
+        return found
+
+    def came(self, sha256: str) -> float:
+        """When a file came, in seconds since 1970; now, where it is not here (any more)."""
+        with contextlib.suppress(OSError):
+            found = self._find(sha256)
+            if found is not None:
+                return found.stat().st_mtime
+        return time.time()
+
+    def size(self, sha256: str) -> int:
+        """Bytes of a file that lies here; 0 for one that does not."""
+        if sha256 not in self._sizes:
+            found = self._find(sha256) if _SHA256.fullmatch(sha256) else None
+            if found is None:
+                return 0
+            with contextlib.suppress(OSError):
+                self._sizes[sha256] = found.stat().st_size
+        return self._sizes.get(sha256, 0)
+
+    def _met_again(self, sha256: str) -> bool:
+        """True when the file is here.
+
+        One that has lain for long is new again: whoever puts it is about to refer to it, and old files without a
+        reference are taken for lost (`References.set_lost_aside`).
+        """
+        found = self._find(sha256)
+        if found is None:
+            return False
+        with contextlib.suppress(OSError):
+            if time.time() - found.stat().st_mtime > _OLD_SECONDS:
+                os.utime(found)
+        return True
 
     def _find(self, sha256: str) -> Path | None:
         folder = self._files / sha256[:2]

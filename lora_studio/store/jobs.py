@@ -7,21 +7,24 @@ later redraws from event 0. It does not run anything and knows no engine.
 from __future__ import annotations
 
 import builtins
+import contextlib
 import json
 import time
 from collections.abc import Iterable, Sequence
-from typing import Any, cast
+from typing import Any
 
-from sqlalchemy import Connection, Row, Select, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, delete, exists, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from lora_studio.errors import NotAllowed, NotFound
+from lora_studio.errors import InvalidInput, NotAllowed, StorageError
+from lora_studio.store.allowance import Allowance
 from lora_studio.store.database import Database
+from lora_studio.store.job_rows import event_of, job_of, row_of
 from lora_studio.store.mentions import mentions
 from lora_studio.store.presence import Presence
 from lora_studio.store.references import References
 from lora_studio.store.tables import adapter, cell, checkpoint, job, job_adapter, job_event
-from lora_studio.types import Event, EventType, Job, JobKind, JobSpec, JobState
+from lora_studio.types import LOCAL, Event, EventType, Job, JobKind, JobSpec, JobState
 from lora_studio.types.jobs import FINAL
 
 STARTS = 2
@@ -39,45 +42,91 @@ ACTIVE: tuple[JobState, ...] = ("queued", "running", "stopping")
 class Jobs:
     """The table of jobs; every method is one transaction and may be called from any thread."""
 
-    def __init__(self, database: Database, references: References, presence: Presence) -> None:
+    def __init__(self, database: Database, references: References, presence: Presence, allowance: Allowance) -> None:
         self._database = database
         self._references = references
         self._presence = presence
+        self._allowance = allowance
 
     def create(self, spec: JobSpec) -> Job:
-        """Enter a job as queued; the same id twice is the same job, as it stands."""
+        """Enter a job as queued; the same id twice is the same job, as it stands. Raises as `enter` does."""
+        return self.enter(spec)[0]
+
+    def enter(self, spec: JobSpec, first: Sequence[tuple[EventType, dict[str, Any]]] = ()) -> tuple[Job, bool]:
+        """Enter a job as queued together with its first events, all of it or nothing.
+
+        Args:
+            first: types and data of the events.
+
+        Returns:
+            The job as it stands, and True where it is new; of a known id nothing is written.
+
+        Raises:
+            NotAllowed: its owner has too many jobs, or files that take too much.
+            StorageError: too little of the disk is free, or it refuses.
+        """
         payload = json.loads(json.dumps(spec.payload))
         mentioned = mentions(payload)
         with self._database.write() as connection:
             found = connection.execute(select(job).where(job.c.id == spec.id)).first()
-            if found is None:
-                connection.execute(
-                    insert(job).values(
-                        id=spec.id,
-                        kind=spec.kind,
-                        owner=spec.owner,
-                        state="queued",
-                        payload=payload,
-                        created=time.time(),
-                        base_sha256=mentioned.base,
-                        hidden=False,
-                        opener=self._presence.name,
-                    )
+            if found is not None:
+                return job_of(found), False
+            self._allowance.check_job(connection, spec.kind, spec.owner)
+            connection.execute(
+                insert(job).values(
+                    id=spec.id,
+                    kind=spec.kind,
+                    owner=spec.owner,
+                    state="queued",
+                    payload=payload,
+                    created=time.time(),
+                    base_sha256=mentioned.base,
+                    hidden=False,
+                    opener=self._presence.name,
                 )
-                rows = [
-                    {"job_id": spec.id, "sha256": sha256, "owner": spec.owner, "weight": weight}
-                    for sha256, weight in mentioned.adapters.items()
-                ]
-                if rows:
-                    connection.execute(insert(job_adapter), rows)
-                self._references.add(connection, "job", spec.id, spec.owner, payload)
-                found = connection.execute(select(job).where(job.c.id == spec.id)).one()
-            return _job(found)
+            )
+            rows = [
+                {"job_id": spec.id, "sha256": sha256, "owner": spec.owner, "weight": weight}
+                for sha256, weight in mentioned.adapters.items()
+            ]
+            if rows:
+                connection.execute(insert(job_adapter), rows)
+            self._references.add(connection, "job", spec.id, spec.owner, payload)
+            row = row_of(connection, spec.id)
+            for kind, data in first:
+                self._append(connection, row, kind, data)
+            return job_of(row), True
+
+    def resume(self, job_id: str, owner: str) -> Job:
+        """Queue a training again that ended before its time: one that was interrupted, or failed after a checkpoint.
+
+        Args:
+            owner: who asks; the command line may go on with anybody's.
+
+        Raises:
+            NotFound: there is no such job.
+            InvalidInput: it is no training of the owner's that can go on.
+            NotAllowed, StorageError: as `enter`.
+        """
+        with self._database.write() as connection:
+            row = row_of(connection, job_id)
+            mine = row.kind == "train" and owner in (row.owner, LOCAL)
+            if not mine or not self._may_go_on(connection, row):
+                raise InvalidInput(
+                    f"The run {job_id!r} is {row.state}; only a training of your own that was interrupted, or that "
+                    "failed after a checkpoint, can be continued; choose such a run.",
+                    code="resume_state",
+                    given=job_id,
+                    state=row.state,
+                )
+            self._allowance.check_job(connection, "train", row.owner)
+            self._move(connection, row, "queued", None, None)
+            return job_of(row_of(connection, job_id))
 
     def get(self, job_id: str) -> Job:
         """The job as it stands. Raises `NotFound`."""
         with self._database.read() as connection:
-            return _job(_row(connection, job_id))
+            return job_of(row_of(connection, job_id))
 
     def list(
         self,
@@ -96,7 +145,7 @@ class Jobs:
         if states is not None:
             query = query.where(job.c.state.in_(states))
         with self._database.read() as connection:
-            return [_job(row) for row in connection.execute(query)]
+            return [job_of(row) for row in connection.execute(query)]
 
     def set_state(
         self,
@@ -106,18 +155,19 @@ class Jobs:
         result: dict[str, Any] | None = None,
         error: dict[str, Any] | None = None,
     ) -> None:
-        """Change a job's state. A final state stays, whatever is asked; only interrupted may go on (queued, running).
+        """Change a job's state. A final state stays, whatever is asked, but for what may go on (queued, running): an
+        interrupted job, and a training that failed with a checkpoint.
 
         Raises:
             NotFound: there is no such job.
         """
         with self._database.write() as connection:
-            self._move(connection, _row(connection, job_id), state, result, error)
+            self._move(connection, row_of(connection, job_id), state, result, error)
 
     def append(self, job_id: str, type: EventType, data: dict[str, Any]) -> Event:
         """Store an event under the job's next number. Raises `NotFound`."""
         with self._database.write() as connection:
-            return self._append(connection, _row(connection, job_id), type, data)
+            return self._append(connection, row_of(connection, job_id), type, data)
 
     def events(self, job_id: str, since: int = 0) -> builtins.list[Event]:
         """The events with `seq >= since`, in order. Raises `NotFound`."""
@@ -125,9 +175,9 @@ class Jobs:
             select(job_event).where(job_event.c.job_id == job_id, job_event.c.seq >= since).order_by(job_event.c.seq)
         )
         with self._database.read() as connection:
-            found = [_event(row) for row in connection.execute(query)]
+            found = [event_of(row) for row in connection.execute(query)]
             if not found:
-                _row(connection, job_id)
+                row_of(connection, job_id)
             return found
 
     def finish_with(
@@ -142,18 +192,28 @@ class Jobs:
     ) -> Event:
         """Write a final state and the last event in one transaction.
 
-        A job that has ended already stays as it is, and its last event is returned.
+        A job that has ended already stays as it is, and its last event is returned. What is done or cancelled needs
+        its checkpoint no more (six times the adapter's size), which goes. A run with a checkpoint that is taken out of
+        the queue, before it went on, has lost nothing by that: it is interrupted, not cancelled.
 
         Raises:
             NotFound: there is no such job.
         """
         with self._database.write() as connection:
-            row = _row(connection, job_id)
-            if self._move(connection, row, state, result, error):
-                return self._append(connection, row, event_type, data)
-            query = select(job_event).where(job_event.c.job_id == job_id).order_by(job_event.c.seq.desc()).limit(1)
-            last = connection.execute(query).first()
-            return _event(last) if last else self._append(connection, row, event_type, data)
+            row = row_of(connection, job_id)
+            if state == "cancelled" and row.state == "queued" and _has_checkpoint(connection, job_id):
+                state, event_type, data, result = "interrupted", "interrupted", {}, None
+            if not self._move(connection, row, state, result, error):
+                query = select(job_event).where(job_event.c.job_id == job_id).order_by(job_event.c.seq.desc()).limit(1)
+                last = connection.execute(query).first()
+                return event_of(last) if last else self._append(connection, row, event_type, data)
+            told = self._append(connection, row, event_type, data)
+            if state in ("done", "cancelled"):
+                self._references.drop(connection, "checkpoint", job_id)
+                connection.execute(delete(checkpoint).where(checkpoint.c.job_id == job_id))
+        with contextlib.suppress(StorageError):  # the end is written; what cannot be removed now is removed later
+            self._references.settle()
+        return told
 
     def recover(self) -> builtins.list[Job]:
         """Put right what a crash left behind, and return the jobs to enqueue, oldest first.
@@ -182,17 +242,42 @@ class Jobs:
                     continue
                 values = {"state": "queued", "opener": self._presence.name}
                 connection.execute(update(job).where(job.c.id == row.id).values(**values))
-                again.append(_job(_row(connection, row.id)))
+                again.append(job_of(row_of(connection, row.id)))
         return again
 
+    def give_back(self) -> None:
+        """Queue again what runs for this opener, which is closed in good order: it has crashed nothing.
+
+        Trainings, changes of the base and what is being stopped are left to `recover`.
+        """
+        mine = (job.c.opener == self._presence.name) & (job.c.state == "running")
+        query = select(job).where(mine, job.c.kind.not_in(("train", "load_base"))).order_by(job.c.number)
+        with self._database.read() as connection:
+            if connection.execute(query.limit(1)).first() is None:
+                return
+        with self._database.write() as connection:
+            for row in connection.execute(query).all():
+                self._move(connection, row, "queued", None, None)
+                self._append(connection, row, "queued", {"ahead": 0})
+
     def _times_started(self, connection: Connection, job_id: str) -> int:
-        query = select(func.count()).where(job_event.c.job_id == job_id, job_event.c.type == "started")
+        """How often the job was begun since it was last queued, all of them in processes that ended without a word."""
+        of_job = job_event.c.job_id == job_id
+        queued = connection.scalar(select(func.max(job_event.c.seq)).where(of_job, job_event.c.type == "queued"))
+        since = job_event.c.seq > (-1 if queued is None else queued)
+        query = select(func.count()).where(of_job, job_event.c.type == "started", since)
         return int(connection.scalar(query) or 0)
+
+    def abandoned(self) -> builtins.list[str]:
+        """Ids of the jobs that stand as running or stopping though their process is gone; `recover` puts them right."""
+        query = select(job.c.id, job.c.opener).where(job.c.state.in_(("running", "stopping")))
+        with self._database.read() as connection:
+            return [row.id for row in connection.execute(query) if self._presence.recoverable(row.opener)]
 
     def save_checkpoint(self, job_id: str, step: int, sha256: str) -> None:
         """Note the newest checkpoint; the file of the one before goes after this one is on the medium."""
         with self._database.write() as connection:
-            row = _row(connection, job_id)
+            row = row_of(connection, job_id)
             old = connection.scalars(select(checkpoint.c.sha256).where(checkpoint.c.job_id == job_id)).all()
             values = {"step": step, "sha256": sha256, "created": time.time()}
             connection.execute(
@@ -207,7 +292,7 @@ class Jobs:
     def checkpoint(self, job_id: str) -> tuple[int, str] | None:
         """Step and file of the newest checkpoint, None when there is none. Raises `NotFound`."""
         with self._database.read() as connection:
-            _row(connection, job_id)
+            row_of(connection, job_id)
             query = select(checkpoint.c.step, checkpoint.c.sha256).where(checkpoint.c.job_id == job_id)
             row = connection.execute(query).first()
             return (row.step, row.sha256) if row else None
@@ -215,7 +300,7 @@ class Jobs:
     def hide(self, job_id: str) -> None:
         """Leave a job out of `list`; it stays otherwise. Raises `NotFound`."""
         with self._database.write() as connection:
-            _row(connection, job_id)
+            row_of(connection, job_id)
             connection.execute(update(job).where(job.c.id == job_id).values(hidden=True))
 
     def delete(self, job_id: str) -> None:
@@ -226,7 +311,7 @@ class Jobs:
             NotAllowed: it has not ended.
         """
         with self._database.write() as connection:
-            row = _row(connection, job_id)
+            row = row_of(connection, job_id)
             if row.state in ACTIVE:
                 raise NotAllowed(
                     f"The job {job_id!r} is {row.state}; only jobs that have ended can be deleted; stop it first.",
@@ -246,6 +331,11 @@ class Jobs:
             connection.execute(update(cell).where(cell.c.job_id == job_id).values(job_id=None))
             connection.execute(delete(job).where(job.c.id == job_id))
 
+    def _may_go_on(self, connection: Connection, row: Row[Any]) -> bool:
+        """True for an ended job that may run again: an interrupted one, or a training that failed with a checkpoint."""
+        failed = row.state == "failed" and row.kind == "train"
+        return row.state == "interrupted" or (failed and _has_checkpoint(connection, row.id))
+
     def _move(
         self,
         connection: Connection,
@@ -255,7 +345,8 @@ class Jobs:
         error: dict[str, Any] | None,
     ) -> bool:
         """Write a state; False when the job's final state forbids it."""
-        if row.state in FINAL and not (row.state == "interrupted" and state in ("queued", "running")):
+        again = state in ("queued", "running")
+        if row.state in FINAL and not (again and self._may_go_on(connection, row)):
             return False
         values: dict[str, Any] = {"state": state, "finished": time.time() if state in FINAL else None}
         values |= {"result": result, "error": error, "opener": self._presence.name}
@@ -278,31 +369,5 @@ class Jobs:
         return made
 
 
-def _row(connection: Connection, job_id: str) -> Row[Any]:
-    """The job's row. Raises `NotFound`."""
-    row = connection.execute(select(job).where(job.c.id == job_id)).first()
-    if row is None:
-        raise NotFound(
-            f"There is no job {str(job_id)[:80]!r} in this workspace; it may have been deleted.",
-            code="job_missing",
-            job=str(job_id)[:80],
-        )
-    return row
-
-
-def _job(row: Row[Any]) -> Job:
-    return Job(
-        id=row.id,
-        kind=cast(JobKind, row.kind),
-        owner=row.owner,
-        state=cast(JobState, row.state),
-        payload=row.payload,
-        created=row.created,
-        finished=row.finished,
-        result=row.result,
-        error=row.error,
-    )
-
-
-def _event(row: Row[Any]) -> Event:
-    return Event(job_id=row.job_id, seq=row.seq, time=row.time, type=cast(EventType, row.type), data=row.data)
+def _has_checkpoint(connection: Connection, job_id: str) -> bool:
+    return bool(connection.scalar(select(exists().where(checkpoint.c.job_id == job_id))))

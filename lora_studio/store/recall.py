@@ -21,6 +21,7 @@ from lora_studio.types import AdapterEntry, AdapterWeight, BaseInfo
 SENTENCES = {
     **REMARKS,
     "embedding_missing": "The embedding {name} (hash {hash}) is not installed: its name is read as ordinary words.",
+    "embedding_missing_named": "The embedding {name} is not installed: its name is read as ordinary words.",
     "model": "It was made with {name}; {loaded} is loaded.",
     "size_step": "Its size {given} is no multiple of {step} pixels, which this base needs; change it.",
     "texts_cut": "The texts inside are longer than what is read; some were left out.",
@@ -151,6 +152,8 @@ def _about_embeddings(reading: Reading, installed: Sequence[NamedFile]) -> list[
     """Embeddings of the text that are not here."""
     return [
         Remark("embedding_missing", {"name": wanted.name, "hash": wanted.hash})
+        if wanted.hash
+        else Remark("embedding_missing_named", {"name": wanted.name})
         for wanted in reading.embeddings
         if not any(_is(known, wanted) for known in installed)
     ]

@@ -7,19 +7,41 @@ order could remove a file that a row still names. It knows hashes only, not what
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
-from sqlalchemy import Connection, delete, exists, select
+from sqlalchemy import Connection, Text, cast, delete, exists, func, select
 from sqlalchemy.dialects.sqlite import insert
 
+from lora_studio.errors import StorageError
+from lora_studio.store.allowance import Allowance
 from lora_studio.store.database import Database
 from lora_studio.store.files import FileStore
-from lora_studio.store.tables import doomed_file, file_reference
+from lora_studio.store.tables import (
+    adapter,
+    cell,
+    checkpoint,
+    dataset_item,
+    doomed_file,
+    embedding,
+    file_reference,
+    job,
+    sample_cell,
+    workspace,
+)
+
+UNDO_SECONDS = 3600.0
+"""What was deleted is removed for good when it has been deleted for so long; pages offer to undo for 10 s."""
+
+LOST_AFTER = 86_400.0
+"""Seconds after which a file that nobody refers to is taken for lost: a younger one may be on its way into a row."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_GROWING = "dataset"
+"""The holder whose files people bring in one by one, without a job that could be refused."""
 
 
 def hashes_in(value: Any, named: bool = True) -> Iterator[str]:
@@ -54,18 +76,30 @@ _FREE = frozenset(("put", "metadata", "values", "labels", "configs"))
 class References:
     """The table `file_reference` and what follows from it."""
 
-    def __init__(self, database: Database, files: FileStore) -> None:
+    def __init__(self, database: Database, files: FileStore, allowance: Allowance) -> None:
         self._database = database
         self._files = files
+        self._allowance = allowance
 
     def add(self, connection: Connection, holder: str, holder_id: str, owner: str, value: Any) -> None:
-        """Note that `holder_id` (a row of the kind `holder`) refers to every hash in `value`."""
-        rows = [
-            {"sha256": sha256, "holder": holder, "holder_id": holder_id, "owner": owner}
-            for sha256 in sorted(set(hashes_in(value)))
-        ]
-        if rows:
-            connection.execute(insert(file_reference).on_conflict_do_nothing(), rows)
+        """Note that `holder_id` (a row of the kind `holder`) refers to every hash in `value`.
+
+        Raises:
+            NotAllowed: a picture comes into a set, and its owner's files take all that is allowed already.
+        """
+        hashes = sorted(set(hashes_in(value)))
+        rows = [{"sha256": one, "holder": holder, "holder_id": holder_id, "owner": owner} for one in hashes]
+        if not rows:
+            return
+        if holder == _GROWING and self._news(connection, holder, holder_id, hashes):
+            self._allowance.check_bytes(connection, owner)
+        connection.execute(insert(file_reference).on_conflict_do_nothing(), rows)
+
+    def _news(self, connection: Connection, holder: str, holder_id: str, hashes: Collection[str]) -> bool:
+        """True when `holder_id` does not refer to all of these files yet (a removed picture comes back at no cost)."""
+        mine = (file_reference.c.holder == holder) & (file_reference.c.holder_id == holder_id)
+        known = select(file_reference.c.sha256).where(mine, file_reference.c.sha256.in_(hashes))
+        return set(connection.scalars(known)) != set(hashes)
 
     def drop(self, connection: Connection, holder: str, holder_id: str, only: Iterable[str] | None = None) -> None:
         """Forget what `holder_id` referred to (all, or `only` some hashes); call `settle` after the transaction."""
@@ -84,13 +118,19 @@ class References:
         with self._database.read() as connection:
             return bool(connection.scalar(select(exists(select(file_reference.c.sha256).where(mine)))))
 
-    def forget(self, connection: Connection, sha256: str, owner: str, keep: str = "") -> None:
+    def refers(self, connection: Connection, holder: str, holder_id: str, sha256: str) -> bool:
+        """True when `holder_id` refers to the file."""
+        mine = (file_reference.c.holder == holder) & (file_reference.c.holder_id == holder_id)
+        named = select(file_reference.c.sha256).where(mine & (file_reference.c.sha256 == sha256))
+        return bool(connection.scalar(select(exists(named))))
+
+    def forget(self, connection: Connection, sha256: str, owner: str, keep: Collection[str] = ()) -> None:
         """Drop every reference to a file, so that it goes whoever mentions it; call `settle` after the transaction.
 
         Args:
-            keep: a kind of holder whose references stay, and the file with them while there is one.
+            keep: kinds of holders whose references stay, and the file with them while there is one.
         """
-        mine = (file_reference.c.sha256 == sha256) & (file_reference.c.holder != keep)
+        mine = (file_reference.c.sha256 == sha256) & file_reference.c.holder.not_in(list(keep))
         connection.execute(delete(file_reference).where(mine))
         self.doom(connection, [sha256], owner)
 
@@ -100,8 +140,36 @@ class References:
         if rows:
             connection.execute(insert(doomed_file).on_conflict_do_nothing(), rows)
 
+    def set_lost_aside(self, older_than: float) -> list[str]:
+        """Move the files to which nothing refers out of the store, into `lost`: what a kill, or a refusal, left there.
+
+        Files that came before this database was made are left alone: they may be another one's, which was put away.
+
+        Args:
+            older_than: seconds since 1970; younger files may be on their way into a row.
+
+        Returns:
+            The hashes of what was moved; a file that the disk does not let go stays.
+        """
+        lying = self._files.listing()
+        with self._database.read() as connection:
+            made = connection.scalar(select(func.min(workspace.c.created)))
+            if made is None:
+                return []
+            old = [one for one in _unnamed(connection, lying) if made < self._files.came(one) < older_than]
+        if not old:
+            return []
+        moved = []
+        with self._database.write() as connection:  # asked once more, where no new reference can come between
+            for sha256 in sorted(_unnamed(connection, old)):
+                with contextlib.suppress(StorageError):
+                    self._files.set_aside(sha256)
+                    moved.append(sha256)
+        return moved
+
     def settle(self) -> None:
-        """Remove the doomed files to which nobody refers, for good."""
+        """Remove the doomed files to which nobody refers, for good; one that cannot be removed is tried again by the
+        next call (somebody reads it just now, as on Windows, or its folder has lost a permission)."""
         with self._database.read() as connection:
             if not connection.scalar(select(exists(select(doomed_file.c.sha256)))):
                 return
@@ -111,5 +179,37 @@ class References:
                 named = select(file_reference).where(file_reference.c.sha256 == sha256)
                 wanted = connection.scalar(select(exists(named)))
                 if not wanted:
-                    self._files.delete(sha256)
+                    try:
+                        self._files.delete(sha256)
+                    except StorageError:
+                        continue
                 connection.execute(delete(doomed_file).where(doomed_file.c.sha256 == sha256))
+
+
+def _unnamed(connection: Connection, hashes: Collection[str]) -> set[str]:
+    """Those to which nothing refers, and which stand nowhere in a row: better a file too many than one too few."""
+    left = set(hashes)
+    columns = (
+        file_reference.c.sha256,
+        adapter.c.sha256,
+        adapter.c.cover,
+        embedding.c.sha256,
+        embedding.c.tensors,
+        dataset_item.c.sha256,
+        checkpoint.c.sha256,
+    )
+    for column in columns:
+        left.difference_update(connection.scalars(select(column).distinct()))
+    texts = (
+        job.c.payload,
+        job.c.result,
+        cell.c.request,
+        cell.c.result,
+        sample_cell.c.request,
+        sample_cell.c.result,
+        adapter.c.metadata,
+    )
+    for column in texts if left else ():
+        for text in connection.scalars(select(cast(column, Text)).where(column.is_not(None))):
+            left.difference_update(_SHA256.findall(text))
+    return left

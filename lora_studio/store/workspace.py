@@ -3,6 +3,9 @@
     workspace.db     what there is (SQLite)
     files/           pictures, adapters, embeddings, checkpoints, by their sha256
     thumbs/          small pictures, made again when missing
+    latents/         what was computed from files, likewise
+    uploads/         files on their way in
+    lost/            files to which nothing referred, for a month
     openers/         who has it open (locks)
     wildcards/       text files for `__name__` in prompts, put there by whoever runs it
 
@@ -14,6 +17,7 @@ Jobs are not touched: the engine asks for `jobs.recover()`.
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 import uuid
 from collections.abc import Sequence
@@ -22,52 +26,60 @@ from types import TracebackType
 
 from sqlalchemy import insert, select
 
-from lora_studio.store.adapters import UNDO_SECONDS as ADAPTER_SECONDS
+from lora_studio.errors import StorageError
+from lora_studio.store import leftovers
 from lora_studio.store.adapters import Adapters
+from lora_studio.store.allowance import Allowance
 from lora_studio.store.database import Database
 from lora_studio.store.datasets import Datasets
 from lora_studio.store.disk import make_folder
-from lora_studio.store.embeddings import UNDO_SECONDS, Embeddings
+from lora_studio.store.embeddings import Embeddings
 from lora_studio.store.files import FileStore
 from lora_studio.store.folder_state import Rooms
 from lora_studio.store.folders import Folders
 from lora_studio.store.jobs import Jobs
 from lora_studio.store.notebooks import Notebooks
 from lora_studio.store.presence import Presence
-from lora_studio.store.references import References
+from lora_studio.store.references import LOST_AFTER, UNDO_SECONDS, References
 from lora_studio.store.styles import Styles
 from lora_studio.store.tables import workspace as workspace_table
 from lora_studio.store.wildcards import Wildcards
+from lora_studio.types import Limits
+
+LOG = logging.getLogger("lora_studio")
+NO_LIMITS = Limits()
 
 
 class Workspace:
     """The facade; safe to use from several threads, and from several processes on one machine."""
 
     def __init__(
-        self, root: Path, database: Database, files: FileStore, presence: Presence, loras: Sequence[Path] = ()
+        self, root: Path, database: Database, presence: Presence, loras: Sequence[Path] = (), limits: Limits = NO_LIMITS
     ) -> None:
         """Use `open`."""
         self.root = root
-        self.files = files
+        self.files = FileStore(root, presence)
         self.database = database
-        self.references = References(database, files)
+        allowance = Allowance(limits, root, self.files)
+        self.references = References(database, self.files, allowance)
         self._presence = presence
-        self.jobs = Jobs(database, self.references, presence)
-        self.adapters = Adapters(database, self.references, files)
-        self.folders = Folders(Rooms(database, self.references, self.adapters, files), loras)
-        files.look_elsewhere(self.folders.locate)
+        self.jobs = Jobs(database, self.references, presence, allowance)
+        self.adapters = Adapters(database, self.references, self.files)
+        self.folders = Folders(Rooms(database, self.references, self.adapters, self.files), loras)
+        self.files.look_elsewhere(self.folders.locate)
         self.embeddings = Embeddings(database, self.references)
-        self.datasets = Datasets(database, self.references, files)
+        self.datasets = Datasets(database, self.references, self.files)
         self.styles = Styles(database)
         self.wildcards = Wildcards(root / "wildcards")
         self.notebooks = Notebooks(database, self.references, self.jobs)
 
     @classmethod
-    def open(cls, root: Path, loras: Sequence[Path] = ()) -> Workspace:
+    def open(cls, root: Path, loras: Sequence[Path] = (), limits: Limits = NO_LIMITS) -> Workspace:
         """Open the folder `root`, made where it is missing.
 
         Args:
             loras: folders of LoRA files that are read in place (`store.folders`).
+            limits: what one person may take, and what must stay free on the disk.
 
         Raises:
             StorageError: it cannot be written, the disk is full, or its database is damaged or too new.
@@ -77,19 +89,28 @@ class Workspace:
         with contextlib.ExitStack() as opened:
             presence = Presence(root / "openers")
             opened.callback(presence.close)
-            files = FileStore(root, presence)
             database = Database(root / "workspace.db")
             opened.callback(database.close)
             database.migrate()
             presence.sweep()
-            files.sweep()
-            made = cls(root, database, files, presence, loras)
+            leftovers.sweep(root, presence)
+            made = cls(root, database, presence, loras, limits)
             made.references.settle()
-            made.embeddings.purge(time.time() - UNDO_SECONDS)
-            made.adapters.purge(time.time() - ADAPTER_SECONDS)
+            made.purge()
+            lost = made.references.set_lost_aside(time.time() - LOST_AFTER)
+            if lost:
+                LOG.warning("%d files to which nothing refers were moved to %s for a month", len(lost), root / "lost")
             made._sign()
             opened.pop_all()
         return made
+
+    def purge(self) -> None:
+        """Remove for good what was deleted so long ago that it cannot be brought back any more: cells with their
+        pictures, LoRAs, embeddings."""
+        until = time.time() - UNDO_SECONDS
+        self.notebooks.purge(until)
+        self.embeddings.purge(until)
+        self.adapters.purge(until)
 
     @property
     def id(self) -> str:
@@ -98,7 +119,10 @@ class Workspace:
             return str(connection.scalars(select(workspace_table.c.id)).one())
 
     def close(self) -> None:
-        """Close the database and give up the claim on running jobs; a second call does nothing."""
+        """Give back what ran, close the database and give up the claim on running jobs; a second call does nothing."""
+        if self._presence.alive(self._presence.name):
+            with contextlib.suppress(StorageError):  # a full disk must not keep it from being closed
+                self.jobs.give_back()
         self.database.close()
         self._presence.close()
 

@@ -23,7 +23,7 @@ from torch import Tensor
 from lora_studio.adapters.canonical import CanonicalAdapter
 from lora_studio.adapters.embedding import TextEmbedding
 from lora_studio.dataset.examples import Example
-from lora_studio.errors import DatasetError, InvalidInput, TrainingDiverged
+from lora_studio.errors import DatasetError, TrainingDiverged
 from lora_studio.pipeline.base import SharedBase
 from lora_studio.pipeline.calls import Blob, LiveAdapter, NeedPreview, Report, Turn
 from lora_studio.pipeline.heap import give_back
@@ -33,9 +33,10 @@ from lora_studio.train.data import Batch, TrainingData, prepare
 from lora_studio.train.export import FILE_DTYPE, RunFacts, check_change, check_readers, metadata_of, to_file
 from lora_studio.train.noise import Draw, NoiseSchedule, adapter_weight, learning_rate
 from lora_studio.train.pivotal import Word, open_word
-from lora_studio.train.state import Cache, Checkpoint
+from lora_studio.train.state import Cache, Checkpoint, fingerprint
 from lora_studio.train.student import Student
 from lora_studio.types import EmbeddingUse, GenerateRequest, TrainConfig
+from lora_studio.types.train import check_base
 
 READERS_TOLERANCE = 1e-2
 """diffusers' and peft's own products round otherwise than ours where a device computes in 16 bits."""
@@ -96,29 +97,28 @@ def train(
 
     Raises:
         DatasetError: the pictures cannot be trained on.
-        InvalidInput: the settings do not fit this base.
+        InvalidInput: the settings do not fit this base, or the run was begun on another one.
         TrainingDiverged: a loss is no number, or the result does nothing.
     """
     if not examples:
         sentence = "The set holds 0 pictures; add at least one picture to train on."
         raise DatasetError(sentence, code="no_pictures", given="0")
-    if config.base and config.base != base.info.sha256:
-        raise InvalidInput(
-            f"The training was set up for the base {config.base[:10]}, and {base.info.title} ({base.info.sha256[:10]}) "
-            "is loaded; load that base, or start a new training.",
-            code="train_base_changed",
-            given=config.base[:10],
-            loaded=base.info.sha256[:10],
-            title=base.info.title,
-        )
+    check_base(config.base, base.info)
+    kept = None if controls.checkpoint is None else Checkpoint.from_bytes(controls.checkpoint)
+    if kept is not None:
+        check_base(kept.base, base.info)
     word = yield from open_word(base, examples, config)
     later = (lambda text: False) if word is None else word.stands_in
     data = yield from prepare(base, examples, config, controls.cache, later)
     give_back()
     run = _Run(base, examples, config, data, word)
-    if controls.checkpoint is not None:
-        run.restore(Checkpoint.from_bytes(controls.checkpoint))
+    if kept is not None:
+        run.restore(kept)
+        same = kept.examples in ("", fingerprint(examples))
+        kept = None  # its tensors are the run's by now
         yield Report("resumed", {"step": run.step})
+        if not same:
+            yield Report("warning", _set_changed(run.step))
     try:
         yield from run.steps(controls.ask)
         give_back()
@@ -140,6 +140,7 @@ class _Run:
     ) -> None:
         self._base = base
         self._examples = examples
+        self._fingerprint = fingerprint(examples)
         self._config = config
         self._data = data
         self._student = Student(base, config)
@@ -237,8 +238,8 @@ class _Run:
         losses = (prediction - target.to(prediction.device)).pow(2).mean(dim=(1, 2, 3)) * weights.to(prediction.device)
         if not bool(torch.isfinite(losses).all()):
             raise TrainingDiverged(
-                f"The loss of step {self.step + 1} is no number; continue from the last checkpoint with a lower "
-                f"learning rate than {config.learning_rate:g}.",
+                f"The loss of step {self.step + 1} is no number; train again with a lower learning rate than "
+                f"{config.learning_rate:g} (this run, continued, would come there again).",
                 code="loss_not_finite",
                 given=str(self.step + 1),
                 rate=f"{config.learning_rate:g}",
@@ -286,7 +287,8 @@ class _Run:
     def _checkpoint_report(self) -> Report:
         seconds = self._before + time.monotonic() - self._clock
         state = self._student.state_dict() | ({} if self._word is None else self._word.state_dict())
-        data = Checkpoint(self.step, tuple(self._losses), seconds, state).to_bytes()
+        made_of = (self._base.info.sha256, self._fingerprint)
+        data = Checkpoint(self.step, tuple(self._losses), seconds, state, *made_of).to_bytes()
         return Report("checkpoint", {"step": self.step, "sha256": Blob(data, ".safetensors")})
 
     def _live(self) -> LiveAdapter:
@@ -365,6 +367,12 @@ class _Run:
         if word is None:
             return ()
         return self._live().embeddings if controls.admit_word is None else (controls.admit_word(word.data),)
+
+
+def _set_changed(step: int) -> dict[str, Any]:
+    """The remark on a run that goes on after somebody edited its set."""
+    message = f"The set was changed since step {step}: from here on the run learns from it as it is now."
+    return {"code": "set_changed", "message": message, "values": {"step": step}}
 
 
 def _largest_difference(a: bytes, b: bytes) -> int:

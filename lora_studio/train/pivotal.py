@@ -39,6 +39,7 @@ from lora_studio.prompt.chunks import Chunk, Embedding, cut_chunks, vocabulary
 from lora_studio.prompt.source import SourceText
 from lora_studio.train.data import Batch
 from lora_studio.train.noise import learning_rate, seed_of
+from lora_studio.train.student import descale
 from lora_studio.types import TrainConfig
 
 RATE = 0.03
@@ -66,6 +67,8 @@ class Word:
         self._spread = {key: float(table.detach().float().std()) for key, table in tables.items()}
         ids = tuple(token.id for token in base.tokenize(config.embedding_words))
         self.vectors = {key: nn.Parameter(_first(table, ids, config, key)) for key, table in tables.items()}
+        for vectors in self.vectors.values():
+            descale(vectors, base.precision.loss_scale)
         self._first = {key: vectors.detach().clone() for key, vectors in self.vectors.items()}
         given = config.embedding_rate
         self.rate = RATE * max(self._spread.values()) if given is None else given

@@ -1,22 +1,29 @@
 """What must outlive a stop: checkpoints as bytes, and the cache of encoded pictures.
 
 A checkpoint is a safetensors file (no pickle) that holds everything a run needs to go on as if it had never
-stopped: weights, optimizer, step and losses. Where bytes are kept is somebody else's business.
+stopped: weights, optimizer, step and losses, and which base and which set they come from. Where bytes are kept is
+somebody else's business.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from lora_studio.dataset.examples import Example
 from lora_studio.errors import InvalidInput
 
 _FORMAT = "1"
+_HEADER = "lora_studio_checkpoint"
 
 
 class Cache(Protocol):
@@ -46,35 +53,73 @@ class MemoryCache:
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """A place to go on from: `step` optimizer steps were made with these `losses`, in `seconds`."""
+    """A place to go on from: `step` optimizer steps were made with these `losses`, in `seconds`.
+
+    Attributes:
+        base: sha256 of the base, "" in checkpoints that do not say it.
+        examples: `fingerprint` of the pictures and captions, likewise.
+    """
 
     step: int
     losses: tuple[float, ...]
     seconds: float
     tensors: dict[str, Tensor]
+    base: str = ""
+    examples: str = ""
 
     def to_bytes(self) -> bytes:
         """As a safetensors file."""
-        header = {"format": _FORMAT, "step": str(self.step), "seconds": repr(self.seconds)}
+        header = {
+            "format": _FORMAT,
+            "step": str(self.step),
+            "seconds": repr(self.seconds),
+            "base": self.base,
+            "examples": self.examples,
+        }
         losses = torch.tensor(self.losses, dtype=torch.float64)
         tensors = {**self.tensors, "losses": losses}
-        data: bytes = save(tensors, metadata={"lora_studio_checkpoint": json.dumps(header)})
+        data: bytes = save(tensors, metadata={_HEADER: json.dumps(header)})
         return data
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Checkpoint:
         """What `to_bytes` wrote; raises `InvalidInput` for anything else."""
         try:
-            length = int.from_bytes(data[:8], "little")
-            header = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["lora_studio_checkpoint"])
+            header = _header(data)
             tensors = load(data)
             losses = tuple(tensors.pop("losses").tolist())
             if header["format"] != _FORMAT:
                 raise ValueError(f"format {header['format']}")
-            return cls(int(header["step"]), losses, float(header["seconds"]), tensors)
-        except (KeyError, ValueError, IndexError) as error:
+            told = (str(header.get(name, "")) for name in ("base", "examples"))
+            return cls(int(header["step"]), losses, float(header["seconds"]), tensors, *told)
+        except (KeyError, ValueError, IndexError, TypeError, SafetensorError) as error:
             raise InvalidInput(
                 f"The checkpoint cannot be read ({error}); start the training anew from its recipe.",
                 code="checkpoint_unreadable",
                 given=str(error),
             ) from error
+
+
+def learnt_on(path: Path) -> str:
+    """sha256 of the base that the checkpoint at `path` was made on; "" where it does not say.
+
+    A file that cannot be read is told of by the run that goes on from it.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(8)
+            return str(_header(start + file.read(int.from_bytes(start, "little"))).get("base", ""))
+    except (OSError, KeyError, ValueError, TypeError, OverflowError, MemoryError):
+        return ""
+
+
+def fingerprint(examples: Sequence[Example]) -> str:
+    """sha256 over pictures and captions in their order: what decides, with the settings, what a step learns."""
+    named = [[example.sha256, example.caption] for example in examples]
+    return hashlib.sha256(json.dumps(named).encode()).hexdigest()
+
+
+def _header(data: bytes) -> dict[str, Any]:
+    """What the beginning of a checkpoint's file says of it. Raises KeyError, TypeError or ValueError for others."""
+    length = int.from_bytes(data[:8], "little")
+    return dict(json.loads(json.loads(data[8 : 8 + length])["__metadata__"][_HEADER]))

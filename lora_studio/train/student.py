@@ -59,8 +59,10 @@ class Student:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_of(config.seed, "first weights"))
             inject_adapter_in_model(lora, self.tree, adapter_name=_ADAPTER)
+        self._loss_scale = base.precision.loss_scale
         for parameter in self.parameters.values():
             parameter.data = parameter.data.float()
+            descale(parameter, self._loss_scale)
         self.optimizer = torch.optim.AdamW(
             list(self.parameters.values()), lr=0.0, betas=(0.9, 0.99), weight_decay=config.weight_decay
         )
@@ -105,7 +107,7 @@ class Student:
         """One optimizer step on per-sample `losses` (B,), already weighted; returns their mean."""
         loss = losses.mean()
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        (loss * self._loss_scale).backward()  # type: ignore[no-untyped-call]
         if self._max_grad_norm > 0:
             nn.utils.clip_grad_norm_(list(self.parameters.values()), self._max_grad_norm)
         for group in self.optimizer.param_groups:
@@ -149,3 +151,9 @@ class Student:
                     part: value.clone() if part == "step" else value.to(parameter.device).clone()
                     for part, value in parts.items()
                 }
+
+
+def descale(parameter: nn.Parameter, loss_scale: float) -> None:
+    """Have every gradient of `parameter` divided by what the loss was multiplied by (`Precision.loss_scale`)."""
+    if loss_scale != 1.0:
+        parameter.register_hook(lambda gradient: gradient / loss_scale)  # type: ignore[no-untyped-call]

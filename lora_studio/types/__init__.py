@@ -1,7 +1,8 @@
 """The words of the domain as frozen dataclasses; no torch, no files, no widgets.
 
 `fields` holds the machinery (a field carries its own doc line and check), `generate` what a picture is asked
-for, `train` what a training is asked for, `jobs` what the engine's boundary speaks, `library` what is kept.
+for, `train` what a training is asked for, `jobs` what the engine's boundary speaks, `library` what is kept, `limits`
+what one person may take.
 """
 
 from lora_studio.types.explain import ExplainOptions
@@ -35,6 +36,7 @@ from lora_studio.types.library import (
     adapter_name,
     embedding_name,
 )
+from lora_studio.types.limits import Limits
 from lora_studio.types.train import RECIPES, TrainConfig, recipe
 
 __all__ = [
@@ -64,6 +66,7 @@ __all__ = [
     "JobKind",
     "JobSpec",
     "JobState",
+    "Limits",
     "Notebook",
     "RefusedPicture",
     "StyleEntry",

@@ -18,6 +18,11 @@ from lora_studio.errors import InvalidInput
 
 T = TypeVar("T")
 
+_SHOWN = 200
+"""Characters of a bad value that its sentence quotes."""
+_FLOATS = 2**1000
+"""Whole numbers below are floats too; larger ones stay as they are, for the check to refuse."""
+
 
 @dataclass(frozen=True)
 class FieldSpec:
@@ -105,6 +110,23 @@ def check(obj: Any) -> None:
             )
 
 
+def check_text(value: Any, field: str) -> None:
+    """Raise `InvalidInput` where `value`, given for `field`, is no text that can be kept.
+
+    Half a character (a lone surrogate), which a page can send and JSON can say, fits into no file.
+    """
+    whole = str(value).encode("utf-8", "backslashreplace").decode("utf-8")
+    if value == whole:
+        return
+    shown = whole[:_SHOWN]
+    raise InvalidInput(
+        f"{field} was given as {shown!r}, which is no valid text; type it again.",
+        code="text_invalid",
+        field=field,
+        given=shown,
+    )
+
+
 def _numeric_kind(hint: Any) -> type | None:
     """`int`, `float` or None for a type hint, `X | None` looked through."""
     options = [h for h in (typing.get_args(hint) or (hint,)) if h is not type(None)]
@@ -117,18 +139,20 @@ def _numeric_kind(hint: Any) -> type | None:
 
 def _check_number(field: FieldSpec, value: Any, wanted: type) -> None:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    whole = number and (wanted is float or float(value).is_integer())
-    finite = number and math.isfinite(value)
+    # A whole number of hundreds of digits is one that no float can hold.
+    finite = number and (abs(value) < _FLOATS if isinstance(value, int) else math.isfinite(value))
+    whole = finite and (wanted is float or isinstance(value, int) or value.is_integer())
     low = field.minimum is None or (finite and value >= field.minimum)
     high = field.maximum is None or (finite and value <= field.maximum)
     if not (number and finite and whole and low and high):
         kind = "a whole number" if wanted is int else "a number"
+        shown = repr(value)[:_SHOWN]
         span = "" if field.allowed == "any value" else f" from {field.allowed}"
         raise InvalidInput(
-            f"{field.name} was given as {value!r}; it must be {kind}{span}; change it and try again.",
+            f"{field.name} was given as {shown}; it must be {kind}{span}; change it and try again.",
             code="field_number",
             field=field.name,
-            given=str(value),
+            given=str(value)[:_SHOWN],
             allowed=field.allowed,
             whole=wanted is int,
         )
@@ -188,6 +212,10 @@ def _restore(hint: Any, value: Any) -> Any:
         return tuple(_restore(a, item) for a, item in zip(args, value, strict=True))
     if dataclasses.is_dataclass(hint) and isinstance(hint, type) and not isinstance(value, hint):
         return from_json(hint, value)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, bool):
+        return value
+    if hint is float and isinstance(value, int) and abs(value) < _FLOATS:
         return float(value)
+    if hint is int and isinstance(value, float) and value.is_integer():
+        return int(value)  # 20.0, as some programs write 20
     return value

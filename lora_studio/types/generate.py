@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lora_studio.errors import InvalidInput
-from lora_studio.types.fields import check, spec
+from lora_studio.types.fields import check, check_text, spec
 
 SAMPLERS = ("dpmpp_2m", "dpmpp_2m_karras", "euler", "euler_a", "ddim")
 """Names of the samplers; `parse_sampler` reads A1111's names for them too."""
@@ -22,6 +22,22 @@ _A1111_NAMES = {
     "ddim": ("DDIM", None),
 }
 
+_SAMPLER_NAMES = {
+    "dpmpp2m": "dpmpp_2m",
+    "kdpmpp2m": "dpmpp_2m",
+    "dpmsolvermultistep": "dpmpp_2m",
+    "euler": "euler",
+    "keuler": "euler",
+    "eulerdiscrete": "euler",
+    "eulera": "euler_a",
+    "keulera": "euler_a",
+    "eulerancestral": "euler_a",
+    "keulerancestral": "euler_a",
+    "eulerancestraldiscrete": "euler_a",
+    "ddim": "ddim",
+}
+"""What samplers are called elsewhere (A1111, ComfyUI, InvokeAI, diffusers' classes), in `plain` letters."""
+
 MAX_PROMPT = 10_000
 
 EMPHASES = ("original", "no norm", "comfy", "compel")
@@ -29,13 +45,14 @@ EMPHASES = ("original", "no norm", "comfy", "compel")
 the same without restoring the mean, ComfyUI's, compel's. `comfy` also reads the brackets as ComfyUI does."""
 
 
-def check_lengths(prompt: str, negative: str) -> None:
-    """Refuses texts longer than prompts may be.
+def check_texts(prompt: str, negative: str) -> None:
+    """Refuses texts that no prompt may be.
 
     Raises:
-        InvalidInput: one of them has more than `MAX_PROMPT` characters.
+        InvalidInput: one of them has more than `MAX_PROMPT` characters, or half a character, which no file can hold.
     """
     for label, text in (("prompt", prompt), ("negative_prompt", negative)):
+        check_text(text, label)
         if len(text) > MAX_PROMPT:
             raise InvalidInput(
                 f"{label} has {len(text)} characters; at most {MAX_PROMPT} are allowed; shorten it.",
@@ -46,15 +63,23 @@ def check_lengths(prompt: str, negative: str) -> None:
             )
 
 
+def plain(name: str) -> str:
+    """Letters and digits of a sampler's name in small, `++` as pp."""
+    return "".join(c for c in name.casefold().replace("++", "pp") if c.isalnum())
+
+
+def known_sampler(name: str) -> str | None:
+    """Our name of a sampler in any program's words, without the spacing of its steps; None for one that is not here."""
+    return _SAMPLER_NAMES.get(plain(name))
+
+
 def parse_sampler(name: str) -> str:
     """Our name of a sampler written in any case, in our words or A1111's.
 
     `DPM++ 2M Karras`, `dpm++_2m`, `Euler A`, `k_euler` are understood; anything else raises `InvalidInput`.
     """
-    key = "".join(c for c in name.casefold().replace("++", "pp") if c.isalnum())
-    known = {"".join(c for c in ours if c.isalnum()): ours for ours in SAMPLERS}
-    known |= {"eulerancestral": "euler_a", "keuler": "euler", "keulera": "euler_a", "dpmsolvermultistep": "dpmpp_2m"}
-    if key not in known:
+    found = "dpmpp_2m_karras" if plain(name) == plain("dpmpp_2m_karras") else known_sampler(name)
+    if found is None:
         raise InvalidInput(
             f"The sampler {name!r} is not known; allowed are {', '.join(SAMPLERS)} and A1111's names for them; "
             "choose one of these.",
@@ -62,7 +87,7 @@ def parse_sampler(name: str) -> str:
             given=name,
             allowed=", ".join(SAMPLERS),
         )
-    return known[key]
+    return found
 
 
 def a1111_sampler(name: str) -> tuple[str, str | None]:
@@ -91,6 +116,8 @@ class AdapterWeight:
 
     def __post_init__(self) -> None:
         check(self)
+        check_text(self.name, "adapters")
+        check_text(self.sha256, "adapters")
 
 
 @dataclass(frozen=True)
@@ -100,14 +127,19 @@ class EmbeddingUse:
     name: str
     sha256: str
 
+    def __post_init__(self) -> None:
+        check_text(self.name, "embeddings")
+        check_text(self.sha256, "embeddings")
+
 
 @dataclass(frozen=True)
 class GenerateRequest:
     """Everything that decides the pixels.
 
-    Picture i of `num_images` is made from `seed + i`. `init_image` and `mask` are sha256 of stored pictures;
-    with `strength` they make image-to-image and inpainting; None means pure noise. `adapters` and `embeddings` are
-    the whole truth about which files act: a `<lora:...>` tag in the text is taken out and does nothing of itself.
+    Picture i of `num_images` is made from `seed + i`, always from pure noise: `init_image`, `mask` (sha256 of stored
+    pictures) and `strength` keep the layout of requests complete, and a job refuses a request that has a picture.
+    `adapters` and `embeddings` are the whole truth about which files act: a `<lora:...>` tag in the text is taken out
+    and does nothing of itself.
     """
 
     prompt: str = spec(doc="What you want to see.")
@@ -130,7 +162,9 @@ class GenerateRequest:
     """sha256 of the base's weights that the request was made for; empty means whichever is loaded."""
     init_image: str | None = None
     mask: str | None = None
-    strength: float = spec(1.0, doc="How much of the first picture is redrawn.", minimum=0, maximum=1, advanced=True)
+    strength: float = spec(
+        1.0, doc="Without effect: pictures begin from noise alone.", minimum=0, maximum=1, advanced=True
+    )
     embeddings: tuple[EmbeddingUse, ...] = ()
     clip_skip: int = spec(
         1,
@@ -165,7 +199,11 @@ class GenerateRequest:
 
     def __post_init__(self) -> None:
         check(self)
-        check_lengths(self.prompt, self.negative_prompt)
+        check_texts(self.prompt, self.negative_prompt)
+        named = (("base", self.base), ("init_image", self.init_image), ("mask", self.mask))
+        for name, text in (*named, *(("styles", style) for style in self.styles)):
+            if text is not None:
+                check_text(text, name)
         if not self.prompt.strip():
             raise InvalidInput(
                 f"The prompt was given as {self.prompt!r}; write at least one word of what you want to see.",

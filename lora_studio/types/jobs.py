@@ -21,8 +21,9 @@ download_adapter: payload is {"source": what to fetch (`lora_studio.engine.sourc
 
 JobState = Literal["queued", "running", "stopping", "done", "failed", "cancelled", "interrupted"]
 """queued: waits for its first turn. running: has had one. stopping: cancelled, its present turn runs out.
-done: has its result. failed: has an error. cancelled: somebody stopped it. interrupted: a training that a
-crash, a kill or a close ended, and that can go on from its last checkpoint."""
+done: has its result. failed: has an error; a training that has a checkpoint can go on all the same. cancelled:
+somebody stopped it. interrupted: a training that a crash, a kill or a close ended, and that can go on from its last
+checkpoint."""
 
 NO_BASE = "none"
 """The base of an engine that shall load none: enough for the workbench's tools, until a load_base job brings one."""
@@ -73,7 +74,10 @@ class JobSpec:
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened to a job; `seq` counts from 0 within the job, `time` is in seconds since 1970."""
+    """Something that happened to a job; `seq` counts from 0 within the job, `time` is in seconds since 1970.
+
+    What is not stored has the `seq` -1: a glimpse, and the error of a job whose end cannot be written (yet).
+    """
 
     job_id: str
     seq: int

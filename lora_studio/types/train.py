@@ -21,6 +21,8 @@ MOST_VECTORS = 75
 """Places of a prompt that are read together; an embedding has to fit in."""
 MOST_LETTERS = 50
 """Longest name of a learnt word."""
+LARGEST_SCALE = 1e4
+"""alpha/rank beyond this is damage in a file: our own would be refused after its training."""
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,16 @@ class TrainConfig:
                 given=f"{self.least_weight:g}",
                 allowed=f"{self.most_weight:g}",
             )
+        if self.scale > LARGEST_SCALE:
+            alpha, allowed = f"{self.scale * self.rank:g}", f"{LARGEST_SCALE * self.rank:g}"
+            raise InvalidInput(
+                f"The alpha was given as {alpha} at rank {self.rank}; at most {allowed} is allowed there; lower it.",
+                code="alpha_large",
+                field="alpha",
+                given=alpha,
+                rank=self.rank,
+                allowed=allowed,
+            )
         _check_word(self.embedding)
 
     @property
@@ -212,3 +224,23 @@ def recipe(kind: str, base: BaseInfo | None = None, **changes: Any) -> TrainConf
     given = {key: value for key, value in changes.items() if value is not None}
     wanted = {} if base is None else base.recipes.get(kind, {})
     return TrainConfig(**(RECIPES[kind] | wanted | {"recipe": kind} | given))
+
+
+def check_base(begun_on: str, base: BaseInfo) -> None:
+    """Refuse a training on another base than the one that it was set up or begun on.
+
+    Args:
+        begun_on: sha256 of that base; "" for one that may be trained on any.
+
+    Raises:
+        InvalidInput: `base` is another one.
+    """
+    if begun_on and begun_on != base.sha256:
+        raise InvalidInput(
+            f"The training was set up for the base {begun_on[:10]}, and {base.title} ({base.sha256[:10]}) is loaded; "
+            "load that base, or start a new training.",
+            code="train_base_changed",
+            given=begun_on[:10],
+            loaded=base.sha256[:10],
+            title=base.title,
+        )

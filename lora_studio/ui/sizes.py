@@ -35,36 +35,50 @@ def planned(request: ToolRequest, sources: Sequence[Factors | None]) -> Planned 
     if isinstance(request, ResizeRequest):
         rule = request.rule
 
-        def rank(pairs: Sequence[Pair]) -> int:
-            limit = rule.conv_rank if pairs[0].spatial and rule.conv_rank is not None else rule.rank
-            return pairs[0].rank if limit is None else min(limit, pairs[0].rank)
+        def cut(pairs: Sequence[Pair]) -> int:
+            pair = pairs[0]
+            limit = rule.conv_rank if pair.spatial and rule.conv_rank is not None else rule.rank
+            largest = pair.full if pair.dora else pair.rank
+            return pair.each * (largest if limit is None else min(limit, largest))
 
-        return _summed(known, rank, request.dtype, most=rule.rule[0] != "rank")
-    if isinstance(request, ConvertRequest | BakeRequest):
-        return _summed(known, lambda pairs: pairs[0].rank, request.dtype, most=False)
+        return _summed(known, cut, request.dtype, most=rule.rule[0] != "rank")
+    if isinstance(request, BakeRequest):
+        whole = request.scale != 1 or request.text_encoder_scale not in (None, 1)
+        return _summed(known, lambda pairs: _kept(pairs, whole), request.dtype, most=False)
+    if isinstance(request, ConvertRequest):
+        return _summed(known, lambda pairs: _kept(pairs, False), request.dtype, most=False)
     return None
 
 
+def _kept(pairs: Sequence[Pair], whole: bool) -> int:
+    """Numbers of the factors of one layer; of a DoRA that is made `whole` those of its weight."""
+    return pairs[0].whole if whole and pairs[0].dora else pairs[0].rank * pairs[0].each
+
+
 def _combined(request: CombineRequest, sources: Sequence[Factors]) -> Planned:
-    """cat has the sum of the ranks, the others the largest or the one that was asked for."""
-    if request.method == "cat":
-        return _summed(sources, lambda pairs: sum(pair.rank for pair in pairs), request.dtype, most=False)
+    """cat has the sum of the ranks, or whole differences where one is a DoRA's; the others have the largest rank or the
+    one that was asked for."""
     cut = request.method.endswith("svd")
 
-    def rank(pairs: Sequence[Pair]) -> int:
-        largest = max(pair.rank for pair in pairs)
-        if not cut or request.rank is None:
-            return largest
-        return min(request.rank, sum(pair.rank for pair in pairs)) if request.method == "svd" else request.rank
+    def numbers(pairs: Sequence[Pair]) -> int:
+        first, dora = pairs[0], any(pair.dora for pair in pairs)
+        together = sum(pair.rank for pair in pairs)
+        if request.method == "cat":
+            return first.whole if dora else together * first.each
+        rank = max(pair.rank for pair in pairs)
+        if cut and request.rank is not None:
+            exact = request.method == "svd" and not dora
+            rank = min(request.rank, together if exact else first.full)
+        return rank * first.each
 
-    return _summed(sources, rank, request.dtype, most=cut)
+    return _summed(sources, numbers, request.dtype, most=cut)
 
 
-def _summed(sources: Sequence[Factors], rank: Callable[[Sequence[Pair]], int], dtype: str, most: bool) -> Planned:
+def _summed(sources: Sequence[Factors], numbers: Callable[[Sequence[Pair]], int], dtype: str, most: bool) -> Planned:
     layers: dict[str, list[Pair]] = {}
     for source in sources:
         for name, pair in source.pairs.items():
             layers.setdefault(name, []).append(pair)
-    numbers = sum(one.others for one in sources) + sum(rank(pairs) * pairs[0].each for pairs in layers.values())
+    whole = sum(one.others for one in sources) + sum(map(numbers, layers.values()))
     header = sum(_HEADER + 3 * len(name) for name in layers)
-    return Planned(numbers * _BYTES[dtype] + header, most or any(one.others for one in sources))
+    return Planned(whole * _BYTES[dtype] + header, most or any(one.others for one in sources))

@@ -38,10 +38,16 @@ class Studio:
 
     def base(self) -> BaseInfo:
         """The loaded base. Raises `StudioError` when none is loaded."""
-        base = self.engine.info().base
-        if base is None:
-            raise StudioError("No base is loaded; choose one in the base chooser and try again.", code="no_base")
-        return base
+        info = self.engine.info()
+        if info.base is not None:
+            return info.base
+        if info.loading is not None:
+            raise StudioError(
+                f"The base {info.loading!r} is being loaded; try again when it is there.",
+                code="base_loading",
+                given=info.loading,
+            )
+        raise StudioError("No base is loaded; choose one in the base chooser and try again.", code="no_base")
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """`POST /studio/upload/...`: one file per request as its raw bytes, written beside the workspace's files first.
 
-    /studio/upload/picture?set=ID&name=NAME     a picture, a caption (.txt) or a zip into a set
+    /studio/upload/picture?set=ID&name=NAME     a picture, a caption (.txt) or a zip into a set; NAME may have folders
     /studio/upload/adapter?job=ID&name=NAME     a LoRA file, handed over to the engine as the job ID
     /studio/upload/embedding?job=ID&name=NAME   a textual-inversion embedding, likewise
     /studio/upload/side?sha256=SHA&name=NAME    a file that lay beside a LoRA: A1111's .json, .civitai.info, a picture
@@ -38,6 +38,9 @@ MAX_PICTURES = 600_000_000
 MAX_ADAPTER = 4_000_000_000
 MAX_EMBEDDING = 100_000_000
 """Bytes of one upload; what is in it is judged by the rooms that read it."""
+MAX_NAME = 200
+MAX_PATH = 1000
+"""Characters of a name, and of one with its folders."""
 
 Take = Callable[[Ask, Path, str], Any]
 
@@ -45,7 +48,7 @@ Take = Callable[[Ask, Path, str], Any]
 def upload_routes(studio: Studio) -> list[Route]:
     """The doors for files."""
     return [
-        Route("/studio/upload/picture", _door(studio, _take_picture, MAX_PICTURES), methods=["POST"]),
+        Route("/studio/upload/picture", _door(studio, _take_picture, MAX_PICTURES, _path), methods=["POST"]),
         Route("/studio/upload/adapter", _door(studio, _take_adapter, MAX_ADAPTER), methods=["POST"]),
         Route("/studio/upload/embedding", _door(studio, _take_embedding, MAX_EMBEDDING), methods=["POST"]),
         Route("/studio/upload/side", _door(studio, take_side, MAX_PICTURE), methods=["POST"]),
@@ -72,12 +75,24 @@ def _take_embedding(ask: Ask, path: Path, name: str) -> Any:
     return import_embedding(ask, sha256, called)
 
 
-def _door(studio: Studio, take: Take, limit: int) -> Callable[[Request], Any]:
-    """A handler that streams the body into a file and hands it to `take`."""
+def _bare(given: str) -> str:
+    """A file's name without its folders."""
+    return PurePosixPath(given.replace("\\", "/")).name[:MAX_NAME] or "file"
+
+
+def _path(given: str) -> str:
+    """A file's name with the folders that it was dropped with: by them a caption finds its picture. It is a name alone,
+    nothing is ever written under it; one that leads out of its folders loses them."""
+    parts = [part for part in given.replace("\\", "/").split("/") if part not in ("", ".")]
+    return "/".join(parts)[-MAX_PATH:] if parts and ".." not in parts else _bare(given)
+
+
+def _door(studio: Studio, take: Take, limit: int, named: Callable[[str], str] = _bare) -> Callable[[Request], Any]:
+    """A handler that streams the body into a file and hands it to `take`, with its name as `named` makes it."""
 
     async def receive(request: Request) -> Response:
         """Take one file."""
-        name = PurePosixPath(request.query_params.get("name", "").replace("\\", "/")).name[:200] or "file"
+        name = named(request.query_params.get("name", ""))
         ask = Ask(studio, owner_of(request.scope), dict(request.query_params))
         waiting = studio.workspace.root / "uploads"
         try:

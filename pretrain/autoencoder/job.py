@@ -7,7 +7,7 @@ whole or cut on the latents' grid. Order, mirrors, cuts and noise are functions 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from pretrain import trainings
 from pretrain.autoencoder.loss import picture_loss, psnr
 from pretrain.batches import Order
 from pretrain.export import write_base
 from pretrain.latents import LatentSet, build, decoded, encoder_hash
 from pretrain.machine import Machine
 from pretrain.pictures import PictureSet, unseen
+from pretrain.progress import Stop, never
 from pretrain.randomness import generator, numbers
-from pretrain.recipe import AutoencoderModel, Recipe
+from pretrain.recipe import AutoencoderModel, Recipe, RecipeError
 from pretrain.sheets import contact_sheet, from_pixels, save_png, to_pixels
 from pretrain.trainer import Step, train_in
 
@@ -63,7 +65,14 @@ class AutoencoderJob:
 
     name = "autoencoder"
 
-    def __init__(self, recipe: Recipe, pictures: PictureSet, machine: Machine, measured: int = MEASURED) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        pictures: PictureSet,
+        machine: Machine,
+        measured: int = MEASURED,
+        stop: Stop = never,
+    ) -> None:
         from diffusers import AutoencoderKL
 
         self._recipe, self._machine, self._base = recipe.autoencoder, machine, Path(recipe.base)
@@ -71,17 +80,23 @@ class AutoencoderJob:
         self.steps, self.batch = mine.steps, mine.batch
         self.optimizer, self.cadence = mine.optimizer, mine.cadence
         self._pictures = pictures
+        side = pictures.shards[0].shape[1]
+        if mine.crop > side:
+            raise RecipeError(
+                f"Autoencoder.crop is {mine.crop} and the pictures have {side} pixels a side; allowed are multiples of "
+                f"8 up to {side}; write one, or 0 for whole pictures."
+            )
         if mine.start == "base":
             vae = AutoencoderKL.from_pretrained(self._base / "vae", dtype=torch.float32)
         else:
-            vae = new_autoencoder(mine.model, pictures.shards[0].shape[1], mine.seed)
+            vae = new_autoencoder(mine.model, side, mine.seed)
         self._vae = vae.train().to(machine.device, memory_format=machine.memory_format)
         self._factor = 2 ** (len(vae.config.block_out_channels) - 1)
         self._latents: LatentSet | None = None
         if mine.train == "decoder":
             vae.encoder.requires_grad_(False)
             vae.quant_conv.requires_grad_(False)
-            self._latents = LatentSet(build(pictures, vae, machine), len(pictures.shards), machine.device)
+            self._latents = LatentSet(build(pictures, vae, machine, stop), len(pictures.shards), machine.device)
         self._order = Order(len(pictures), mine.batch, mine.seed)
         self._measured = measured
         self._figures: dict[str, float] = {}
@@ -152,15 +167,15 @@ class AutoencoderJob:
         save_png(path, contact_sheet(np.concatenate([images[:shown], to_pixels(found[:shown])])))
 
     def keep(self, path: Path) -> None:
-        """A base folder in half precision."""
-        write_base(path, self._base, {"vae": self._vae})
+        """A base folder in half precision; what it was trained by, `export` alone can tell."""
+        write_base(path, self._base, {"vae": self._vae}, without=(trainings.NAME,))
 
 
 def train(
     recipe: Recipe,
     pictures: Path,
     folder: Path,
-    stop: Callable[[], float | None] = lambda: None,
+    stop: Stop = never,
     accept_changes: bool = False,
 ) -> Iterator[Step]:
     """Trains in a folder, from its checkpoint if it has one; yields every finished step.
@@ -169,6 +184,6 @@ def train(
     """
 
     def make(machine: Machine) -> AutoencoderJob:
-        return AutoencoderJob(recipe, PictureSet(pictures, recipe.pictures), machine)
+        return AutoencoderJob(recipe, PictureSet(pictures, recipe.pictures), machine, stop=stop)
 
-    yield from train_in(folder, recipe, "autoencoder", make, stop, accept_changes)
+    yield from train_in(folder, recipe, ("autoencoder",), make, stop, accept_changes)

@@ -8,7 +8,7 @@ composition and colours are decided (zero terminal SNR, Lin et al. 2023).
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,18 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from pretrain import trainings
 from pretrain.batches import Order
 from pretrain.diffusion.captions import TagTokens, variant
 from pretrain.diffusion.clutter import chunk_count, long_prompt, stray_words, weighted
 from pretrain.diffusion.models import load_models, new_models, noise_schedule
 from pretrain.drawing import draw, make_pipeline
 from pretrain.export import write_base
+from pretrain.hashes import network_hash, schedule_of, tokenizer_hash
 from pretrain.latents import LatentSet, build, encoder_hash
 from pretrain.machine import Machine
 from pretrain.pictures import PictureSet
+from pretrain.progress import Stop, never
 from pretrain.randomness import generator, numbers
 from pretrain.reader import Reader, load_reader, reading_loss
 from pretrain.recipe import Diffusion, Recipe
@@ -92,7 +95,7 @@ class DiffusionJob:
 
     name = "diffusion"
 
-    def __init__(self, recipe: Recipe, pictures: PictureSet, machine: Machine) -> None:
+    def __init__(self, recipe: Recipe, pictures: PictureSet, machine: Machine, stop: Stop = never) -> None:
         from diffusers import AutoencoderKL
         from transformers import CLIPTokenizer
 
@@ -102,15 +105,15 @@ class DiffusionJob:
         self.optimizer, self.cadence = mine.optimizer, mine.cadence
         vae = AutoencoderKL.from_pretrained(self._base / "vae", dtype=torch.float32).eval()
         self._vae = vae.requires_grad_(False).to(machine.device, memory_format=machine.memory_format)
-        self._latents = LatentSet(build(pictures, self._vae, machine), len(pictures.shards), machine.device)
+        self._latents = LatentSet(build(pictures, self._vae, machine, stop), len(pictures.shards), machine.device)
         channels, side = self._latents.take(torch.zeros(1).long(), torch.zeros(1).long()).shape[1:3]
         if mine.start == "base":
             unet, words = load_models(self._base, mine.unet, mine.text_encoder, mine.seed)
         else:
             unet, words = new_models(self._base, mine.unet, mine.text_encoder, (channels, side), mine.seed)
-        self._unet = unet.train().to(machine.device, memory_format=machine.memory_format)
-        self._words = words.train(mine.text_encoder.trained).requires_grad_(mine.text_encoder.trained)
-        self._words = self._words.to(machine.device)
+        # Neither model has dropout; in training mode diffusers' blocks turn every picture to another layout and back.
+        self._unet = unet.eval().to(machine.device, memory_format=machine.memory_format)
+        self._words = words.eval().requires_grad_(mine.text_encoder.trained).to(machine.device)
         self._signal = noise_schedule(self._base).to(machine.device)
         tokenizer = CLIPTokenizer.from_pretrained(self._base / "tokenizer")
         self._plan = Plan(pictures.captions, tokenizer, mine)
@@ -164,10 +167,14 @@ class DiffusionJob:
         return weighted.mean() + recipe.reading.weight * differs.mean()
 
     def _conditioning(self, batch: Batch) -> Tensor:
-        """What the text encoder says of the words (n, tokens, width); the chunks of a long prompt stand in a row."""
-        ids = batch.ids.to(self._machine.device).flatten(0, -2)
+        """What the text encoder says of the words (n, tokens, width); the chunks of a long prompt stand in a row.
+
+        A chunk that several prompts have (most often the empty one) is read once.
+        """
+        rows = batch.ids.to(self._machine.device).flatten(0, -2)
+        ids, places = torch.unique(rows, dim=0, return_inverse=True)
         with torch.set_grad_enabled(self._recipe.text_encoder.trained), self._machine.autocast():
-            states: Tensor = self._words(ids)[0].float()
+            states: Tensor = self._words(ids)[0].float().index_select(0, places)
         if batch.weights is not None:
             states = weighted(states, batch.weights.to(self._machine.device).flatten(0, -2))
         return states.reshape(len(batch.ids), -1, states.shape[-1])
@@ -177,12 +184,15 @@ class DiffusionJob:
         return {name: round(value, 5) for name, value in self._figures.items()}
 
     def identity(self) -> dict[str, Any]:
-        """Configurations to build the models again, and which latents they were trained on."""
+        """Configurations to build the models again, and on which latents, words and schedule they were trained."""
         return {
             "kind": self.name,
             "unet": json.loads(self._unet.to_json_string()),
             "text_encoder": self._words.config.to_dict(),
             "encoder": encoder_hash(self._vae),
+            "tokenizer": tokenizer_hash(self._base / "tokenizer"),
+            "schedule": schedule_of(self._base),
+            "reader": "" if self._reader is None else network_hash(self._reader),
         }
 
     def sheet(self, path: Path) -> None:
@@ -193,15 +203,15 @@ class DiffusionJob:
         save_png(path, contact_sheet(images))
 
     def keep(self, path: Path) -> None:
-        """A base folder in half precision."""
-        write_base(path, self._base, {"unet": self._unet, "text_encoder": self._words})
+        """A base folder in half precision; what it was trained by, `export` alone can tell."""
+        write_base(path, self._base, {"unet": self._unet, "text_encoder": self._words}, without=(trainings.NAME,))
 
 
 def train(
     recipe: Recipe,
     pictures: Path,
     folder: Path,
-    stop: Callable[[], float | None] = lambda: None,
+    stop: Stop = never,
     accept_changes: bool = False,
 ) -> Iterator[Step]:
     """Trains in a folder, from its checkpoint if it has one; yields every finished step.
@@ -211,10 +221,10 @@ def train(
         accept_changes: go on from a checkpoint that was made with another recipe.
 
     Raises:
-        ValueError: the checkpoint belongs to another recipe or to other latents.
+        ValueError: the checkpoint belongs to another training, recipe or base.
     """
 
     def make(machine: Machine) -> DiffusionJob:
-        return DiffusionJob(recipe, PictureSet(pictures, recipe.pictures), machine)
+        return DiffusionJob(recipe, PictureSet(pictures, recipe.pictures), machine, stop)
 
-    yield from train_in(folder, recipe, "diffusion", make, stop, accept_changes)
+    yield from train_in(folder, recipe, ("diffusion",), make, stop, accept_changes)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from pretrain.recipe import RecipeError, TextEncoder, UNet
+from pretrain.trainings import check_whole
 
 
 def noise_schedule(base: Path) -> Tensor:
@@ -38,11 +39,13 @@ def load_models(base: Path, unet: UNet, text: TextEncoder, seed: int) -> tuple[A
     """(UNet, text encoder) of a base in float32, the text encoder grown to the recipe's sizes.
 
     Raises:
-        RecipeError: the UNet's sizes are not the recipe's, or the text encoder would have to shrink.
+        ValueError: there is no UNet or text encoder, the UNet's sizes are not the recipe's, or the text encoder would
+            have to shrink.
     """
     from diffusers import UNet2DConditionModel
     from transformers import CLIPTextModel
 
+    check_whole(base)
     network = UNet2DConditionModel.from_pretrained(base / "unet", dtype=torch.float32)
     words = CLIPTextModel.from_pretrained(base / "text_encoder", dtype=torch.float32)
     _check_unet(network.config, unet)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from pretrain.batches import Order
 from pretrain.latents import LatentSet, build, encoder_hash
 from pretrain.machine import Machine
 from pretrain.pictures import PictureSet
+from pretrain.progress import Stop, never
 from pretrain.randomness import generator
 from pretrain.reader.labels import Answers, labels_of
 from pretrain.reader.network import Reader, spoiled
@@ -29,7 +30,7 @@ class ReaderJob:
 
     name = "reader"
 
-    def __init__(self, recipe: Recipe, pictures: PictureSet, machine: Machine) -> None:
+    def __init__(self, recipe: Recipe, pictures: PictureSet, machine: Machine, stop: Stop = never) -> None:
         from diffusers import AutoencoderKL
 
         self._recipe, self._machine = recipe.reader, machine
@@ -41,7 +42,9 @@ class ReaderJob:
         self._encoder = encoder_hash(vae)
         files = len(pictures.shards)
         self._latents = LatentSet(
-            build(pictures, vae.to(machine.device, memory_format=machine.memory_format), machine), files, machine.device
+            build(pictures, vae.to(machine.device, memory_format=machine.memory_format), machine, stop),
+            files,
+            machine.device,
         )
         self._kept = torch.arange(len(pictures) - pictures.shard, len(pictures))
         self._order = Order(len(pictures) - (pictures.shard if files > 1 else 0), mine.batch, mine.seed)
@@ -108,15 +111,15 @@ def train(
     recipe: Recipe,
     pictures: Path,
     folder: Path,
-    stop: Callable[[], float | None] = lambda: None,
+    stop: Stop = never,
     accept_changes: bool = False,
 ) -> Iterator[Step]:
     """Trains in a folder, from its checkpoint if it has one; yields every finished step. Errors: see `train_in`."""
 
     def make(machine: Machine) -> ReaderJob:
-        return ReaderJob(recipe, PictureSet(pictures, recipe.pictures), machine)
+        return ReaderJob(recipe, PictureSet(pictures, recipe.pictures), machine, stop)
 
-    yield from train_in(folder, recipe, "reader", make, stop, accept_changes)
+    yield from train_in(folder, recipe, ("reader",), make, stop, accept_changes)
 
 
 def load_reader(folder: Path, encoder: str) -> Reader:
@@ -126,11 +129,12 @@ def load_reader(folder: Path, encoder: str) -> Reader:
         encoder: the encoder whose latents it shall read (`encoder_hash`).
 
     Raises:
-        ValueError: no checkpoint, or a reader of another encoder's latents.
+        ValueError: no checkpoint, one of another training, or a reader of another encoder's latents.
     """
     state = checkpoint.load(folder)
     if state is None:
         raise ValueError(f"{folder} has no reader; train one with `python -m pretrain reader --run {folder}`.")
+    checkpoint.check_kind(folder, state, "reader")
     identity = state["identity"]
     if identity["encoder"] != encoder:
         raise ValueError(

@@ -81,7 +81,9 @@ def reading_loss(reader: Reader, found: Tensor, true: Tensor) -> Tensor:
     its labels, each a yes or no. `true` gives no gradient.
     """
     with torch.no_grad():
-        wanted = reader(true).float().sigmoid()
-        least = F.binary_cross_entropy(wanted, wanted, reduction="none")
+        said = reader(true).float()
+        wanted = said.sigmoid()
+        # By the logits: what takes probabilities is refused by autocast on CUDA.
+        least = F.binary_cross_entropy_with_logits(said, wanted, reduction="none")
     told = F.binary_cross_entropy_with_logits(reader(found).float(), wanted, reduction="none")
     return (told - least).sum(1)

@@ -9,7 +9,7 @@ and caption variants are functions of (seed, step).
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +20,24 @@ from torch import Tensor, nn
 from pretrain.batches import Order
 from pretrain.diffusion.captions import TagTokens, variant
 from pretrain.diffusion.models import grow
+from pretrain.hashes import tokenizer_hash
 from pretrain.latents import encoder_hash
 from pretrain.machine import Machine
 from pretrain.pictures import PictureSet
+from pretrain.progress import Stop, never
 from pretrain.randomness import numbers
 from pretrain.recipe import Recipe
 from pretrain.tags import split
 from pretrain.trainer import Step, train_in
+from pretrain.trainings import check_whole
 
 SHARPNESS = 12.0  # of the cosine that a token must have with the words of its tag
+READ = (
+    "text",
+    *(f"diffusion.text_encoder.{size}" for size in ("width", "layers", "heads", "feed_forward")),
+    "diffusion.captions",
+)
+"""What this training reads of the recipe."""
 
 
 class Naming(nn.Module):
@@ -77,6 +86,7 @@ class TextJob:
         self.steps, self.batch = mine.steps, mine.batch
         self.optimizer, self.cadence = mine.optimizer, mine.cadence
         self._encoder = encoder_hash(AutoencoderKL.from_pretrained(base / "vae", dtype=torch.float32))
+        check_whole(base)
         words = CLIPTextModel.from_pretrained(base / "text_encoder", dtype=torch.float32)
         self._before = copy.deepcopy(words).eval().requires_grad_(False).to(machine.device)
         sizes = recipe.diffusion.text_encoder
@@ -88,6 +98,7 @@ class TextJob:
         _, words = grow(None, words, sizes, mine.seed)
         self._words = words.train().to(machine.device)
         tokenizer = CLIPTokenizer.from_pretrained(base / "tokenizer")
+        self._tokenizer = tokenizer_hash(base / "tokenizer")
         self._captions = pictures.captions
         self._tokens = TagTokens(tokenizer, pictures.captions)
         self._marks = (tokenizer(",", add_special_tokens=False).input_ids[0], tokenizer.bos_token_id)
@@ -147,8 +158,13 @@ class TextJob:
         return self._figures
 
     def identity(self) -> dict[str, Any]:
-        """The configuration; the latents are those of the base that it continues."""
-        return {"kind": self.name, "text_encoder": self._words.config.to_dict(), "encoder": self._encoder}
+        """The configuration; latents and words are those of the base that it continues."""
+        return {
+            "kind": self.name,
+            "text_encoder": self._words.config.to_dict(),
+            "encoder": self._encoder,
+            "tokenizer": self._tokenizer,
+        }
 
     def sheet(self, path: Path) -> None:
         """No picture."""
@@ -161,7 +177,7 @@ def train(
     recipe: Recipe,
     pictures: Path,
     folder: Path,
-    stop: Callable[[], float | None] = lambda: None,
+    stop: Stop = never,
     accept_changes: bool = False,
 ) -> Iterator[Step]:
     """Trains in a folder, from its checkpoint if it has one; yields every finished step. Errors: see `train_in`."""
@@ -169,4 +185,4 @@ def train(
     def make(machine: Machine) -> TextJob:
         return TextJob(recipe, PictureSet(pictures, recipe.pictures), machine)
 
-    yield from train_in(folder, recipe, "text", make, stop, accept_changes)
+    yield from train_in(folder, recipe, READ, make, stop, accept_changes)

@@ -12,7 +12,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from tests.adapters.corpus import Kind, Made
-from tests.adapters.corpus_layouts import PEFT, SD, SD_TEXT, factors, kohya, parted, product, written
+from tests.adapters.corpus_layouts import CONVOLUTIONS, PEFT, SD, SD_TEXT, factors, kohya, parted, product, written
 from tests.support.tiny_models import TinyModels
 
 Tensors = dict[str, Tensor]
@@ -264,6 +264,46 @@ def doubled(data: bytes) -> bytes:
     return struct.pack("<Q", len(text)) + text + data[8 + length :]
 
 
+def peft_oft(terms: float, value: float) -> Callable[[TinyModels], Made]:
+    """peft's rotations in blocks of four, all their numbers `value`, with a config in the header."""
+
+    def make(models: TinyModels) -> Made:
+        inputs = models.layers[SD[0]].shape[1]
+        name = SD[0].replace("unet.", "base_model.model.")
+        config = json.dumps({"peft_type": "OFT", "num_cayley_neumann_terms": terms})
+        tensors = {f"{name}.oft_R.weight": torch.full((inputs // 4, 6), value)}
+        return Made(tensors, metadata={"lora_adapter_metadata": config})
+
+    return make
+
+
+def tucker_of_large_numbers(models: TinyModels) -> Made:
+    """Each number passes, their product is no number any more."""
+    key = CONVOLUTIONS[1]
+    out, inputs, *kernel = models.layers[key].shape
+    name = f"lora_unet_{key.removeprefix('unet.').replace('.', '_')}"
+    shapes = {"w1_a": (64, out), "w1_b": (64, inputs), "w2_a": (64, out), "w2_b": (64, inputs)}
+    shapes |= {"t1": (64, 64, *kernel), "t2": (64, 64, *kernel)}
+    tensors = {f"{name}.hada_{part}": torch.full(shape, 1e4) for part, shape in shapes.items()}
+    return Made(tensors | {f"{name}.alpha": torch.tensor(64e4), f"{name}.scalar": torch.tensor(1e4)})
+
+
+def many_embeddings(models: TinyModels) -> Made:
+    made = good(models)
+    made.tensors |= {f"bundle_emb.word{n}.clip_l": torch.ones(1, 24) * 0.1 for n in range(65)}
+    return made
+
+
+def an_embedding_of_one_number(models: TinyModels) -> Made:
+    made = good(models)
+    made.tensors["bundle_emb.word.clip_l"] = torch.tensor(0.1)
+    return made
+
+
+def unkind(header: dict[str, dict[str, object]]) -> None:
+    del header[sorted(header)[0]]["dtype"]
+
+
 def strong(models: TinyModels) -> Made:
     """A large alpha that is still no damage."""
     made = written(models, SD[:1], kohya, alpha=30.0)
@@ -302,6 +342,19 @@ def kinds() -> list[Kind]:
         refused("alpha negative", damaged, "", spoiled(".alpha", filled(-1.0))),
         refused("alpha of two numbers", damaged, "", spoiled(".alpha", lambda t: torch.ones(2))),
         refused("alpha 1e6 in the header", damaged, "", header_alpha('{"unet.r": 3, "unet.lora_alpha": 1e6}')),
+        refused(
+            "a pattern that never ends",
+            damaged,
+            "`alpha_pattern` that a regular expression takes for ever with",
+            header_alpha('{"unet.r": 3, "unet.alpha_pattern": {"([\\\\w.]+)+!": 3}}'),
+        ),
+        refused("a config of half a character", damaged, "", header_alpha('{"unet.r": "\\ud800"}')),
+        refused("OFT of 1e15 terms", damaged, "", peft_oft(1e15, 0.1)),
+        refused("OFT that grows infinite", damaged, "powers of numbers that pass", peft_oft(40, 1e4)),
+        refused("LoHa that grows infinite", damaged, "a product of numbers that pass", tucker_of_large_numbers),
+        refused("65 embeddings", damaged, "in one LoRA", many_embeddings),
+        refused("an embedding of one number", damaged, "", an_embedding_of_one_number),
+        refused("a tensor of no kind of numbers", damaged, "`dtype` is missing", raw(header_of(unkind))),
         refused("header metadata is no JSON", damaged, "", header_alpha("{")),
         refused("header metadata of wrong kinds", damaged, "", header_alpha('{"unet.r": "x", "unet.lora_alpha": []}')),
         refused("one up missing", damaged, "", without(up)),

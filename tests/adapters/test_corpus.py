@@ -14,6 +14,8 @@ from safetensors.torch import save_file
 
 from lora_studio.adapters import AdapterReport, CanonicalAdapter, admit, inspect
 from lora_studio.errors import AdapterRefused
+from lora_studio.headers import header
+from lora_studio.headers.adapter import examine
 from lora_studio.sentences import sentence
 from tests.adapters.corpus import Kind, Made, kinds
 from tests.support.tiny_models import TinyModels, alike, tiny_models
@@ -48,6 +50,8 @@ def test_the_effect_is_that_of_the_dense_difference(kind: Kind, models: dict[str
     before = tiny.run()
     path = put(made, tmp_path)
     adapter, report = admit(path, hashlib.sha256(path.read_bytes()).hexdigest(), tiny.layers)
+    if made.suffix == ".safetensors":
+        _check_header(path, report)
     alone = tiny.with_adapter(((adapter, 1.0),))
     wanted = made.outputs or tiny.with_deltas(made.deltas)
     assert alike(alone, wanted) < 1e-5
@@ -69,6 +73,14 @@ def _check_report(made: Made, adapter: CanonicalAdapter, report: AdapterReport) 
         assert set(adapter.layers) == set(made.deltas)
     text = json.dumps([report.format, report.family, *codes])
     assert all(word in text for word in made.says)
+
+
+def _check_header(path: Path, report: AdapterReport) -> None:
+    """Whoever reads the header alone takes it for what it is. Bug: files of folders that act were called no LoRA."""
+    with path.open("rb") as file:
+        told = examine(header.read(file, path.stat().st_size))
+    assert (told.kind, told.ranks) == ("lora", report.ranks)
+    assert told.layers >= report.layers_matched
 
 
 def _check_clause(refusal: AdapterRefused) -> None:

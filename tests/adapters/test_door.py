@@ -16,8 +16,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from lora_studio.adapters import admit
-from lora_studio.errors import AdapterRefused
+from lora_studio.adapters.checks import LARGEST_VALUE
+from lora_studio.adapters.door import FileOptions, admitting
+from lora_studio.errors import AdapterRefused, InvalidInput
 from lora_studio.pipeline import SharedBase
+from lora_studio.types import TrainConfig
+from lora_studio.types.train import LARGEST_SCALE
 from tests.support.tiny import kohya_file, load_tiny, random_adapter, write_tiny_base
 
 
@@ -169,10 +173,10 @@ def test_a_header_of_200_000_tensors_is_refused_unread(base: SharedBase, tmp_pat
             st.integers(),
             st.fixed_dictionaries(
                 {
-                    "dtype": st.sampled_from(["F32", "F16", "BF16", "I8", "X"]),
                     "shape": st.lists(st.integers(-1, 9), max_size=6),
                     "data_offsets": st.lists(st.integers(-1, 64), min_size=2, max_size=2),
-                }
+                },
+                optional={"dtype": st.sampled_from(["F32", "F16", "BF16", "I8", "X", "\ud800", None, 3])},
             ),
         ),
         max_size=4,
@@ -203,3 +207,19 @@ def test_a_checkpoint_is_refused_unread(base: SharedBase, tmp_path: Path) -> Non
         admit(path, "0" * 64, base.layers)
     assert caught.value.code == "adapter_layout"
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kilobytes
+
+
+def test_a_file_is_read_in_turns(base: SharedBase, good: Path) -> None:
+    """Bug: an import checked and measured all layers of a file in one turn, in which nobody else's picture moved."""
+    layers = len(admit(good, "0" * 64, base.layers)[0].layers)
+    for weights, turns in ((None, layers), (base.slots, 2 * layers)):
+        assert len(list(admitting(good, "0" * 64, base.layers, options=FileOptions(weights=weights)))) == turns
+
+
+def test_no_training_begins_whose_file_would_be_refused() -> None:
+    """Bug: alpha could be a million, and the finished training's own file was refused by its self-test."""
+    assert LARGEST_SCALE == LARGEST_VALUE
+    assert TrainConfig(name="x", dataset="y", rank=2, alpha=2e4).scale == 1e4
+    with pytest.raises(InvalidInput, match="alpha was given as 20001 at rank 2; at most 20000 is allowed") as refused:
+        TrainConfig(name="x", dataset="y", rank=2, alpha=20_001)
+    assert (refused.value.code, refused.value.values["field"]) == ("alpha_large", "alpha")

@@ -303,6 +303,38 @@ def test_alphas_that_are_none_do_not_reach_the_converter(alpha: float, tmp_path:
     assert report.alphas is None or report.alphas == (alpha, alpha) == (-1.0, -1.0)
 
 
+def of_wan(*names: str, **shapes: tuple[int, ...]) -> dict[str, Tensor]:
+    """Factors under Wan's names, and a module that no table here has, so that diffusers is asked."""
+    tensors = {"diffusion_model.blocks.0.mystery.lora_down.weight": torch.ones(4, 24)}
+    tensors["diffusion_model.blocks.0.mystery.lora_up.weight"] = torch.ones(36, 4)
+    for name in names:
+        down, up = shapes.get("down", (4, 24)), shapes.get("up", (36, 4))
+        tensors[f"diffusion_model.{name}.lora_down.weight"] = torch.ones(down)
+        tensors[f"diffusion_model.{name}.lora_up.weight"] = torch.ones(up)
+        tensors[f"diffusion_model.{name}.alpha"] = torch.tensor(1.0)
+    return tensors
+
+
+@pytest.mark.parametrize(
+    ("tensors", "refused"),
+    [
+        (of_wan("blocks.0.self_attn.q", "blocks.999999999999.self_attn.q"), False),
+        (of_wan("blocks.0.self_attn.q", down=(0, 24), up=(36, 0)), True),
+        (of_wan() | {"diffusion_model.blocks.0.cross_attn.q.alpha": torch.tensor(1.0)}, False),
+    ],
+    ids=["a block of a large number", "no directions", "an alpha alone"],
+)
+def test_files_that_the_converters_do_not_come_to_an_end_with(
+    tensors: dict[str, Tensor], refused: bool, tmp_path: Path
+) -> None:
+    """Bugs: diffusers counts up to the highest block, divides by the rank, and uses what no block has set."""
+    save_file(tensors, tmp_path / "a.safetensors")
+    began = time.thread_time()
+    _, report = inspect(tmp_path / "a.safetensors", "0" * 64)
+    assert time.thread_time() - began < 5
+    assert (report.family, report.refused is not None) == ("wan", refused)
+
+
 def test_alphas_that_the_converter_folded_in_are_reported(tmp_path: Path) -> None:
     """Bug: such files were said to have no alphas, which were taken as the rank."""
     save_file(of_qwen(2.0), tmp_path / "a.safetensors")

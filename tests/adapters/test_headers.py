@@ -83,10 +83,12 @@ ENTRIES = st.one_of(
     st.integers(),
     st.fixed_dictionaries(
         {
-            "dtype": st.sampled_from(["F32", "F16", "BF16", "I8", "F8_E4M3", "X", "I64"]),
             "shape": st.lists(st.integers(-1, 9), max_size=6),
             "data_offsets": st.lists(st.integers(-1, 64), min_size=2, max_size=2),
-        }
+        },
+        optional={
+            "dtype": st.sampled_from(["F32", "F16", "BF16", "I8", "F8_E4M3", "X", "I64", "\ud800", None, 3, ["F32"]])
+        },
     ),
 )
 
@@ -102,6 +104,7 @@ def test_any_header(tiny: TinyModels, tmp_path: Path, header: dict, length: int 
     if report.refused is not None:
         assert "any.safetensors" in report.refused.message
         assert report.refused.message.count("\n") == 0
+        assert report.refused.message.isprintable()
 
 
 SHAPES = st.lists(st.integers(0, 5), max_size=4)
@@ -208,3 +211,35 @@ def test_a_name_that_cannot_be_shown_is_refused(name: str, tmp_path: Path, tiny:
     with pytest.raises(AdapterRefused, match="cannot be shown") as caught:
         admit(path, "0" * 64, tiny.layers)
     assert caught.value.message.isprintable()
+
+
+@pytest.mark.parametrize("dtype", [None, 3, ["F32"], "\ud800", "F" * 1000])
+@pytest.mark.parametrize("name", ["a.alpha", "a.lora_up.weight"])
+def test_an_entry_without_a_kind_of_numbers_is_refused(
+    name: str, dtype: object, tmp_path: Path, tiny: TinyModels
+) -> None:
+    """Bug: a KeyError ended the job, and half a character stood in the sentence, which no database takes."""
+    path = tmp_path / "a.safetensors"
+    entry: dict[str, object] = {"shape": [1], "data_offsets": [0, 4]}
+    header = json.dumps({name: entry if dtype is None else entry | {"dtype": dtype}}).encode()
+    path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(4))
+    with pytest.raises(AdapterRefused, match="numbers of an unknown kind") as caught:
+        admit(path, "0" * 64, tiny.layers)
+    assert caught.value.message.isprintable()
+    assert len(caught.value.message) < 300
+
+
+def test_half_a_character_in_a_header_harms_nobody(tmp_path: Path, tiny: TinyModels) -> None:
+    """Bug: what a database cannot hold stood in the metadata and in the trigger words of an entry."""
+    path = tmp_path / "a.safetensors"
+    name = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_q"
+    factors = {"down": torch.ones(1, 32), "up": torch.ones(32, 1)}
+    data = save({f"{name}.lora_{side}.weight": tensor for side, tensor in factors.items()})
+    length = struct.unpack("<Q", data[:8])[0]
+    said = {"modelspec.description": "cut \ud83d off", "ss_tag_frequency": '{"a": {"\\ud800 cat": 3}}'}
+    header = json.dumps({**json.loads(data[8 : 8 + length]), "__metadata__": said}).encode()
+    path.write_bytes(struct.pack("<Q", len(header)) + header + data[8 + length :])
+    _, report = admit(path, "0" * 64, tiny.layers)
+    told = json.dumps([dict(report.metadata), report.trigger_words], ensure_ascii=False)
+    assert "cut ? off" in told.encode().decode()
+    assert report.trigger_words == ("? cat",)

@@ -11,6 +11,8 @@ from safetensors.torch import save_file
 
 from lora_studio.adapters import admit, inspect
 from lora_studio.adapters.door import FileOptions
+from lora_studio.adapters.formats.algebra import shape_of
+from lora_studio.adapters.report import rank_of
 from lora_studio.adapters.strength import block_of
 from tests.adapters.corpus import Made, kinds
 from tests.adapters.test_corpus import put
@@ -81,7 +83,14 @@ def test_ranks_alphas_and_counts(tiny: TinyModels, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "ranks"), [("LoHa", (2, 2)), ("LoKr, one factored", (1, 1)), ("GLoRA", (4, 4)), ("OFT", None)]
+    ("name", "ranks"),
+    [
+        ("LoHa", (2, 2)),
+        ("LoKr, one factored", (1, 1)),
+        ("GLoRA", (4, 4)),
+        ("GLoRA, exchanged", (4, 4)),
+        ("OFT", None),
+    ],
 )
 def test_the_rank_is_what_the_trainer_was_told(
     name: str, ranks: tuple[int, int] | None, tiny: TinyModels, tmp_path: Path
@@ -107,6 +116,7 @@ FORMATS = {
     "IA3, inputs": "kohya IA3",
     "GLoRA": "kohya GLoRA",
     "OFT": "kohya OFT",
+    "BOFT": "kohya BOFT",
     "diffusers": "diffusers LoRA",
     "diffusers before 0.20": "diffusers (old) LoRA",
     "peft": "peft LoRA",
@@ -163,3 +173,33 @@ def test_strong_files_are_told_of(tiny: TinyModels, tmp_path: Path) -> None:
     _, report = admit(path, "0" * 64, tiny.layers, options=FileOptions(weights=tiny.slots))
     assert "adapter_strong" in [warning["code"] for warning in report.warnings]
     assert report.license == "CC0"
+
+
+def test_without_a_base_nothing_is_said_of_one(tiny: TinyModels, tmp_path: Path) -> None:
+    """Bug: rotations and gains, which do not tell how large a layer is, were said to fit no layer of "the loaded base"
+    where none was loaded."""
+    _, path = made("OFT", tiny, tmp_path)
+    adapter, report = inspect(path, "0" * 64)
+    assert adapter is None
+    assert report.refused is not None
+    assert report.refused.code == "adapter_needs_base"
+    assert "the loaded base" not in report.refused.message
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    _, path = made("every kind in one file", tiny, folder)
+    adapter, report = inspect(path, "0" * 64)
+    assert adapter is not None
+    codes = {warning["code"]: warning["values"] for warning in report.warnings}
+    left = [one for one in report.ignored if one.why == "no_shape"]
+    assert "layers_ignored" not in codes
+    assert codes["layers_shapeless"] == {"ignored": len(left), "layers": report.layers_in_file}
+    assert len(left) + len(adapter.layers) == report.layers_in_file
+    assert "layers_shapeless" not in {w["code"] for w in inspect(path, "0" * 64, tiny.layers)[1].warnings}
+
+
+def test_a_glora_tells_the_shape_of_its_layer_whichever_way_round() -> None:
+    parts = {"a1": (24, 4), "a2": (4, 24), "b1": (36, 4), "b2": (4, 24)}
+    swapped = {one: parts[other] for one, other in (("a1", "a2"), ("a2", "a1"), ("b1", "b2"), ("b2", "b1"))}
+    for shapes in (parts, swapped):
+        assert shape_of({part: torch.ones(shape) for part, shape in shapes.items()}) == (36, 24)
+        assert rank_of({part: torch.ones(shape) for part, shape in shapes.items()}) == 4

@@ -121,6 +121,27 @@ def test_a_tag_and_its_row_are_one(page: Page) -> None:
     expect(rows).to_have_count(0)
 
 
+def test_lyco_is_another_word_for_lora(page: Page) -> None:
+    """A1111 knows both; here such a tag did nothing."""
+    rows = page.locator(".stack .row")
+    write(page, "1girl <lyco:cat_ears:0.8>")
+    expect(rows.locator("input.weight")).to_have_value("0.80")
+    rows.locator(".weight-slider").evaluate(SLIDE, 0.35)
+    prompt_is(page, "1girl <lyco:cat_ears:0.35>")
+
+
+def test_the_weight_of_a_whole_prompt_is_shown(page: Page) -> None:
+    """ "16:9" at its end multiplied guidance by nine, and the panel showed the text without its 9 and no reason."""
+    write(page, "portrait, aspect ratio 16:9")
+    reading = opened(page)
+    expect(reading.locator(".part h3")).to_have_text("Part 1, weight 9")
+    expect(reading.locator(".notices li")).to_contain_text('":9" at the end is read as the weight of the whole prompt')
+    reading.locator(".notices button").click()
+    assert page.evaluate(SELECTED, "prompt") == ":9"
+    write(page, "portrait, aspect ratio 16:9,")
+    expect(reading.locator(".part h3")).to_have_count(0)
+
+
 def test_what_is_typed_last_is_what_is_made(page: Page) -> None:
     """Generate is pressed before the page has heard what the tag means; a row that is off stays off."""
     write(page, "1girl <lora:cat_ears:0.7>")

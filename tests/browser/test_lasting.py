@@ -185,6 +185,26 @@ def test_a_training_goes_on_after_the_end_of_the_server(
 
 
 @held
+def test_a_training_that_failed_goes_on_from_its_checkpoint(page: Page, server: Server) -> None:
+    """Its words said to free some space and try again, and there was no button that did."""
+    server.control(full=70)
+    open_set(page)
+    start_training(page, steps="100", preview_every="10", checkpoint_every="50")
+    words = page.locator(".verdict")
+    expect(words).to_contain_text("the disk is full; free some space and try again. Continue goes on from step 50.")
+    run = page.locator(".run")
+    expect(run.locator(".state")).to_have_text("failed")
+    expect(run).to_contain_text("continues from step 50")
+    expect(run.get_by_role("button", name="Continue")).to_be_visible()
+    server.control()
+    page.locator(".step .next").get_by_role("button", name="Continue").click()
+    page.wait_for_selector(".result")
+    expect(page.locator(".result dd").first).to_have_text("100")
+    expect(run.locator(".state")).to_have_text("finished")
+    expect(run.get_by_role("button", name="Continue")).to_have_count(0)
+
+
+@held
 def test_a_queued_training_outlives_the_end_of_the_server(
     visit: Visit, own_server: Server, complaints: list[re.Pattern[str]]
 ) -> None:

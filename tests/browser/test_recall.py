@@ -137,8 +137,22 @@ def test_pasted_text_is_read_as_a1111_does_and_words_stay_words(page: Page) -> N
     assert page.input_value("#prompt textarea") == "1girl, red hair (smile:1.2)"
     page.locator(".recalled").get_by_role("button", name="Undo").click()
     expect(page.locator("#prompt textarea")).to_have_value("a cat")
+    page.evaluate(PASTE, TEXT.replace("Size:", "Clip skip: 2, Size:"))
+    expect(page.locator("#g-clip_skip")).to_have_value("2")
     page.evaluate(PASTE, json.dumps({"positive_prompt": 5, "seed": 3}))
     expect(page.locator(".recalled")).to_contain_text("InvokeAI")
+    expect(page.locator("#g-clip_skip")).to_have_value("1")
+
+
+def test_a_pasted_request_that_is_damaged_is_told_and_changes_nothing(page: Page) -> None:
+    """Its JSON became the prompt."""
+    add_lora(page, "ears")
+    page.fill("#prompt textarea", "a cat")
+    before = form(page)
+    page.evaluate(PASTE, json.dumps({"format": 99, "request": {"prompt": "x"}}))
+    expect(page.locator("#toasts")).to_contain_text("damaged or of another version")
+    assert form(page) == before
+    expect(page.locator(".recalled")).to_be_hidden()
 
 
 def test_choosing_a_picture(page: Page, tmp_path: Path) -> None:

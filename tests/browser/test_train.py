@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.conftest import KIND, Visit, goto, open_set, start_training
 from tests.browser.driver import Server
@@ -153,6 +154,144 @@ def test_captions_are_saved_at_each_edit(page: Page) -> None:
     page.fill("#trigger", "kitty")
     page.click(".step .next .primary")
     expect(page.locator("#t-trigger")).to_have_value("kitty")
+
+
+def replace_all(page: Page, find: str, replace: str) -> None:
+    """Replace a text in all captions."""
+    page.fill("input[placeholder=Find]", find)
+    page.fill("input[placeholder='Replace with']", replace)
+    page.get_by_role("button", name="Replace").click()
+
+
+def test_replacing_is_undone_and_what_is_typed_after_it_is_saved(page: Page) -> None:
+    """Whoever typed back what had stood before "Replace" saw "Saving" for ever; the training learnt the other word."""
+    open_set(page)
+    page.click(".step .next .primary")
+    boxes = page.locator(".caption-card textarea")
+    expect(boxes).to_have_count(16)
+    before = [box.input_value() for box in boxes.all()]
+    replace_all(page, "cat ears", "dog ears")
+    expect(page.locator(".toast")).to_contain_text("16 captions changed")
+    expect(boxes.first).to_have_value(before[0].replace("cat ears", "dog ears"))
+    boxes.first.fill(before[0])
+    expect(page.locator(".saved")).to_have_text("Saved")
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator(".toast")).to_contain_text("15 captions are as they were")
+    expect(boxes.last).to_have_value(before[-1])
+    page.reload()
+    expect(boxes).to_have_count(16)
+    assert [box.input_value() for box in boxes.all()] == before
+
+
+def test_captions_arrive_in_the_order_in_which_they_were_typed(page: Page) -> None:
+    """Each save repeated itself through an outage on its own: the older text could come last, and stayed."""
+    asked: list[str] = []
+    held: list[Route] = []
+
+    def hold_the_first(route: Route) -> None:
+        asked.append(route.request.post_data_json["caption"])
+        if len(asked) == 1:
+            held.append(route)
+        else:
+            route.continue_()
+
+    def note(route: Route) -> None:
+        asked.append("replace")
+        route.continue_()
+
+    open_set(page)
+    page.click(".step .next .primary")
+    page.route("**/call/caption", hold_the_first)
+    page.route("**/call/replace_captions", note)
+    box = page.locator(".caption-card textarea").first
+    with page.expect_request("**/call/caption"):
+        box.fill("zq")
+    box.fill("zqx")
+    replace_all(page, "zqx", "zqxy")
+    page.wait_for_timeout(800)
+    assert asked == ["zq"], "one save at a time, and what counts on it waits"
+    held[0].continue_()
+    expect(page.locator(".toast")).to_contain_text("1 caption changed")
+    assert asked == ["zq", "zqx", "replace"]
+    expect(box).to_have_value("zqxy")
+    page.reload()
+    expect(box).to_have_value("zqxy")
+
+
+# ---------------------------------------------------------------- folders
+@pytest.fixture
+def cats(tmp_path: Path) -> Path:
+    """A folder as people have them: numbered names, a folder within, captions, and what lies about."""
+    folder = tmp_path / "cats"
+    (folder / "in").mkdir(parents=True)
+    for number in range(150):
+        (folder / f".a{number}").write_bytes(b"more than what a folder's reader gives at a time")
+    for index, name in enumerate(("10", "2", "in/2")):
+        (folder / f"{name}.png").write_bytes(png((80 * index, 40, 200 - 80 * index), 128))
+        (folder / f"{name}.txt").write_text(f"caption of {name}")
+    (folder / "Thumbs.db").write_bytes(b"junk")
+    for number in range(150):
+        (folder / f".b{number}").write_bytes(b"more than what a folder's reader gives at a time")
+    return folder
+
+
+def expect_cats(page: Page) -> None:
+    """The set is that folder: its name, its pictures in their order, their captions, and nothing to complain of."""
+    expect(page.locator(".thumb figcaption")).to_have_count(3)
+    expect(page.locator(".set-name")).to_have_text("cats")
+    names = [thumb.get_attribute("title") for thumb in page.locator(".thumb figcaption").all()]
+    assert names == ["cats/2.png", "cats/10.png", "cats/in/2.png"]
+    page.click(".step .next .primary")
+    boxes = page.locator(".caption-card textarea")
+    for index, name in enumerate(("2", "10", "in/2")):
+        expect(boxes.nth(index)).to_have_value(f"caption of {name}")
+    page.locator(".stepper button").first.click()
+    expect(page.locator(".refused")).to_be_hidden()
+
+
+def test_a_folder_is_dropped(page: Page, cats: Path) -> None:
+    """It was sent as one file that cannot be read, and the page said for minutes that the server was gone."""
+    goto(page, "train")
+    page.wait_for_selector(".samples .tile")
+    box = page.locator(".dropzone").bounding_box()
+    assert box is not None
+    session = page.context.new_cdp_session(page)
+    for kind in ("dragEnter", "dragOver", "drop"):
+        data = {"items": [], "files": [str(cats)], "dragOperationsMask": 1}
+        session.send("Input.dispatchDragEvent", {"type": kind, "x": box["x"] + 20, "y": box["y"] + 20, "data": data})
+    expect_cats(page)
+
+
+def test_a_folder_is_chosen(page: Page, cats: Path) -> None:
+    goto(page, "train")
+    page.wait_for_selector(".samples .tile")
+    with page.expect_file_chooser() as waiting:
+        page.get_by_role("button", name="Choose a folder").click()
+    waiting.value.set_files(cats)
+    expect_cats(page)
+
+
+def test_a_file_that_cannot_be_read_is_named_at_once(
+    page: Page, complaints: list[re.Pattern[str]], tmp_path: Path
+) -> None:
+    """fetch fails in one way for a server that is gone and for a file that is: it was tried for two minutes, and the
+    files behind it waited."""
+    complaints.append(re.compile(r"net::ERR_"))
+    gone, good = tmp_path / "gone.png", tmp_path / "good.png"
+    for path, colour in ((gone, (220, 40, 40)), (good, (40, 40, 220))):
+        path.write_bytes(png(colour, 128))
+
+    def take_away(route: Route) -> None:
+        gone.unlink()
+        route.continue_()
+
+    goto(page, "train")
+    page.wait_for_selector(".samples .tile")
+    page.route("**/call/new_set", take_away)
+    page.set_input_files(".dropzone input", [gone, good])
+    expect(page.locator(".toast.bad")).to_contain_text('"gone.png" cannot be read')
+    expect(page.locator(".thumb")).to_have_count(1)
+    expect(page.locator(".strip[data-kind=bad]")).to_have_count(0)
 
 
 @pytest.mark.parametrize(

@@ -156,3 +156,17 @@ def test_without_a_second_model_the_page_says_who_can_help(page: Page) -> None:
     dialog.get_by_role("tab", name="Combine").focus()
     page.keyboard.press("End")
     expect(dialog.get_by_role("tabpanel")).to_contain_text("by the setting checkpoints")
+
+
+def test_a_rank_is_suggested(page: Page, tmp_path: Path) -> None:
+    """Inspecting told how many directions are needed, and resizing did not know."""
+    filled(page, tmp_path, "gorse")
+    page.get_by_role("button", name="Workbench for gorse").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("tab", name="Resize").click()
+    rank = dialog.get_by_label("Rank", exact=True)
+    rank.fill("1")
+    dialog.get_by_role("button", name="Suggest a rank").click()
+    expect(rank).to_have_value("4", timeout=LOADING)
+    expect(dialog.get_by_text("In half of the layers or more")).to_be_visible()
+    expect(dialog.locator(".bench-plan")).to_contain_text("Will be called", timeout=LOADING)

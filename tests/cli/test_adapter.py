@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -255,6 +256,49 @@ def test_bad_input_is_one_sentence(run: Run, here: Path, argv: tuple[str, ...], 
     assert last.endswith(".")
     assert out == ""
     assert {path: path.read_bytes() for path in here.glob("*.safetensors")} == before
+
+
+def check_stays(run: Run, source: Path, *argv: str | Path) -> None:
+    """The command is refused because it would write over `source`, which is not touched."""
+    before = source.read_bytes()
+    code, _, err = run(*argv, "--force")
+    assert code == 2
+    assert "which would write over what is read; sources stay as they are" in err.strip().splitlines()[-1]
+    assert source.read_bytes() == before
+
+
+def test_no_tool_writes_over_what_it_reads(run: Run, here: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`extract --force` had replaced gigabytes of a checkpoint by a LoRA, and any tool a LoRA of a watched folder."""
+    rank = ("--rank", "4")
+    shutil.copy(here / "dog.safetensors", here / "tuned.safetensors")
+    for out in ("cat.safetensors", "tuned.safetensors", "./tuned.safetensors"):
+        check_stays(run, here / out, "extract", "cat.safetensors", "tuned.safetensors", *rank, "--out", out)
+    monkeypatch.setenv("LORA_STUDIO_CHECKPOINTS", str(here / "models"))
+    (here / "models").mkdir()
+    shutil.copy(here / "dog.safetensors", here / "models" / "m.safetensors")
+    named = here / "models" / "m.safetensors"
+    check_stays(run, named, "extract", "cat.safetensors", "m.safetensors", *rank, "--out", named)
+    own = shutil.copytree(folder, here / "own")
+    inside = next(own.glob("unet/*.safetensors"))
+    check_stays(run, inside, "extract", folder, own, *rank, "--out", inside)
+    (here / "loras").mkdir()
+    watched = shutil.copy(here / "cat.safetensors", here / "loras" / "kitty.safetensors")
+    folders = ("--lora-folders", here / "loras")
+    check_stays(run, watched, "resize", "kitty", *rank, *folders, "--out", watched)
+    answer(run("convert", "cat.safetensors", "--to", "peft", "--out", "peft/cat", "--json"))
+    made = next((here / "peft" / "cat").rglob("adapter_model.safetensors"))
+    check_stays(run, made, "convert", made.parent, "--to", "peft", "--out", here / "peft" / "cat")
+
+
+def test_loras_of_folders_are_found_and_the_base_s_place_is_an_option(run: Run, here: Path) -> None:
+    """`adapter` had taken no --lora-folders, --device, --threads and --offline, as `serve` does."""
+    (here / "loras").mkdir()
+    shutil.copy(here / "cat.safetensors", here / "loras" / "kitty.safetensors")
+    given = ("--lora-folders", "loras", "--device", "cpu", "--threads", "1", "--offline", "--json")
+    data = answer(run("inspect", "kitty", *given))
+    assert data["sha256"] == hashlib.sha256((here / "cat.safetensors").read_bytes()).hexdigest()
+    code, _, err = run("inspect", "kitty", "--device", "tpu")
+    assert (code, "'tpu'" in err) == (2, True)
 
 
 def test_force_replaces(run: Run, here: Path, adapter: CanonicalAdapter, base: SharedBase) -> None:

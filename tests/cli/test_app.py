@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -30,9 +32,20 @@ def process(*argv: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    "argv", [(), ("--help",), ("-h",), ("train", "--help"), ("generate", "-h"), ("serve", "--help")]
+    "argv",
+    [
+        (),
+        ("--help",),
+        ("-h",),
+        ("train", "--help"),
+        ("generate", "-h"),
+        ("runs", "-h"),
+        ("serve", "--help"),
+        ("adapter",),
+    ],
 )
 def test_help_explains_itself(studio: Studio, argv: tuple[str, ...]) -> None:
+    """`adapter` alone had the whole help in one line of an error."""
     answer = studio(*argv)
     assert answer.code == 0
     assert answer.out.startswith("Usage: python -m lora_studio")
@@ -50,6 +63,31 @@ def test_serve_hands_over_its_settings(studio: Studio, tmp_path: Path) -> None:
     (settings,) = served
     assert (settings.port, settings.open_browser, settings.base, settings.offline) == (17999, False, "big", True)
     assert settings.workspace == tmp_path / "ws"
+
+
+def test_on_a_space_it_says_why_there_is_no_page(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It had loaded its base and listened to its own machine, and the Space had waited until it gave up."""
+    monkeypatch.setenv("SPACE_ID", "ann/studio")
+    answer = studio("serve", "--port", "17997")
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err.startswith("This is the Hugging Face Space 'ann/studio'")
+    assert answer.err.count("\n") == 1
+    assert studio("generate", "--prompt", "a", "--out", "p").code == 0, "the command line works there"
+
+
+def test_an_address_that_the_machine_has_not_is_named(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without IPv6 the socket itself cannot be made, which had been told as "'A file' cannot be used"."""
+
+    def none(*_: object) -> None:
+        raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+
+    monkeypatch.setattr(socket, "socket", none)
+    answer = studio("serve", "--host", "::1")
+    assert answer.code == 2
+    assert answer.err == (
+        "The address ::1 is none of this machine (Address family not supported by protocol); give another one, like "
+        "--host 127.0.0.1.\n"
+    )
 
 
 def test_ctrl_c_while_serving_is_130(capsys: pytest.CaptureFixture[str]) -> None:

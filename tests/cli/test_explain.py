@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from lora_studio.store import Workspace
 from lora_studio.types import LOCAL, AdapterEntry, StyleEntry
@@ -73,3 +76,46 @@ def test_a_style_acts(studio: Studio, stocked: str, tmp_path: Path) -> None:
     with Workspace.open(tmp_path / "ws") as workspace:
         (job,) = workspace.jobs.list(kinds=["generate"])
     assert (job.payload["request"]["prompt"], job.payload["request"]["negative_prompt"]) == ("a, ink", "colour")
+
+
+def explained(studio: Studio, *argv: str) -> tuple[dict[str, Any], str]:
+    """What is told of one prompt, and what stands on standard error."""
+    answer = studio("generate", "--explain", "--json", *argv)
+    assert answer.code == 0, answer.err
+    [told] = json.loads(answer.out)["explained"]
+    return told, answer.err
+
+
+def test_a_mode_of_emphasis_is_read_in_any_case(studio: Studio, stocked: str) -> None:
+    """Pictures were drawn with comfy for `Comfy`, and explained as A1111 reads brackets."""
+    small, _ = explained(studio, "--prompt", "[red] ((b))", "--emphasis", "comfy")
+    large, _ = explained(studio, "--prompt", "[red] ((b))", "--emphasis", " Comfy")
+    plain, _ = explained(studio, "--prompt", "[red] ((b))")
+    assert large == small
+    assert plain != small
+
+
+def test_the_text_encoder_s_weight_of_a_picture_is_told(studio: Studio, stocked: str, tmp_path: Path) -> None:
+    """It was dropped on the way: the LoRA was told with one weight and acted with two."""
+    info = PngInfo()
+    info.add_text("parameters", "a <lora:Cat ears:0.3:0.6>\nSteps: 12, Sampler: Euler a, Seed: 9, Version: v1.10.1")
+    Image.new("RGB", (8, 8)).save(tmp_path / "a1111.png", pnginfo=info)
+    told, _ = explained(studio, "--from-picture", str(tmp_path / "a1111.png"))
+    [adapter] = told["adapters"]
+    assert (adapter["sha256"], adapter["weight"], adapter["text_encoder_weight"]) == (stocked, 0.6, 0.3)
+    lines = studio("generate", "--explain", "--from-picture", str(tmp_path / "a1111.png")).out.splitlines()
+    assert "LoRA: Cat ears 0.6 (text encoder 0.3)" in lines
+
+
+def test_files_that_are_left_out_are_named(studio: Studio, stocked: str, tmp_path: Path) -> None:
+    """Nothing is taken into the library for an explanation, which therefore is none of what these files would do."""
+    (tmp_path / "here" / "new.safetensors").write_bytes(b"adapter new")
+    (tmp_path / "here" / "bad.pt").write_bytes(b"embedding bad")
+    files = ("--lora", "new.safetensors:0.5", "--embedding", "bad.pt")
+    told, said = explained(studio, "--prompt", "a, bad", *files)
+    assert (told["adapters"], told["embeddings"]) == ([], [])
+    assert "note: the LoRA file 'new.safetensors' is left out here" in said
+    assert "note: the embedding file 'bad.pt' is left out here" in said
+    with Workspace.open(tmp_path / "ws") as workspace:
+        assert workspace.embeddings.list() == []
+        assert [entry.name for entry in workspace.adapters.list()] == ["Cat ears"]

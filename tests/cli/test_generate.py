@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from lora_studio.cli.generate import find_adapter, parse_size, read_prompts, split_weight
-from lora_studio.errors import InvalidInput, NotFound
+from lora_studio.cli.generate import parse_size, read_prompts
+from lora_studio.errors import InvalidInput
 from lora_studio.prompt.infotext import CHUNK, read_request_chunk
 from lora_studio.store import Workspace
-from lora_studio.types import AdapterEntry
 from tests.cli.conftest import Studio
 from tests.cli.fake import Faults
+from tests.support import lora_files as made
 
 
 def test_one_prompt_with_the_base_s_defaults(studio: Studio, tmp_path: Path) -> None:
@@ -98,6 +100,44 @@ def test_pictures_that_are_there_stay(studio: Studio, tmp_path: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == ["00000-3.png", "00001-3.png", "holiday.jpg"]
 
 
+@pytest.mark.parametrize("links", [True, False], ids=["second names", "a disk without second names"])
+def test_two_at_once_keep_each_other_s_pictures(
+    studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    """Both had asked for the next number before either wrote: with one seed the second replaced the first's picture."""
+    other = tmp_path / "here" / "p" / "00000-3.png"
+
+    def late(out: Path) -> int:
+        """The other command writes between the question and our picture."""
+        other.write_bytes(b"the other's")
+        return 0
+
+    def none(*_: object) -> None:
+        raise OSError(errno.EPERM, "no second names here")
+
+    monkeypatch.setattr("lora_studio.cli.generate.next_number", late)
+    if not links:
+        monkeypatch.setattr(os, "link", none)
+    answer = studio("generate", "--prompt", "a", "--seed", "3", "--out", "p")
+    assert answer.out == f"{other.with_name('00001-3.png')}\n"
+    assert other.read_bytes() == b"the other's"
+    assert sorted(path.name for path in other.parent.iterdir()) == ["00000-3.png", "00001-3.png"]
+    with Image.open(other.with_name("00001-3.png")) as picture:
+        assert CHUNK in picture.info
+
+
+def test_where_the_base_runs_and_where_loras_lie_are_options(studio: Studio, tmp_path: Path) -> None:
+    """`generate` and `train` had refused --device, --dtype, --threads and --offline, which the README names."""
+    made.write(tmp_path / "here" / "loras" / "cat.safetensors", seed=1)
+    given = ("--device", "cpu", "--dtype", "float32", "--threads", "3", "--offline", "--lora-folders", "loras")
+    answer = studio("generate", "--prompt", "a", "--lora", "cat", "--out", "p", *given, "--json")
+    assert answer.code == 0, answer.err
+    settings = answer.engines[0].settings
+    assert (settings.device, settings.dtype, settings.threads, settings.offline) == ("cpu", "float32", 3, True)
+    assert settings.lora_folders == (tmp_path / "here" / "loras",)
+    assert json.loads(answer.out)["images"][0]["adapters"][0]["name"] == "cat"
+
+
 def test_without_json_the_files_are_listed(studio: Studio, tmp_path: Path) -> None:
     answer = studio("generate", "--prompt", "a", "--seed", "3", "--count", "2", "--out", "p")
     assert answer.out.splitlines() == [str(tmp_path / "here" / "p" / name) for name in ("00000-3.png", "00001-4.png")]
@@ -132,86 +172,6 @@ def test_ctrl_c_cancels_the_job(studio: Studio, tmp_path: Path) -> None:
     assert len(answer.engines[0].cancelled) == 1
     assert answer.engines[0].closed
     assert list((tmp_path / "here" / "p").iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("text", "wanted"),
-    [
-        ("cat", ("cat", None)),
-        ("cat:0.5", ("cat", 0.5)),
-        ("cat:-1e-1", ("cat", -0.1)),
-        ("my:cat:2", ("my:cat", 2.0)),
-        ("my:cat", ("my:cat", None)),
-        ("C:\\loras\\cat.safetensors", ("C:\\loras\\cat.safetensors", None)),
-        ("C:\\loras\\cat.safetensors:0.5", ("C:\\loras\\cat.safetensors", 0.5)),
-        ("cat:nan", ("cat:nan", None)),
-        ("cat:inf", ("cat:inf", None)),
-        ("cat:", ("cat:", None)),
-        (":0.5", (":0.5", None)),
-    ],
-)
-def test_a_weight_is_what_stands_behind_the_last_colon(text: str, wanted: tuple[str, float | None]) -> None:
-    assert split_weight(text) == wanted
-
-
-@pytest.fixture
-def library(tmp_path: Path) -> Workspace:
-    """A workspace with LoRAs whose names hold colons."""
-    workspace = Workspace.open(tmp_path / "library")
-    for name in ("cat", "my:cat", "style:2"):
-        sha256 = workspace.files.put_bytes(name.encode(), ".safetensors")
-        workspace.adapters.add(AdapterEntry(sha256=sha256, name=name, owner="local", created=1.0, size=3))
-    return workspace
-
-
-@pytest.mark.parametrize(
-    ("text", "wanted"),
-    [
-        ("cat", ("cat", 1.0)),
-        ("cat:0.5", ("cat", 0.5)),
-        ("my:cat", ("my:cat", 1.0)),
-        ("my:cat:0.25", ("my:cat", 0.25)),
-        ("style:2", ("style:2", 1.0)),
-        ("style:2:0.5", ("style:2", 0.5)),
-    ],
-)
-def test_names_may_hold_colons(library: Workspace, text: str, wanted: tuple[str, float]) -> None:
-    asked = find_adapter(library, text)
-    assert (asked.name, asked.weight) == wanted
-    library.close()
-
-
-@pytest.mark.parametrize(
-    ("text", "kind", "part"),
-    [
-        ("cat:strong", InvalidInput, "'strong'"),
-        ("cat:", InvalidInput, "''"),
-        ("cat:1,5", InvalidInput, "'1,5'"),
-        ("cat:nan", InvalidInput, "'nan'"),
-        ("dog", NotFound, "'dog'"),
-        ("dog:0.5", NotFound, "'dog'"),
-        ("./dog.safetensors:0.5", NotFound, "'./dog.safetensors'"),
-        ("C:\\loras\\dog.safetensors", NotFound, "dog.safetensors"),
-        ("", NotFound, "''"),
-        ("x" * 5000, NotFound, "xxx"),
-    ],
-)
-def test_what_is_not_there_or_no_number(library: Workspace, text: str, kind: type[Exception], part: str) -> None:
-    with pytest.raises(kind) as caught:
-        find_adapter(library, text)
-    assert part in str(caught.value)
-    library.close()
-
-
-def test_a_drive_letter_is_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: Workspace) -> None:
-    """On Windows `C:\\a.safetensors:0.5` splits behind the path; here a file of that odd name stands in."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "C:").mkdir()
-    (tmp_path / "C:" / "a.safetensors").write_bytes(b"x")
-    assert find_adapter(library, "C:/a.safetensors").weight == 1.0
-    asked = find_adapter(library, "C:/a.safetensors:0.5")
-    assert (asked.file, asked.weight) == (Path("C:/a.safetensors"), 0.5)
-    library.close()
 
 
 @pytest.mark.parametrize(("text", "wanted"), [("128x192", (128, 192)), (" 64 X 32 ", (64, 32)), ("64×64", (64, 64))])

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from lora_studio.dataset.texts import MAX_TEXTS
 from lora_studio.store import Workspace
 from lora_studio.types import AdapterEntry
 from tests.cli.conftest import Studio
@@ -147,3 +148,33 @@ def test_infotext_of_what_is_none(studio: Studio, tmp_path: Path) -> None:
     (tmp_path / "x").write_text("words alone", encoding="utf-8")
     answer = json.loads(studio("infotext", str(tmp_path / "x"), "--json").out)
     assert (answer["prompt"], answer["program"], answer["settings"]) == ("words alone", "", {})
+
+
+def test_infotext_says_what_is_damaged_or_cut(studio: Studio, tmp_path: Path) -> None:
+    """A picture that was cut off was answered by an empty line, as if it had said nothing."""
+    path = picture(tmp_path, TEXT.format(hash="0" * 12))
+    torn = tmp_path / "torn.png"
+    torn.write_bytes(path.read_bytes()[:45])
+    answer = studio("infotext", str(torn))
+    assert answer.code == 0
+    assert answer.err == "A part of the file's texts is damaged and was not read.\n"
+    told = json.loads(studio("infotext", str(torn), "--json").out)
+    assert told["warnings"] == [{"code": "texts_damaged", "values": {}}]
+    info = PngInfo()
+    info.add_text("parameters", "a" * (MAX_TEXTS + 1), zip=True)
+    Image.new("RGB", (8, 8)).save(path, pnginfo=info)
+    assert "longer than what is read" in studio("infotext", str(path)).err
+
+
+def test_infotext_reads_no_more_than_it_says(studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file was read whole whatever its size, standard input cut off without a word."""
+    path = tmp_path / "words.txt"
+    path.write_text("words " * 30, encoding="utf-8")
+    monkeypatch.setattr("lora_studio.cli.infotext.MAX_FILE", 180)
+    assert studio("infotext", str(path)).code == 0
+    path.write_text("words " * 30 + "!", encoding="utf-8")
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(path.read_bytes())))
+    for given in (str(path), "-"):
+        answer = studio("infotext", given)
+        assert (answer.code, answer.out) == (2, "")
+        assert f"{given!r}, which has more than" in answer.err

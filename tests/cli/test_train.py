@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lora_studio.store import Workspace
+from lora_studio.store.datasets import Datasets
 from lora_studio.types import RECIPES, EmbeddingEntry, TrainConfig
 from tests.cli.conftest import Studio
 from tests.cli.fake import Faults, write_pictures
@@ -92,12 +93,80 @@ def test_a_taken_name_is_told(studio: Studio, tmp_path: Path) -> None:
     assert "called 'N' already; this one is called 'N 2'" in answer.err
 
 
-def test_a_refused_training_leaves_no_set_behind(studio: Studio, tmp_path: Path) -> None:
+def sets(tmp_path: Path) -> list[str]:
+    """Names of the sets of pictures that the command line has made."""
+    with Workspace.open(tmp_path / "ws") as workspace:
+        return [found.name for found in workspace.datasets.list("local")]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ((), "--trigger"),
+        (("--trigger", "blob", "--base", "./none"), "'./none'"),
+    ],
+    ids=["captions are missing", "a base that is not there"],
+)
+def test_a_refused_training_leaves_no_set_behind(
+    studio: Studio, tmp_path: Path, given: tuple[str, ...], said: str
+) -> None:
+    """A set of the command line is named by its run alone: what no run knows could never be deleted."""
     pictures = write_pictures(tmp_path / "cats", 2, captions=False)
-    assert studio("train", str(pictures), "--name", "N", "--out", "a.safetensors").code == 2
-    workspace = Workspace.open(tmp_path / "ws")
-    assert workspace.datasets.list("local") == []
-    workspace.close()
+    answer = studio("train", str(pictures), "--name", "N", "--out", "a.safetensors", *given)
+    assert answer.code == 2
+    assert said in answer.err
+    assert sets(tmp_path) == []
+
+
+def test_whatever_goes_wrong_before_a_training_leaves_no_set_behind(
+    studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only errors with a sentence had been thought of: after any other, and after Ctrl-C, the set stayed."""
+    pictures = write_pictures(tmp_path / "cats", 2)
+    real = Datasets.add_folder
+    problems: list[BaseException] = [ValueError("a fault of ours"), KeyboardInterrupt()]
+
+    def broken(self: Datasets, dataset_id: str, folder: Path) -> None:
+        """Half of the work, then the fault."""
+        real(self, dataset_id, folder)
+        raise problems.pop(0)
+
+    monkeypatch.setattr(Datasets, "add_folder", broken)
+    with pytest.raises(ValueError, match="a fault of ours"):
+        studio("train", str(pictures), "--name", "N", "--out", "a.safetensors")
+    assert studio("train", str(pictures), "--name", "N", "--out", "a.safetensors").code == 130
+    assert problems == []
+    assert sets(tmp_path) == []
+
+
+def test_a_stopped_training_keeps_its_set(studio: Studio, tmp_path: Path) -> None:
+    pictures = write_pictures(tmp_path / "cats", 2)
+    studio("train", str(pictures), "--name", "N", "--out", "a.safetensors", faults=Faults(interrupt="train"))
+    assert sets(tmp_path) == ["cats"]
+
+
+def test_every_field_of_a_recipe_can_be_given(studio: Studio, tmp_path: Path) -> None:
+    pictures = write_pictures(tmp_path / "cats", 2)
+    given = {
+        "batch_size": 1, "resolution": 96, "layers": "all", "caption_dropout": 0.25, "caption_shuffle": 0.5,
+        "least_weight": 0.5, "most_weight": 1.5, "lr_scheduler": "constant", "warmup_steps": 3, "min_snr_gamma": 4.0,
+        "snr_floor": 0.1, "weight_decay": 0.01, "max_grad_norm": 2.0, "preview_every": 7, "checkpoint_every": 8,
+    }  # fmt: skip
+    flags = [part for name, value in given.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+    switches = ("--no-flip", "--keep-unprompted", "--publish-captions")
+    previews = ("--preview-prompt", "a cat", "--preview-prompt", "a dog")
+    where = ("--device", "cpu", "--dtype", "float32", "--threads", "2", "--offline")
+    answer = studio(
+        "train", str(pictures), "--name", "N", "--out", "a.safetensors", *flags, *switches, *previews, *where
+    )
+    assert answer.code == 0, answer.err
+    settings = answer.engines[0].settings
+    assert (settings.device, settings.dtype, settings.threads, settings.offline) == ("cpu", "float32", 2, True)
+    with Workspace.open(tmp_path / "ws") as workspace:
+        config = workspace.jobs.list(kinds=["train"])[0].payload["config"]
+    assert {name: config[name] for name in given} == given
+    assert (config["flip"], config["keep_unprompted"], config["publish_captions"]) == (False, True, True)
+    assert config["preview_prompts"] == ["a cat", "a dog"]
 
 
 def test_ctrl_c_leaves_a_run_that_goes_on(studio: Studio, tmp_path: Path) -> None:
@@ -109,12 +178,27 @@ def test_ctrl_c_leaves_a_run_that_goes_on(studio: Studio, tmp_path: Path) -> Non
     assert stopped.engines[0].closed
     assert not (tmp_path / "here" / "a.safetensors").exists()
     told = [line for line in stopped.err.splitlines() if "--continue" in line]
+    begun = [line for line in stopped.err.splitlines() if line.startswith("run ")]
     run = told[0].split("--continue ")[1].split()[0]
+    assert begun == [f"run {run}"], "after a crash nobody could tell it any more"
     on = studio("train", "--continue", run, "--out", "a.safetensors", "--json")
     assert on.code == 0, on.err
     assert json.loads(on.out)["final_loss"] == 0.2
     assert "step 5 of 5" in on.err
     assert "step 2 of 5" not in on.err, "the events of before the stop are not told again"
+
+
+def test_a_run_knows_its_base_and_the_way_on_names_it(studio: Studio, tmp_path: Path) -> None:
+    """Who trained on another base and followed that line went on on the default one, and lost the run."""
+    pictures = write_pictures(tmp_path / "cats", 2)
+    asked = ("train", str(pictures), "--name", "N", "--out", "a.safetensors", "--base", "big")
+    stopped = studio(*asked, faults=Faults(interrupt="train"))
+    (told,) = [line for line in stopped.err.splitlines() if "--continue" in line]
+    assert "--base big" in told
+    assert f"--workspace {tmp_path / 'ws'}" in told
+    with Workspace.open(tmp_path / "ws") as workspace:
+        (run,) = workspace.jobs.list(kinds=["train"])
+    assert run.payload["config"]["base"] == "b" * 64
 
 
 def test_continue_takes_no_other_settings(studio: Studio) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import stat
 import struct
+import tempfile
 import zipfile
 import zlib
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lora_studio.dataset import archive
 from lora_studio.dataset.archive import entries, is_junk
@@ -116,7 +119,7 @@ def test_one_entry_is_never_read_beyond_what_a_picture_may_have(
 ) -> None:
     monkeypatch.setattr("lora_studio.dataset.intake.MAX_BYTES", 100_000)
     (entry,) = entries(packed(tmp_path / "a.zip", {"a.png": bytes(900_000)}, zipfile.ZIP_STORED))
-    assert len(entry.data) == 100_001
+    assert (len(entry.data), entry.size) == (100_001, 900_000)
 
 
 def test_too_much_in_all_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,20 +139,32 @@ def test_twenty_thousand_entries_are_refused(tmp_path: Path) -> None:
 def test_a_huge_list_of_entries_is_refused_before_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = packed(tmp_path / "a.zip", {f"{i:060}.png": b"" for i in range(100)})
     monkeypatch.setattr(archive, "MAX_DIRECTORY", 5_000)
-    monkeypatch.setattr(zipfile, "ZipFile", lambda *a: pytest.fail("was opened"))
+    monkeypatch.setattr(zipfile, "ZipInfo", lambda *a: pytest.fail("an entry was read"))
     assert refused(path, "too many entries").code == "zip_too_many_entries"
 
 
-def test_the_size_of_the_list_is_read_where_zipfile_reads_it(tmp_path: Path) -> None:
-    path = packed(tmp_path / "a.zip", {f"{i}.png": b"x" for i in range(50)})
-    with zipfile.ZipFile(path) as made:
-        real = path.stat().st_size - made.start_dir - 22
-    assert archive._directory_size(path) == real
-    data = path.read_bytes()
-    record = struct.pack("<4sQ2H2L4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, 50, 50, 987_654_321, 0)
-    locator = struct.pack("<4sLQL", b"PK\x06\x07", 0, len(data) - 22, 1)
-    path.write_bytes(data[:-22] + record + locator + data[-22:])
-    assert archive._directory_size(path) == 987_654_321
+@pytest.mark.parametrize("kind", ["an end within the end", "a comment", "zip64"])
+def test_no_end_of_an_archive_hides_a_huge_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """Whoever read the end another way than zipfile was told of a short list, or of none: a list of 600 MB would have
+    become gigabytes of entries."""
+    path = packed(tmp_path / "a.zip", {f"{i:060}.png": b"" for i in range(100)})
+    data = bytearray(path.read_bytes())
+    start = data.index(b"PK\x01\x02")
+    if kind == "an end within the end":  # the offset of the list counts for nothing: its place follows from its size
+        data[-6:-2] = b"PK\x05\x06"
+    elif kind == "a comment":
+        data[-2:] = struct.pack("<H", 4)
+        data += b"note"
+    else:
+        size = len(data) - 22 - start
+        record = struct.pack("<4sQ2H2L4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, 100, 100, size, start)
+        locator = struct.pack("<4sLQL", b"PK\x06\x07", 0, len(data) - 22, 1)
+        data[-22:] = record + locator + data[-22:-10] + struct.pack("<LLH", 0, 0, 0)
+    path.write_bytes(bytes(data))
+    assert len(list(entries(path))) == 100
+    monkeypatch.setattr(archive, "MAX_DIRECTORY", 5_000)
+    monkeypatch.setattr(zipfile, "ZipInfo", lambda *a: pytest.fail("an entry was read"))
+    assert refused(path, "too many entries").code == "zip_too_many_entries"
 
 
 def test_a_name_that_comes_twice_is_used_once_and_told(tmp_path: Path) -> None:
@@ -212,3 +227,47 @@ def test_overlapping_entries_do_not_multiply(tmp_path: Path) -> None:
     found = list(entries(path))
     assert sum(entry.error is None for entry in found) == 1
     assert sum(len(entry.data) for entry in found) == 500_000
+
+
+def test_a_name_that_is_no_text_is_told(tmp_path: Path) -> None:
+    """One flipped bit in a Chinese name raised what nobody caught: the page said "report it", the command line ended
+    with a traceback."""
+    path = packed(tmp_path / "a.zip", {"猫.png": b"cat", "b.png": b"good"}, zipfile.ZIP_STORED)
+    whole, name = path.read_bytes(), "猫.png".encode()
+    local, listed = whole.index(name), whole.rindex(name)
+    assert local < listed
+    path.write_bytes(whole[:listed] + b"\xff" + whole[listed + 1 :])
+    assert refused(path, "damaged or no zip").code == "zip_broken"
+    path.write_bytes(whole[:local] + b"\xff" + whole[local + 1 :])
+    bad, good = entries(path, "cats.zip")
+    assert bad.error is not None
+    assert "'猫.png' in the archive 'cats.zip' is damaged" in bad.error.message
+    assert good.data == b"good"
+
+
+def test_an_entry_without_a_name_is_told(tmp_path: Path) -> None:
+    """zipfile ends a name at NUL, and then looks at the last character of the empty rest."""
+    path = packed(tmp_path / "a.zip", {"xxxxx": b"cat"}, zipfile.ZIP_STORED)
+    path.write_bytes(path.read_bytes().replace(b"xxxxx", b"\0.png"))
+    assert refused(path, "damaged or no zip").code == "zip_broken"
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    method=st.sampled_from([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED]),
+    hits=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1, max_size=8),
+)
+def test_damage_is_told_or_read_and_nothing_else(method: int, hits: list[tuple[float, int]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        content = {"猫/1.png": b"one" * 9, "猫/1.txt": "猫耳".encode(), "b.png": b"two"}
+        path = packed(Path(folder) / "a.zip", content, method)
+        data = bytearray(path.read_bytes())
+        for place, value in hits:
+            data[int(place * (len(data) - 1))] = value
+        path.write_bytes(bytes(data))
+        sentences = []
+        try:
+            sentences = [entry.error.message for entry in entries(path, "cats.zip") if entry.error is not None]
+        except DatasetError as error:
+            sentences = [error.message]
+        assert all("'cats.zip'" in sentence for sentence in sentences)

@@ -48,6 +48,17 @@ def test_of_two_captions_txt_is_used_and_the_other_named(tmp_path: Path) -> None
         assert told(found) == {"1.caption": "caption_twice"}
 
 
+@pytest.mark.parametrize("order", ["txt first", "txt last"])
+def test_of_two_captions_the_one_that_can_be_read_is_used(tmp_path: Path, order: str) -> None:
+    """A damaged 1.txt made "1.caption is not used" of a caption that was used; not so the other way round."""
+    (tmp_path / "1.txt").write_bytes(b"\xff\xfea\0")
+    (tmp_path / "1.caption").write_text("long")
+    files = [tmp_path / "1.txt", tmp_path / "1.caption"]
+    found = gather_files(files if order == "txt first" else files[::-1])
+    assert found.captions == {"1": "long"}
+    assert told(found) == {"1.txt": "caption_not_utf8"}
+
+
 def test_a_bad_caption_is_named_and_the_rest_is_read(tmp_path: Path) -> None:
     (tmp_path / "1.txt").write_bytes(b"\xff\xfea\0")
     (tmp_path / "1.png").write_bytes(b"x")
@@ -62,6 +73,33 @@ def test_files_may_be_called_something_else(tmp_path: Path) -> None:
     found = gather_files([tmp_path / "upload1", tmp_path / "upload2"], ["cat.png", "cat.txt"])
     assert names(found) == ["cat.png"]
     assert found.captions == {"cat": "cat"}
+
+
+def test_junk_is_named_where_somebody_gave_it_and_not_where_a_folder_brought_it(tmp_path: Path) -> None:
+    given = ["LICENSE", ".x.png", "cats/Thumbs.db", "cats/.git/1.png", "cats/1.png"]
+    files = [tmp_path / str(number) for number in range(len(given))]
+    for path in files:
+        path.write_text("x")
+    found = gather_files(files, given)
+    assert names(found) == ["cats/1.png"]
+    assert told(found) == {"LICENSE": "file_junk", ".x.png": "file_junk"}
+    assert found.refused[0].message.startswith("'LICENSE' is not used")
+
+
+def test_sizes_are_those_of_the_whole_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was read of a file was told as its size: 25.0 MB of a picture of 300 MB, 65537 bytes of any caption."""
+    monkeypatch.setattr("lora_studio.dataset.intake.MAX_BYTES", 100_000)
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as made:
+        made.writestr("big.png", bytes(900_000))
+        made.writestr("big.txt", "x" * 400_000)
+    (tmp_path / "long.txt").write_text("x" * 300_000)
+    found = gather_folder(tmp_path)
+    assert names(found) == []
+    assert {entry.source: entry.values["given"] for entry in found.refused} == {
+        "long.txt": "300000",
+        "set.zip/big.txt": "400000",
+        "set.zip/big.png": "0.9",
+    }
 
 
 def test_a_zip_brings_pictures_and_captions_under_its_name(tmp_path: Path) -> None:
@@ -91,7 +129,7 @@ def test_what_is_no_file_is_named_and_never_waited_for(tmp_path: Path) -> None:
     (tmp_path / "dangling.png").symlink_to(tmp_path / "gone.png")
     found = gather_folder(tmp_path)
     assert names(found) == []
-    assert told(found) == {"dangling.png": "file_unreadable", "pipe.png": "file_unreadable"}
+    assert told(found) == {"dangling.png": "picture_unreadable", "pipe.png": "picture_unreadable"}
 
 
 def test_an_empty_and_a_missing_folder_are_told_apart(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import io
 import struct
 import zlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -124,6 +125,76 @@ def test_a_bomb_is_cut_off() -> None:
     half = zlib.compress(b"b" * (MAX_TEXTS // 2 + 1))
     found = texts_of(png(chunk(b"zTXt", b"one\0\0" + half), chunk(b"zTXt", b"two\0\0" + half)))
     assert (list(found.texts), found.problems) == (["one"], ["texts_cut"])
+
+
+def tiff(tables: list[list[tuple[int, int, int, int]]], filling: bytes = b"") -> bytes:
+    """Exif of these tables of (tag, kind, count, value), one behind the other, and bytes behind them."""
+    out = b"II*\0\x08\0\0\0"
+    for table in tables:
+        fields = b"".join(struct.pack("<HHLL", *each) for each in table)
+        out += struct.pack("<H", len(table)) + fields + bytes(4)
+    return out + filling
+
+
+@pytest.mark.parametrize("tag", [0x010E, 0x0110, 0x9286])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_fields_that_all_point_at_the_whole_file_are_read_a_few_times(
+    monkeypatch: pytest.MonkeyPatch, kind: str, tag: int
+) -> None:
+    """A thousand tables of a thousand fields that each hold all the rest of the file: 24 KB kept a server busy for
+    minutes, with a megabyte behind them for hours."""
+    bytes_seen = 0
+    decoded = texts._decoded
+
+    def counted(data: bytes) -> str:
+        nonlocal bytes_seen
+        bytes_seen += len(data)
+        assert bytes_seen <= texts.MAX_EFFORT
+        return decoded(data)
+
+    monkeypatch.setattr(texts, "_decoded", counted)
+    size, below = (200_000 if kind == "PNG" else 30_000), 8 + 2 + 12 * 1000 + 4
+    pointers, fields = [(0x8769, 4, 1, below)] * 1000, [(tag, 2, size, 100)] * 1000
+    data = tiff([pointers, fields], b"x" * size)
+    segment = b"\xff\xe1" + struct.pack(">H", len(data) + 8) + b"Exif\0\0" + data if kind == "JPEG" else b""
+    found = texts_of(png(chunk(b"eXIf", data)) if kind == "PNG" else b"\xff\xd8" + segment * 50 + b"\xff\xda\0\0")
+    if tag == 0x0110:
+        assert (found.texts, found.problems) == ({}, ["texts_cut"])
+    else:
+        assert len(found.texts) == 1
+        assert bytes_seen <= size
+
+
+def test_counts_beyond_the_file_cost_what_the_file_holds() -> None:
+    field = (0x010E, 2, 2**32 - 1, 26)
+    found = texts_of(png(chunk(b"eXIf", tiff([[field]], b"the rest"))))
+    assert (found.texts, found.problems) == ({"ImageDescription": "the rest"}, ["texts_damaged"])
+    many = b"II*\0\x08\0\0\0\xff\xff"
+    found = texts_of(png(*[chunk(b"eXIf", many)] * 2000))
+    assert (found.texts, found.problems) == ({}, ["texts_damaged"])
+
+
+def test_bombs_are_not_opened_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The room for texts shrank by what was taken alone: each of thousands of bombs was opened up to it."""
+    opened = 0
+
+    class Opener:
+        """What zlib gives out, counted."""
+
+        def __init__(self) -> None:
+            self._opener = zlib.decompressobj()
+
+        def decompress(self, data: bytes, most: int) -> bytes:
+            nonlocal opened
+            out = self._opener.decompress(data, most)
+            opened += len(out)
+            return out
+
+    monkeypatch.setattr(texts, "zlib", SimpleNamespace(decompressobj=Opener, error=zlib.error))
+    bomb = zlib.compress(b"b" * (MAX_TEXTS // 2))
+    found = texts_of(png(chunk(b"tEXt", b"k\0v"), *[chunk(b"zTXt", b"k\0\0" + bomb)] * 40))
+    assert (found.texts, found.problems) == ({"k": "v"}, ["texts_cut"])
+    assert opened <= texts.MAX_EFFORT + 40
 
 
 def test_damage_leaves_the_rest() -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
+from lora_studio.adapters import admit
 from lora_studio.adapters.canonical import LowRank
+from lora_studio.adapters.door import FileOptions
 from lora_studio.engine import adapter_cache
-from lora_studio.engine.adapter_cache import AdapterCache
+from lora_studio.engine.adapter_cache import AdapterCache, remember
 from lora_studio.errors import NotFound
 from lora_studio.pipeline import SharedBase
 from lora_studio.store import Workspace
@@ -93,3 +96,43 @@ def test_a_missing_file_is_not_found(workspace: Workspace, base: SharedBase) -> 
     with pytest.raises(NotFound):
         AdapterCache(workspace, base).get(entry.sha256)
     assert workspace.adapters.get(entry.sha256, LOCAL).name == "noise"
+
+
+def test_what_was_measured_stays_and_belongs_to_its_base(workspace: Workspace, base: SharedBase) -> None:
+    """Bug: the bars of the blocks went with the first picture, and the strength stayed under another base's name."""
+    entry = workspace.adapters.find("noise")
+    place = workspace.files.path(entry.sha256)
+    _, measured = admit(place, entry.sha256, base.layers, options=FileOptions(weights=base.slots))
+    remember(workspace, entry.sha256, measured, base.info)
+    before = workspace.adapters.get(entry.sha256).report
+    assert before["strength"] == measured.strength > 0
+    assert before["blocks"] == dict(measured.blocks) != {}
+    AdapterCache(workspace, base).get(entry.sha256)
+    assert workspace.adapters.get(entry.sha256).report == before
+    _, unmeasured = admit(place, entry.sha256, base.layers)
+    remember(workspace, entry.sha256, unmeasured, dataclasses.replace(base.info, sha256="f" * 64, title="another"))
+    after = workspace.adapters.get(entry.sha256).report
+    assert (after["strength"], after["blocks"], after["base_title"]) == (None, {}, "another")
+
+
+def test_what_is_joined_goes_with_the_adapter(
+    workspace: Workspace, base: SharedBase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bug: joins are kept by the adapter's own key, in which a config beside the file counts, and stayed for ever."""
+    entry = workspace.adapters.find("noise")
+    folder = workspace.files.path(entry.sha256).parent
+    kohya_file(random_adapter(base, 2), folder / "other.safetensors")
+    list(workspace.folders.scan())
+    true, forgotten = adapter_cache.admit, []
+
+    def beside(*given: object, **more: object) -> object:
+        adapter, report = true(*given, **more)  # type: ignore[arg-type]
+        return dataclasses.replace(adapter, key=f"{adapter.key}+config"), report
+
+    monkeypatch.setattr(adapter_cache, "admit", beside)
+    monkeypatch.setattr(adapter_cache, "_REMEMBERED", 1)
+    monkeypatch.setattr(base.slots, "forget", forgotten.append)
+    cache = AdapterCache(workspace, base)
+    for name in ("noise", "other"):
+        cache.get(workspace.adapters.find(name).sha256)
+    assert forgotten == [f"{entry.sha256}+config"]

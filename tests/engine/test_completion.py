@@ -236,3 +236,19 @@ def test_bundled_embeddings_are_told_as_they_were_written() -> None:
     entry = AdapterEntry("0" * 64, "a", "ann", 0.0, 1, metadata={BUNDLED: bundled_text(written)})
     (found,) = bundled_in(entry)
     assert (found.name, found.sha256, found.vectors, found.widths) == ("猫耳", "e" * 64, 3, written[0].widths)
+
+
+def test_the_shelf_is_read_once_for_all_requests(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a grid each picture read the whole library anew."""
+    read: list[str] = []
+    shelf = workspace.adapters.shelf
+
+    def counted(owner: str) -> list[AdapterEntry]:
+        read.append(owner)
+        return shelf(owner)
+
+    monkeypatch.setattr(workspace.adapters, "shelf", counted)
+    asked = [to_json(request("a <lora:cat ears:0.5>", seed=k)) for k in range(5)]
+    done, _ = completed(JobSpec("j", "generate", "ann", {"requests": asked}), workspace, None)
+    assert read == ["ann"]
+    assert [len(one["adapters"]) for one in done.payload["requests"]] == [1] * 5

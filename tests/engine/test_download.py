@@ -23,6 +23,7 @@ from lora_studio.engine.jobs import Tools
 from lora_studio.engine.sources import Policy, Wanted
 from lora_studio.errors import NotAllowed, NotFound, StudioError
 from lora_studio.pipeline import Report, SharedBase
+from lora_studio.pipeline.calls import WaitElsewhere
 from lora_studio.store import Workspace
 from lora_studio.types import JobSpec
 from tests.support.tiny import kohya_file, load_tiny, random_adapter, write_tiny_base
@@ -130,6 +131,17 @@ def job(base: SharedBase, workspace: Workspace, source: str, web: Web, policy: P
 
 def leftovers(workspace: Workspace) -> list[Path]:
     return [path for path in (workspace.root / "uploads").rglob("*") if path.is_file()]
+
+
+def stored(workspace: Workspace) -> list[Path]:
+    return [path for path in (workspace.root / "files").rglob("*") if path.is_file()]
+
+
+def wait_until(true: Callable[[], object]) -> None:
+    until = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < until, "it did not come to pass"
+        time.sleep(0.01)
 
 
 def test_a_repository_is_asked_for_its_file_and_a_redirect_followed(
@@ -288,6 +300,34 @@ def test_stopping_throws_away_what_came(site: Site, base: SharedBase, workspace:
     assert leftovers(workspace) == []
 
 
+@pytest.mark.parametrize("late", [False, True])
+def test_stopping_after_the_last_byte_keeps_no_file(
+    site: Site, base: SharedBase, workspace: Workspace, lora: bytes, monkeypatch: pytest.MonkeyPatch, late: bool
+) -> None:
+    """While two gigabytes were copied into the store, or just after: the file stayed there, in nobody's name."""
+    site.pages["/a.safetensors"] = (200, {}, lora)
+    copied, go_on = threading.Event(), threading.Event()
+    put_file = workspace.files.put_file
+
+    def held(path: Path, suffix: str | None = None) -> str:
+        sha256 = put_file(path, suffix)
+        copied.set()
+        assert go_on.wait(20)
+        return sha256
+
+    monkeypatch.setattr(workspace.files, "put_file", held)
+    running = job(base, workspace, "https://files.example.org/a.safetensors", site.web())
+    next(running)
+    assert copied.wait(20)
+    if late:
+        go_on.set()
+        wait_until(lambda: not any(one.name == "lora-studio-download" for one in threading.enumerate()))
+    running.close()
+    go_on.set()
+    wait_until(lambda: stored(workspace) == [])
+    wait_until(lambda: leftovers(workspace) == [])
+
+
 def test_the_job_is_refused_where_nothing_is_allowed(base: SharedBase, workspace: Workspace, site: Site) -> None:
     with pytest.raises(NotAllowed, match="switched off"):
         run(job(base, workspace, "o/r", site.web(), Policy()))
@@ -299,3 +339,18 @@ def test_a_download_that_breaks_gives_its_reason(workspace: Workspace, site: Sit
     assert running.wait(20)
     with pytest.raises(NotFound, match="404"):
         running.result()
+
+
+def test_waiting_for_the_host_leaves_the_device_to_others(site: Site, base: SharedBase, workspace: Workspace) -> None:
+    """It slept in its turns."""
+    site.pages["/a.safetensors?held"] = (200, {}, bytes(2_000_000))
+    running = job(base, workspace, "https://files.example.org/a.safetensors?held", site.web())
+    began = time.monotonic()
+    wants = [next(running) for _ in range(200)]
+    assert time.monotonic() - began < 2, "200 looks took four seconds"
+    assert {type(want) for want in wants} == {Report, WaitElsewhere}
+    running.close()
+    site.hold.set()
+    while leftovers(workspace) and time.monotonic() < began + 20:
+        time.sleep(0.02)
+    assert leftovers(workspace) == []

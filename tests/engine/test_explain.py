@@ -122,3 +122,8 @@ def test_the_limit_of_length(workspace: Workspace) -> None:
     assert told(workspace, "x" * 10_000)["prompt"]["warnings"] == []
     with pytest.raises(InvalidInput, match="prompt has 10001 characters"):
         told(workspace, "x" * 10_001)
+
+
+def test_half_a_character_is_refused(workspace: Workspace) -> None:
+    with pytest.raises(InvalidInput, match="no valid text"):
+        told(workspace, "a", "b \ud83d")

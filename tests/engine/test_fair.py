@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lora_studio.engine.arbiter import COST_OF_A_SECOND, Arbiter, Running
+from lora_studio.engine.arbiter import COST_OF_A_SECOND, PAUSE, Arbiter, Running
 from lora_studio.engine.fair import FairQueue
-from lora_studio.pipeline.calls import ModelCall, Report, Turn
+from lora_studio.pipeline.calls import ModelCall, Report, Turn, WaitElsewhere
 
 
 class Clock:
@@ -22,6 +22,9 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
 
 
 class Nobody:
@@ -99,6 +102,34 @@ def test_leaving_and_returning_wipes_out_no_debt() -> None:
         queue.charge(key, 1.0)
         queue.leave("hopper")
     assert abs(served["steady"] - served["hopper"]) <= 2
+
+
+def test_who_waits_for_something_else_takes_no_time_from_others() -> None:
+    """A download slept through two thirds of a training's time, and was charged for it as for computing."""
+    clock, log = Clock(), []
+    asked: list[float] = []
+
+    def download():
+        while True:
+            asked.append(clock.now)
+            yield WaitElsewhere()
+
+    arbiter = Arbiter(Nobody(), clock, clock.sleep)
+    arbiter.add(Running("t", "ann", "train", [worker(clock, 0.2, 10_000, log, "train")]))
+    arbiter.add(Running("d", "bob", "download_adapter", [download()]))
+    arbiter.add(Running("e", "ann", "import_embedding", [download()]))
+    run(arbiter, 900)
+    assert len(log) * 0.2 > 0.99 * clock.now
+    assert len(asked) > len(log), "and is asked all the same, between any two turns"
+    training, first, _ = arbiter.running
+    arbiter.remove(training)
+    began, before = clock.now, len(asked)
+    run(arbiter, 100)
+    assert 49 * PAUSE <= clock.now - began <= 51 * PAUSE, "where all wait it sleeps"
+    assert len(asked) - before == 100
+    first.cancelled = True
+    outcomes = [arbiter.turn() for _ in range(4)]
+    assert [one.state for one in outcomes if one is not None] == ["cancelled"]
 
 
 @given(st.lists(st.integers(1, 20), min_size=2, max_size=6), st.integers(0, 2**32))

@@ -11,15 +11,18 @@ from typing import Any
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 from torch import Tensor
 
+from lora_studio.engine.imports import open_import_embedding
 from lora_studio.engine.inline import InlineEngine
-from lora_studio.pipeline import SharedBase
+from lora_studio.pipeline import Report, SharedBase
+from lora_studio.pipeline.calls import WaitElsewhere
 from lora_studio.pipeline.device import describe
 from lora_studio.store import Workspace
-from lora_studio.types import AdapterWeight, BaseChoice
+from lora_studio.types import LOCAL, AdapterWeight, BaseChoice, JobSpec
 from lora_studio.types.library import BUNDLED, bundled_in
+from tests.engine.test_download import tools_of
 from tests.support.contract import draw, ended, pictures, request, submit
 from tests.support.tiny import EXACT, load_tiny, write_tiny_base
 
@@ -188,3 +191,51 @@ def test_what_comes_within_a_lora_of_a_folder_acts_too(folder: Path, base: Share
             made.close()
     assert pictures_[0] == pictures_[1]
     assert pictures_[0][0] != pictures_[0][1]
+
+
+def test_checking_a_lora_of_the_command_line_leaves_its_entry(
+    engine: InlineEngine, workspace: Workspace, base: SharedBase, tmp_path: Path
+) -> None:
+    """It became a second entry of the browser's owner, without the stars and notes that were given to the first."""
+    path = tmp_path / "ears.safetensors"
+    save_file(kohya(base), path)
+    payload = {"file": workspace.files.put_file(path), "name": "ears"}
+    made = ended(engine, submit(engine, "import_adapter", payload, LOCAL)).data["adapter"]
+    workspace.adapters.update(made, owner=LOCAL, name="Cat ears", stars=5, notes="good")
+    checked = ended(engine, submit(engine, "import_adapter", {"file": made, "name": "Cat ears"}, "ann"))
+    assert (checked.type, checked.data["adapter"]) == ("done", made)
+    (entry,) = workspace.adapters.shelf("ann")
+    assert (entry.owner, entry.name, entry.stars, entry.notes) == (LOCAL, "Cat ears", 5, "good")
+
+
+def test_what_another_process_opens_leaves_the_device_to_others(
+    workspace: Workspace, base: SharedBase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job slept in its turns, which were charged like computing."""
+    from tests.support.embeddings import vectors, write_pt
+
+    class Pretended:
+        """The other process: it ends at the third look."""
+
+        def __init__(self, *_: Any, **__: Any) -> None:
+            self.looks = 0
+
+        def __enter__(self) -> Pretended:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def wait(self, seconds: float) -> bool:
+            self.looks += 1
+            return self.looks > 3
+
+        def result(self) -> bytes:
+            return save({"emb_params": vectors(2)})
+
+    monkeypatch.setattr("lora_studio.adapters.unpacking.Unpacking", Pretended)
+    file = workspace.files.put_file(write_pt(tmp_path / "words.pt", 2))
+    spec = JobSpec("1" * 32, "import_embedding", "ann", {"file": file, "name": "words"})
+    wants = list(open_import_embedding(spec, tools_of(base, workspace)))
+    assert [type(want) for want in wants] == [WaitElsewhere] * 3 + [Report]
+    assert workspace.embeddings.get(file).vectors == 2

@@ -66,7 +66,8 @@ def taken(sha256: str, name: str, owner: str) -> EmbeddingEntry:
 @pytest.mark.slow
 def test_from_pictures_to_a_prompt_with_the_word(engine: InlineEngine, workspace: Workspace, tmp_path: Path) -> None:
     """Train; the word is in the library with its hash; a prompt that names it, with the LoRA, draws by both; deleting
-    the word changes nothing while the LoRA is in the stack, in whose file it came, and makes it ordinary words else."""
+    the word changes nothing while the LoRA is in the stack, in whose file it came, and makes it ordinary words else,
+    also after the time to bring it back is over."""
     job = submit(engine, "train", {"config": to_json(settings(make_dataset(workspace, tmp_path / "p")))})
     end = ended(engine, job)
     assert end.type == "done", end.data
@@ -92,11 +93,13 @@ def test_from_pictures_to_a_prompt_with_the_word(engine: InlineEngine, workspace
     workspace.embeddings.delete(entry.sha256)
     without = draw(engine, wanted)
     assert ended(engine, without).type == "done"
-    one, two = (
-        pictures(workspace, workspace.jobs.get(with_word))[0],
-        pictures(workspace, workspace.jobs.get(without))[0],
-    )
+    workspace.embeddings.purge(time.time() + 1)
+    assert workspace.embeddings.list() == []
+    much_later = draw(engine, wanted)
+    assert ended(engine, much_later).type == "done"
+    one, two, three = (pictures(workspace, workspace.jobs.get(job))[0] for job in (with_word, without, much_later))
     assert np.array_equal(one, two)
+    assert np.array_equal(one, three)
     alone = draw(engine, request(engine, f"{NAME}, blue hair"))
     assert ended(engine, alone).type == "done"
     assert from_json(GenerateRequest, workspace.jobs.get(alone).payload["request"]).embeddings == ()

@@ -14,6 +14,7 @@ import pytest
 from lora_studio.engine.watch import Watcher
 from lora_studio.errors import StorageError
 from lora_studio.store import Workspace
+from lora_studio.store.references import UNDO_SECONDS
 from tests.support import lora_files as made
 
 PATIENCE = 20.0
@@ -71,3 +72,39 @@ def test_without_folders_it_looks_once(tmp_path: Path) -> None:
         wait_until(lambda: workspace.adapters.list("ann")[0].missing)
         wait_until(lambda: threads() == [])
         assert not workspace.folders.roots
+
+
+def test_what_was_deleted_is_removed_while_the_server_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It stayed until somebody deleted something else, or the server was started again."""
+    with Workspace.open(tmp_path / "w") as workspace:
+        book = workspace.notebooks.default("ann").id
+        shown = workspace.files.put_bytes(b"private", ".png")
+        cell = workspace.notebooks.add(book, "picture", {}, result={"images": [{"sha256": shown}]})
+        now = time.time
+        with monkeypatch.context() as earlier:
+            earlier.setattr(time, "time", lambda: now() - UNDO_SECONDS - 60)
+            workspace.notebooks.delete(cell.id)
+        with Watcher(workspace.folders, pause=0.01, tidy=workspace.purge, tidy_every=0.0):
+            wait_until(lambda: not workspace.files.has(shown))
+        assert threads() == []
+
+
+def test_tidying_that_fails_is_tried_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    done: list[int] = []
+
+    def tidy() -> None:
+        done.append(len(done))
+        if len(done) == 1:
+            raise StorageError("the disk is full", code="disk_full", path="x")
+
+    with (
+        Workspace.open(tmp_path / "w") as workspace,
+        caplog.at_level(logging.ERROR, "lora_studio"),
+        Watcher(workspace.folders, pause=0.01, tidy=tidy, tidy_every=0.0),
+    ):
+        wait_until(lambda: len(done) >= 2)
+    assert "the disk is full" in caplog.text
+    with Workspace.open(tmp_path / "w") as workspace, Watcher(workspace.folders, pause=0.01, tidy=tidy):
+        before = len(done)
+        time.sleep(0.1)
+        assert len(done) == before, "an hour has not passed"

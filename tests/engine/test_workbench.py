@@ -102,7 +102,8 @@ def test_resize_enters_the_library_and_keeps_what_the_header_said(
         said = opened.metadata()
     assert said["made_by"] == "tests"
     assert said["ss_network_dim"] == "2"
-    assert json.loads(said["lora_studio_made_by"])["from"] == [stored]
+    assert json.loads(said["lora_studio_made_by"])["from"] == [stored[:12]], "its hash is no key to the file"
+    assert stored not in json.dumps(said)
     assert said["sshs_model_hash"] == workspace.files.tensors_hash(file["sha256"])
 
 
@@ -193,6 +194,9 @@ def test_bake_and_meta(
     one, two = (load_file(workspace.files.path(sha)) for sha in (stored, written["files"][0]["sha256"]))
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert written["name"].startswith("titled")
+    entry = workspace.adapters.get(written["files"][0]["sha256"])
+    assert entry.metadata["modelspec.title"] == "猫", "bug: the entry had the old texts"
+    assert (entry.rank, entry.owner) == (3, "ann")
 
 
 def test_extract_from_folders(engine: InlineEngine, workspace: Workspace, folder: Path, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from lora_studio.pipeline import ModelCall, SharedBase
 from lora_studio.pipeline.calls import Mix
 from lora_studio.pipeline.conditioning import Segment, TextCondition, always
 from lora_studio.types import SAMPLERS
+from tests.support.schedulers import reference
 from tests.support.tiny import kohya_file, load_tiny, random_adapter, write_tiny_base
 
 # What the reference itself warns of when it holds two adapters.
@@ -71,7 +72,7 @@ def theirs(
     noise: torch.Tensor,
     rescale: float = 0.0,
 ) -> torch.Tensor:
-    pipe.scheduler = make_scheduler(sampler, base.scheduler_config)
+    pipe.scheduler = reference(sampler, base.scheduler_config)
     # Starting noise is handed in on both sides, so the generators serve the ancestral noise alone.
     generators = [torch.Generator().manual_seed(7 + i) for i in range(2)]
     return pipe(

@@ -17,6 +17,7 @@ from lora_studio.pipeline import ModelCall, SharedBase
 from lora_studio.pipeline.calls import Mix
 from lora_studio.pipeline.conditioning import always
 from lora_studio.types import SAMPLERS, GenerateRequest
+from tests.support.schedulers import reference
 from tests.support.tiny import drive, kohya_file, load_tiny, random_adapter, write_tiny_xl
 
 # What the reference itself warns of when it holds two adapters.
@@ -68,7 +69,7 @@ def ours(base: SharedBase, mix: Mix, sampler: str, guidance: float, noise: torch
 
 
 def theirs(pipe: StableDiffusionXLPipeline, base: SharedBase, sampler: str, guidance: float, noise: torch.Tensor):
-    pipe.scheduler = make_scheduler(sampler, base.scheduler_config)
+    pipe.scheduler = reference(sampler, base.scheduler_config)
     return pipe(
         list(PROMPTS),
         latents=noise.clone(),

@@ -13,7 +13,7 @@ import torch
 from lora_studio.errors import InvalidInput, NotFound
 from lora_studio.generate import generate
 from lora_studio.generate.job import check_fits
-from lora_studio.generate.texts import Said, encode_texts
+from lora_studio.generate.texts import MOST_CHUNKS, Said, encode_texts
 from lora_studio.pipeline import Report, SharedBase, Turn
 from lora_studio.pipeline.conditioning import at_step
 from lora_studio.types import AdapterWeight, EmbeddingUse, GenerateRequest, from_json, to_json
@@ -230,6 +230,65 @@ def test_the_demonstration(base: SharedBase) -> None:
         fewer = dataclasses.replace(request, embeddings=tuple(use for use in uses if use != left_out))
         other = at_step(said(base, fewer, embedding=by_hash.__getitem__)[0][1], 1)[0].embeddings
         assert other.shape != negative.shape or (other - negative).abs().max() > 1e-3
+
+
+# ------------------------------------------------------------ how much
+def alternating(counts: tuple[int, ...], words: str) -> str:
+    """A prompt with as many alternatives in each place, which makes a text of its own of (nearly) every step."""
+    choices = ["[" + "|".join(f"w{n}" for n in range(count)) + "]" for count in counts]
+    return " ".join(choices) + " " + words
+
+
+def test_more_texts_than_memory_holds_are_refused_before_they_are_encoded(base: SharedBase) -> None:
+    """One request could ask for fifty thousand chunks, 12 GB; on a CPU the system ends the process then."""
+    request = ask(alternating((9, 10, 11), "word, " * 800), num_inference_steps=900)
+    seen: list[Any] = []
+    job = encode_texts(base, [(request, ())], nothing)
+    with pytest.raises(InvalidInput, match=f"more than {MOST_CHUNKS} different chunks") as caught:
+        seen.extend(job)
+    assert caught.value.code == "prompt_too_many_texts"
+    assert not any(isinstance(want, Turn) for want in seen), "nothing was encoded"
+
+
+def test_a_thousand_short_texts_are_no_trouble(base: SharedBase) -> None:
+    request = ask(alternating((9, 10, 11), "cat"), num_inference_steps=900)
+    found, _ = said(base, request)
+    assert len({id(segment.parts[0].embeddings) for segment in found[0]}) == 900
+
+
+# ------------------------------------------------------------ pictures that are none
+class Blind:
+    """An autoencoder that sees nothing: its pictures are no numbers."""
+
+    def __init__(self, plain: Any) -> None:
+        self._plain = plain
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._plain, name)
+
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        return torch.full_like(self._plain.decode(latents), float("nan"))
+
+
+def test_a_picture_without_numbers_is_told_once(base: SharedBase, monkeypatch: pytest.MonkeyPatch) -> None:
+    """float16 or weights of 10 made black pictures, and nothing said why."""
+    monkeypatch.setattr(base, "autoencoder", Blind(base.autoencoder))
+    seen: list[Any] = []
+    pictures = drive(base, generate(base, [ask(num_images=2, num_inference_steps=1)], nothing), seen.append)
+    assert len(pictures) == 2
+    told = warnings([want for want in seen if isinstance(want, Report) and want.type == "warning"])
+    assert [(one["code"], one["values"]) for one in told] == [("picture_not_finite", {"numbers": "float32"})]
+
+
+def test_pictures_are_let_go_of_once_they_are_told(base: SharedBase) -> None:
+    """All PNGs of a job, a thousand perhaps, stayed in memory to its end, though each was stored as it came."""
+    seen: list[Any] = []
+    asked = [ask(num_images=2, num_inference_steps=1)]
+    kept = drive(base, generate(base, asked, nothing))
+    gone = drive(base, generate(base, asked, nothing, keep=False), seen.append)
+    stored = [want.data["sha256"].data for want in seen if isinstance(want, Report) and want.type == "picture"]
+    assert stored == [picture.png for picture in kept]
+    assert [(picture.png, picture.seed) for picture in gone] == [(b"", 1), (b"", 2)]
 
 
 # ------------------------------------------------------------ adapters and clip skip

@@ -46,6 +46,12 @@ def named(**shapes: tuple[int, ...]) -> dict[str, Any]:
         ({"lora_unet_a.diff": (320, 320)}, "full difference", "", None),
         ({"lora_unet_a.oft_blocks": (4, 80, 80)}, "OFT", "", None),
         ({"lora_unet_a.on_input": (), "lora_unet_a.weight": (1, 320)}, "IA3", "", None),
+        ({"base_model.model.a.to_q.ia3_l.default": (320, 1)}, "IA3", "", None),
+        ({"base_model.model.a.to_q.oft_R.weight": (80, 6)}, "OFT", "", None),
+        ({"base_model.model.a.to_q.oft_R.my-cat.v2.weight": (80, 6)}, "OFT", "", None),
+        ({"base_model.model.x.attn2.to_k.lora_A.my-cat.v2.weight": (4, 768)}, "peft", "sd1", 4),
+        ({"lora_unet_a.a2.weight": (4, 320), "lora_unet_a.b1.weight": (320, 4)}, "GLoRA", "", 4),
+        ({"lora_te1_text_model_encoder_layers_0_self_attn_q_proj.lora_down.weight": (4, 768)}, "kohya", "", 4),
     ],
 )
 def test_formats_families_and_ranks(
@@ -81,6 +87,8 @@ def test_differing_ranks_are_a_range() -> None:
         ({"model.diffusion_model.out.2.weight": (4, 320, 3, 3), "first_stage_model.x": (1, 2, 3)}, "other"),
         ({}, "other"),
         ({"x.alpha": (), "y.alpha": ()}, "other"),
+        ({"base_model.model.a.boft_R": (1, 80, 4, 4)}, "other"),
+        ({"bundle_emb.word.clip_l": (4, 768), "bundle_emb.other.clip_l": (4, 768)}, "other"),
     ],
 )
 def test_what_is_no_lora(shapes: dict[str, tuple[int, ...]], kind: str) -> None:
@@ -183,6 +191,11 @@ def test_words_are_cut_at_commas_outside_of_brackets() -> None:
     assert split_words(["(never closed, b"]) == ("(never closed, b",)
     assert len(split_words([", ".join(f"w{i}" for i in range(90))])) == 40
     assert split_words(["x" * 201]) == ()
+
+
+def test_half_a_character_in_a_tag_is_a_question_mark() -> None:
+    """Bug: no database holds one, so that the look through all folders ended at such a file."""
+    assert words_of({"ss_tag_frequency": '{"a": {"\\ud800 cat": 3}}'}) == ("? cat",)
 
 
 @pytest.mark.parametrize("text", ["{", '{"a": [1], "b": {"c": "d"}}', "[" * 100_000, ""])

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from huggingface_hub.errors import HTTPError
 from huggingface_hub.utils import filter_repo_objects
 from safetensors.torch import load_file, save_file
 
 from lora_studio.errors import BaseUnavailable
 from lora_studio.pipeline import load_base
-from lora_studio.pipeline.source import find_base
+from lora_studio.pipeline.source import find_base, find_local
 from lora_studio.pipeline.twin import training_tree
 from tests.support.tiny import ASSETS, EXACT, load_tiny, write_tiny_base, write_tiny_xl
 
@@ -57,12 +59,76 @@ def test_the_hash_is_of_weights_not_of_files(folder: Path, tmp_path: Path) -> No
         ("/nowhere/at/all", "/nowhere/at/all"),
         ("./relative", "./relative"),
         ("one two three", "one two three"),
+        ("my models/sd15", "my models/sd15"),
+        ("模型/基础", "模型/基础"),
+        ("C:/x", "C:/x"),
+        ("a--b/c", "a--b/c"),
+        ("owner/model.git", "owner/model.git"),
+        ("x" * 300, "x" * 300),
+        ("a/" + "x" * 300, "x" * 300),
+        ("~nobody-at-all/x", "~nobody-at-all/x"),
+        ("half \ud83d", "half"),
+        ("nul\0", "nul"),
     ],
 )
 def test_a_base_that_is_not_there(ref: str, said: str, folder: Path) -> None:
     with pytest.raises(BaseUnavailable, match="not there") as caught:
         find_base(ref, folder)
     assert said in caught.value.message
+
+
+def test_what_may_not_be_looked_at_is_not_there(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder of somebody else's raised an error that no job expects, and ended the worker's only thread."""
+
+    def forbidden(self: Path) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "exists", forbidden)
+    with pytest.raises(BaseUnavailable, match="not there or cannot be read"):
+        find_base("/root/x.safetensors", folder)
+
+
+def test_a_base_on_this_machine_is_found_without_the_hub(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever changes bases asks so before he lets go of the present one; a hub id is left to `find_base`."""
+
+    def network(*args: Any, **options: Any) -> str:
+        raise AssertionError("nobody asked the hub")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", network)
+    found = find_local(str(folder), folder)
+    assert found is not None
+    assert found.path == folder
+    embedded = find_local("embedded", folder)
+    assert embedded is not None
+    assert embedded.ref == "embedded"
+    assert find_local("owner/model", folder) is None
+    for ref in ("/nowhere/at/all", "owner/model.safetensors", "my models/sd15", "owner/model.git"):
+        with pytest.raises(BaseUnavailable, match="not there"):
+            find_local(ref, folder)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        HTTPError("the connection broke in the middle"),
+        OSError(28, "No space left on device"),
+        RuntimeError("data could not be decoded"),
+        ValueError("a wrong answer"),
+    ],
+)
+def test_a_download_that_breaks_off_is_told_in_a_sentence(
+    error: Exception, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection that was lost during gigabytes is no OSError to the hub's client, and ended the worker's thread."""
+
+    def snapshot(*args: Any, **options: Any) -> str:
+        raise error
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
+    with pytest.raises(BaseUnavailable, match="could not be fetched") as caught:
+        find_base("owner/model", folder)
+    assert (caught.value.code, caught.value.values["given"]) == ("base_fetch", "owner/model")
+    assert str(error) in caught.value.message
 
 
 def test_a_hub_id_without_network(folder: Path) -> None:
@@ -164,7 +230,10 @@ def test_sixteen_bits_are_fetched_of_parts_that_have_no_others(
 
 @pytest.mark.parametrize(
     "damage",
-    ["no unet", "torn unet", "bad json", "another pipeline", "pickle only", "torn index"],
+    [
+        *("no unet", "torn unet", "bad json", "another pipeline", "pickle only", "torn index"),
+        *("list", "deep", "card", "config"),
+    ],
 )
 def test_a_damaged_base_is_refused_in_one_sentence(damage: str, folder: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(folder, tmp_path / "copy")
@@ -180,12 +249,49 @@ def test_a_damaged_base_is_refused_in_one_sentence(damage: str, folder: Path, tm
     elif damage == "pickle only":
         torch.save(load_file(weights), weights.with_suffix(".bin"))
         weights.unlink()
+    elif damage == "config":
+        (copy / "unet" / "config.json").write_text("[]")
+    elif damage == "card":
+        (copy / "lora_studio.json").write_text("5")
     else:
-        (copy / "model_index.json").write_text("{")
+        (copy / "model_index.json").write_text({"list": "[]", "deep": "[" * 100_000}.get(damage, "{"))
     with pytest.raises(BaseUnavailable) as caught:
         load_tiny(copy)
     assert str(copy) in caught.value.message
     assert "\n" not in caught.value.message
+
+
+def test_a_unet_that_does_not_say_its_size(folder: Path, tmp_path: Path) -> None:
+    """diffusers' own default for it is null, at which the defaults of the base failed."""
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    path = copy / "unet" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"sample_size": None}))
+    defaults = load_tiny(copy).info.defaults
+    assert (defaults.width, defaults.height) == (128, 128)  # 64 latents of 2 pixels
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA"), RuntimeError("not enough memory: 9 GB")])
+def test_too_little_memory_is_told_as_that_and_everything_is_let_go(
+    error: Exception, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Moving a base to a device that is too small ended the worker's thread, or was told as a damaged base; what had
+    been moved stayed there as long as the error did."""
+    moved: list[torch.nn.Module] = []
+    plain = torch.nn.Module.to
+
+    def to(self: torch.nn.Module, *args: Any, **options: Any) -> Any:
+        if args and args[0] == EXACT.device:
+            moved.append(self)
+            if len(moved) == 2:
+                raise error
+        return plain(self, *args, **options)
+
+    monkeypatch.setattr(torch.nn.Module, "to", to)
+    with pytest.raises(type(error)) as caught:
+        load_tiny(folder)
+    assert caught.value is error
+    assert len(moved) == 2
+    assert all(parameter.is_meta for module in moved for parameter in module.parameters())
 
 
 @pytest.mark.parametrize("kind", ["sd", "xl"])

@@ -127,3 +127,16 @@ def test_adapters_without_a_key_are_told_apart(base: SharedBase) -> None:
     one, other = (dataclasses.replace(random_adapter(base, seed), key="") for seed in (1, 2))
     for mix in (((one, 0.5),), ((other, 0.5),), ((one, 0.5), (other, -1.0))):
         assert torch.allclose(base.predict(call(base, 1, (mix,))), merged(base, mix), atol=2e-5)
+
+
+def test_the_weights_are_copied_to_a_device_once(tmp_path: Path) -> None:
+    """Some 700 layers had a copy each at every step, and a copy to a GPU waits for it; the meta device shows them."""
+    base = load_tiny(write_tiny_base(tmp_path))
+    adapter = random_adapter(base, 1)
+    for module in (base.unet, base.text_encoder):
+        module.to("meta")
+    with base.slots.active([((adapter, 0.5),)]):
+        tables = [slot.weights for slot in base.slots._slots.values() if slot.weights is not None]
+    assert len(tables) == len(adapter.layers) > 10
+    assert all(table is tables[0] for table in tables)
+    assert tables[0].is_meta

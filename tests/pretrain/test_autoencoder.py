@@ -19,9 +19,9 @@ from pretrain.autoencoder.loss import mean_psnr, picture_loss, psnr
 from pretrain.latents import encode, scaling_factor
 from pretrain.machine import Machine
 from pretrain.pictures import PictureSet, unseen
-from pretrain.recipe import AutoencoderLoss, AutoencoderModel
+from pretrain.recipe import AutoencoderLoss, AutoencoderModel, RecipeError
 from pretrain.sheets import from_pixels
-from tests.pretrain.conftest import RecipeOf
+from tests.pretrain.conftest import RecipeOf, assert_equal
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 PLAIN = Machine("cpu", False, False)
@@ -82,11 +82,15 @@ def test_a_stopped_training_ends_as_one_that_was_not(
     parts = [step.loss for step in train(recipe, drawn, tmp_path / "parts", lambda: next(left))]
     parts += [step.loss for step in train(recipe, drawn, tmp_path / "parts")]
     assert parts == whole
-    a, b = (checkpoint.load(tmp_path / name) for name in ("whole", "parts"))
-    assert a is not None
-    assert b is not None
-    assert all(torch.equal(value, b["modules"]["vae"][name]) for name, value in a["modules"]["vae"].items())
-    assert all(torch.equal(x, y) for x, y in zip(a["average"], b["average"], strict=True))
+    assert_equal(tmp_path / "parts", tmp_path / "whole")
+
+
+def test_a_cut_larger_than_the_pictures_is_told(drawn: Path, recipe_of: RecipeOf) -> None:
+    recipe = recipe_of("autoencoder.crop=256")
+    with pytest.raises(
+        RecipeError, match=r"crop is 256 and the pictures have 128 pixels a side; allowed are multiples"
+    ):
+        AutoencoderJob(recipe, PictureSet(drawn, recipe.pictures), PLAIN)
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ from lora_studio.pipeline.emphasis import multiplied
 from pretrain.diffusion import DiffusionJob
 from pretrain.diffusion.captions import TagTokens
 from pretrain.diffusion.clutter import STRAY, chunk_count, long_prompt, stray_words, weighted
+from pretrain.diffusion.job import Batch
 from pretrain.machine import Machine
 from pretrain.painter.held_out import HELD_OUT_WORDS
 from pretrain.pictures import PictureSet
@@ -65,7 +66,8 @@ def test_stray_words_are_none_of_the_bases_and_none_that_loras_teach(strays: lis
     assert not {part for word in STRAY for part in word.split()} & HELD_OUT_WORDS
 
 
-def test_what_measures_long_prompts_is_not_what_taught_them() -> None:
+def test_no_phrase_that_measures_long_prompts_is_one_that_taught_them() -> None:
+    """Whole phrases: most of their words stand in taught phrases too, and the texts say so."""
     avoided = re.sub(r"[()\[\]]|:[\d.]+", "", AVOID).split(", ")
     assert len(avoided) > 20
     assert not {*AROUND, *avoided} & {*STRAY, *KNOWN}
@@ -162,6 +164,30 @@ def test_chunks_are_read_each_alone_and_stand_in_a_row(drawn: Path, recipe_of: R
         apart = torch.cat([words(batch.ids[:, k])[0] for k in range(batch.ids.shape[1])], 1)
     torch.testing.assert_close(found, apart, rtol=1e-5, atol=1e-5)
     assert torch.isfinite(job.loss(batch, 0))
+
+
+def test_a_chunk_that_several_prompts_have_is_read_once(drawn: Path, recipe_of: RecipeOf) -> None:
+    """States and gradients are those of reading every chunk by itself."""
+    recipe = recipe_of("diffusion.captions.long=1", "diffusion.captions.chunks=3")
+    job = DiffusionJob(recipe, PictureSet(drawn, recipe.pictures), Machine("cpu", False, False))
+    batch = next(one for one in job.batches(0) if one.ids.ndim == 3 and one.ids.shape[1] > 1)
+    ids = batch.ids.clone()
+    ids[1] = ids[0]
+    ids[2, 1] = ids[0, 0]
+    words = job.modules()["text_encoder"]
+    parameters, rows = list(words.parameters()), ids.flatten(0, 1)
+    read: list[int] = []
+    hook = words.register_forward_pre_hook(lambda module, given: read.append(len(given[0])))
+    found = job._conditioning(Batch(batch.indices, batch.mirrored, ids))
+    hook.remove()
+    assert read == [len({tuple(row) for row in rows.tolist()})]
+    assert read[0] <= len(rows) - ids.shape[1] - 1
+    apart = torch.stack([words(row[None])[0][0] for row in rows]).reshape(found.shape)
+    torch.testing.assert_close(found, apart, rtol=1e-5, atol=1e-5)
+    weights = torch.randn(found.shape, generator=torch.Generator().manual_seed(0))
+    mine, wanted = (torch.autograd.grad((states * weights).sum(), parameters) for states in (found, apart))
+    for one, other in zip(mine, wanted, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
 
 def test_plain_steps_are_as_they_were(drawn: Path, recipe_of: RecipeOf) -> None:

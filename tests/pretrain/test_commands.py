@@ -101,6 +101,19 @@ def test_what_pays_is_chosen_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:
         choose("cuda")
 
 
+def test_bf16_that_does_not_pay_on_this_processor_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run that began with AVX512 went on sixty times slower elsewhere, without a word."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    saved = {"device": "cpu", "bf16": True, "attention_fp32": True}
+    for gain, told in ((1.5, ""), (0.02, "--set numbers=fp32 --accept-changes")):
+        monkeypatch.setattr(machine, "bf16_gain", lambda gain=gain: gain)
+        assert choose(saved=saved) == Machine("cpu", True, True)
+        assert told in (said := capsys.readouterr().out)
+        assert bool(said) == bool(told)
+
+
 def test_the_probe_measures() -> None:
     assert 0 < machine.bf16_gain() < 1000
     assert 0 < machine.attention_gain() < 1000
@@ -126,19 +139,23 @@ def test_a_call_ends_in_time_and_the_next_goes_on(
     old = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
     try:
         command = ["diffusion", "--pictures", str(drawn), "--run", str(tmp_path / "run"), *changes]
+        assert main([*command, "--run", str(tmp_path / "latents"), "--set", "diffusion.steps=1"]) == 0  # lays them out
+        capsys.readouterr()
         assert main([*command, "--minutes", "0"]) == 0
         assert "1 steps in this call" in capsys.readouterr().out
         assert main(command) == 0
         assert "5 steps in this call" in capsys.readouterr().out
         assert main(["export", "--out", str(tmp_path / "out"), "--diffusion", str(tmp_path / "run"), *changes]) == 0
-        assert "diffusion at step 6; loaded again and equal" in capsys.readouterr().out
-        few = ["--count", "2", "--steps", "1", "--renders", "2", "--json", str(tmp_path / "figures.json")]
+        assert "diffusion at step 6; 24 samples in all; loaded again and equal" in capsys.readouterr().out
+        few = ["--count", "2", "--steps", "1", "--renders", "2", "--prompt-seed", "6"]
+        few += ["--json", str(tmp_path / "figures.json")]
         assert main(["evaluate", "--base", str(tmp_path / "out"), *few, *changes]) == 0
         assert "unseen prompts" in capsys.readouterr().out
     finally:
         for one, handler in old.items():
             signal.signal(one, handler)
-    assert json.loads((tmp_path / "figures.json").read_text(encoding="utf-8"))["prompts"] == 2
+    figures = json.loads((tmp_path / "figures.json").read_text(encoding="utf-8"))
+    assert (figures["prompts"], figures["prompt_seed"], figures["seed"]) == (2, 6, 5000)
 
 
 def test_ctrl_c_asks_for_a_checkpoint() -> None:
@@ -149,9 +166,22 @@ def test_ctrl_c_asks_for_a_checkpoint() -> None:
         assert 290 < (timed() or 0) <= 300
         signal.raise_signal(signal.SIGTERM)
         assert timed() == 0.0
+        with pytest.raises(KeyboardInterrupt):  # latents are laid out for minutes; nothing but a kill ended that
+            signal.raise_signal(signal.SIGINT)
     finally:
         for one, handler in old.items():
             signal.signal(one, handler)
+
+
+def test_a_second_ctrl_c_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(*given: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pretrain.__main__._run", interrupted)
+    assert main(["pictures"]) == 130
+    assert capsys.readouterr().err == (
+        "interrupted; what was written before stands, and the same command goes on from there\n"
+    )
 
 
 def test_the_judges_commands_are_reached(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import inspect
 import random
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 pytest.importorskip("skia")
 
 from pretrain.drawing import draw, load_pipeline
 from pretrain.evaluate import HEADS, Settings, count_right, evaluate, interval, table
+from pretrain.hashes import weights_hash
 from pretrain.judge import load_judge
 from pretrain.machine import Machine
 from pretrain.painter import render
 from pretrain.prompts import other_prompts, plain_girl
+from pretrain.seeds import CHOOSING_SEED, PUBLISHED_SEED
 from pretrain.sheets import contact_sheet
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -67,6 +72,28 @@ def test_all_figures_stand_in_the_table(tiny_base: Path) -> None:
         assert word in text
     assert figures["steps"]["1"]["hair"]["of"] == 3  # things have no hair
     assert figures["steps"]["1"]["animal ears"]["of"] == 6
+
+
+def test_figures_say_of_what_they_are_and_all_of_them_are_of_that(
+    tiny_base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prompts and noise of the seeds asked for; the seconds of one picture alone were of another guidance."""
+    drawn = []
+
+    def remember(pipe: Any, prompts: list[str], *given: Any, **named: Any) -> NDArray[np.uint8]:
+        call = inspect.signature(draw).bind(pipe, prompts, *given, **named).arguments
+        drawn.append((tuple(prompts), call.get("seed"), call["rescale"]))
+        return np.zeros((len(prompts), 128, 128, 3), np.uint8)
+
+    monkeypatch.setattr("pretrain.evaluate.draw", remember)
+    figures = evaluate(tiny_base, Settings(count=2, steps=(1,), rescale=0.7, prompt_seed=4, seed=9, renders=1), PLAIN)
+    texts = tuple(text for text, _ in other_prompts("girl", 2, 4))
+    assert drawn == [(texts, 9, 0.7), (texts[:1], None, 0.7), (texts[:1], None, 0.7)]
+    assert (figures["prompt_seed"], figures["seed"], figures["rescale"]) == (4, 9, 0.7)
+    assert figures["sampler"] == "DPMSolverMultistepScheduler"
+    assert figures["base_sha256"] == weights_hash(tiny_base)
+    assert "DPMSolverMultistepScheduler, prompt seed 4" in table(figures)
+    assert Settings().prompt_seed == PUBLISHED_SEED != CHOOSING_SEED
 
 
 def test_a_sheet_has_every_picture_in_its_place() -> None:

@@ -11,11 +11,16 @@ import torch
 
 pytest.importorskip("skia")
 
-from diffusers import StableDiffusionPipeline
+from diffusers import AutoencoderKL, StableDiffusionPipeline
 from safetensors import safe_open
+from transformers import CLIPTextModel
 
-from pretrain import autoencoder, checkpoint, diffusion
+from pretrain import autoencoder, checkpoint, diffusion, text, trainings
+from pretrain.drawing import load_pipeline
 from pretrain.export import autoencoder_part, diffusion_parts, export, verify, write_base
+from pretrain.hashes import tokenizer_hash
+from pretrain.latents import encoder_hash
+from pretrain.machine import Machine
 from tests.pretrain.conftest import ASSETS, TINY, RecipeOf
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -136,15 +141,187 @@ def test_what_cannot_be_exported_is_told(tmp_path: Path, tiny_base: Path) -> Non
         export(tmp_path / "out", tiny_base, tmp_path)
 
 
-def test_a_tokenizer_can_be_put_in(tiny_base: Path, tmp_path: Path) -> None:
+def test_a_folder_of_another_training_is_told(trained: Path, tiny_base: Path, tmp_path: Path) -> None:
+    """The key of the missing module stood there alone."""
+    with pytest.raises(ValueError, match="of a training of 'autoencoder', and 'diffusion' is asked for"):
+        export(tmp_path / "out", tiny_base, trained / "autoencoder")
+    assert not (tmp_path / "out").exists()
+
+
+# ---------------------------------------------------------------- words
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another tokenizer than the embedded base's, with as many numbers."""
     from pretrain.recipe import Tokenizer
     from pretrain.tokenizer import make
 
-    make(tmp_path / "tokenizer", Tokenizer())
-    assert export(tmp_path / "out", tiny_base, tokenizer=tmp_path / "tokenizer") == {}
-    written = (tmp_path / "out" / "tokenizer" / "tokenizer.json").read_bytes()
-    assert written == (tmp_path / "tokenizer" / "tokenizer.json").read_bytes()
-    assert written != (tiny_base / "tokenizer" / "tokenizer.json").read_bytes()
+    folder = tmp_path_factory.mktemp("tokenizers") / "made"
+    assert make(folder, Tokenizer()) == 1290
+    return folder
+
+
+def test_a_tokenizer_comes_without_the_models_that_do_not_know_it(
+    tiny_base: Path, tokenizer: Path, drawn: Path, recipe_of: RecipeOf, tmp_path: Path
+) -> None:
+    """A text encoder reads wrong rows by it: pictures were noise, and the export was called equal."""
+    out = tmp_path / "out"
+    assert export(out, tiny_base, tokenizer=tokenizer) == {}
+    assert (out / "tokenizer" / "tokenizer.json").read_bytes() == (tokenizer / "tokenizer.json").read_bytes()
+    assert not (out / "unet").exists()
+    assert not (out / "text_encoder").exists()
+    for change in ("diffusion.steps=1", "text.steps=1"):
+        recipe = recipe_of(f'base="{out}"', change)
+        train = diffusion.train if change.startswith("diffusion") else text.train
+        with pytest.raises(ValueError, match=r"has no \w+ that reads its tokenizer"):
+            next(train(recipe, drawn, tmp_path / "no"))
+    with pytest.raises(ValueError, match="has no unet"):
+        load_pipeline(out, Machine("cpu", False, False))
+    list(
+        diffusion.train(recipe_of(f'base="{out}"', "diffusion.start=new", "diffusion.steps=1"), drawn, tmp_path / "run")
+    )
+    assert export(tmp_path / "whole", out, tmp_path / "run") == {"diffusion": 1}
+    told = trainings.read(tmp_path / "whole")
+    assert [(one["kind"], one["samples"]) for one in told] == [("diffusion", 4)]
+
+
+def test_a_base_with_models_is_not_given_another_tokenizer(tiny_base: Path, tokenizer: Path, tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(tiny_base, base)
+    before = _bytes(base)
+    with pytest.raises(ValueError, match="choose a new folder"):
+        export(base, base, tokenizer=tokenizer)
+    assert _bytes(base) == before
+
+
+def test_a_text_encoder_goes_with_its_own_tokenizer_alone(
+    trained: Path, tiny_base: Path, tokenizer: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match="which gives words other numbers"):
+        export(tmp_path / "out", tiny_base, trained / "diffusion", tokenizer=tokenizer)
+    other = tmp_path / "other"
+    shutil.copytree(tiny_base, other)
+    shutil.copyfile(tokenizer / "tokenizer.json", other / "tokenizer" / "tokenizer.json")
+    with pytest.raises(ValueError, match="which gives words other numbers"):
+        export(tmp_path / "out", other, trained / "diffusion")
+    assert not (tmp_path / "out").exists()
+    same = tmp_path / "same"
+    shutil.copytree(tiny_base / "tokenizer", same)
+    assert export(tmp_path / "out", tiny_base, trained / "diffusion", tokenizer=same) == {"diffusion": 3}
+
+
+def test_a_unet_goes_with_its_own_schedule_alone(trained: Path, tiny_base: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(tiny_base, other)
+    file = other / "scheduler" / "scheduler_config.json"
+    config = json.loads(file.read_text(encoding="utf-8"))
+    file.write_text(json.dumps({**config, "beta_end": 0.02}), encoding="utf-8")
+    with pytest.raises(ValueError, match="was trained with the schedule"):
+        export(tmp_path / "out", other, trained / "diffusion")
+
+
+# ---------------------------------------------------------------- what it was trained by
+def test_the_trainings_of_a_base_are_told(
+    trained: Path, tiny_base: Path, drawn: Path, recipe_of: RecipeOf, tmp_path: Path
+) -> None:
+    """Samples add up from base to base; an export of a later step takes the place of an earlier one."""
+    base = tmp_path / "base"
+    export(base, tiny_base, trained / "diffusion", trained / "autoencoder")
+    first = trainings.read(base)
+    assert [(one["kind"], one["step"]) for one in first] == [("diffusion", 3), ("autoencoder", 3)]
+    assert trainings.samples(first) == 12
+    state = checkpoint.load(trained / "diffusion")
+    assert state is not None
+    assert first[0]["tokenizer"] == state["identity"]["tokenizer"]
+    assert first[0]["recipe"]["diffusion"]["optimizer"]["muon_rate"] == 0.02
+    assert str(tiny_base) not in (base / "training.json").read_text(encoding="utf-8")
+    sizes = (f'base="{base}"', "diffusion.text_encoder.layers=2")
+    for steps, rate in ((1, 0.02), (2, 0.01)):
+        recipe = recipe_of(*sizes, f"diffusion.steps={steps}", f"diffusion.optimizer.muon_rate={rate}")
+        list(diffusion.train(recipe, drawn, tmp_path / "run", accept_changes=True))
+        export(base, base, tmp_path / "run")
+        told = json.loads((base / "training.json").read_text(encoding="utf-8"))
+        assert told["samples"] == 12 + 4 * steps
+        assert [one["kind"] for one in told["trainings"]] == ["diffusion", "autoencoder", "diffusion"]
+        assert told["trainings"][:2] == first
+    values = {"diffusion.optimizer.muon_rate": [0.02, 0.01], "diffusion.steps": [1, 2]}
+    assert told["trainings"][2]["changes"] == [{"step": 1, "values": values}]
+
+
+def test_samples_of_a_run_that_had_no_name_are_counted_once(
+    trained: Path, tiny_base: Path, drawn: Path, recipe_of: RecipeOf, tmp_path: Path
+) -> None:
+    """It began before runs had names, is exported into the base that it began with, and goes on."""
+    base, run = tmp_path / "base", tmp_path / "run"
+    shutil.copytree(tiny_base, base)
+    state = checkpoint.load(trained / "diffusion")
+    assert state is not None
+    identity = {
+        key: value for key, value in state["identity"].items() if key not in ("tokenizer", "schedule", "reader")
+    }
+    kept = {key: value for key, value in state.items() if key not in ("run", "origin", "changes", "threads", "format")}
+    kept["recipe"]["base"] = str(base)
+    checkpoint.save(run, {**kept, "identity": identity})
+    export(base, base, run)
+    assert trainings.samples(trainings.read(base)) == 12
+    recipe = recipe_of(f'base="{base}"', "diffusion.text_encoder.layers=2", "diffusion.steps=4")
+    assert len(list(diffusion.train(recipe, drawn, run))) == 1
+    export(base, base, run)
+    assert [(one["kind"], one["samples"]) for one in trainings.read(base)] == [("diffusion", 16)]
+
+
+def test_the_embedded_base_tells_its_trainings() -> None:
+    told = trainings.read(ASSETS)
+    assert trainings.text(told) == (ASSETS / "training.json").read_text(encoding="utf-8")
+    assert f"{trainings.samples(told):,} samples" in (ASSETS / "README.md").read_text(encoding="utf-8")
+    newest = [one for one in told if one["kind"] == "diffusion"][-1]
+    vae = AutoencoderKL.from_pretrained(ASSETS / "vae", dtype=torch.float32)
+    assert newest["encoder"] == encoder_hash(vae)
+    mine = tokenizer_hash(ASSETS / "tokenizer")
+    assert newest.get("tokenizer", mine) == mine  # a run from before tokenizers were kept does not tell it
+
+
+# ---------------------------------------------------------------- whole or not at all
+def _bytes(folder: Path) -> dict[str, bytes]:
+    """Every file of a folder."""
+    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+@pytest.mark.parametrize(("number", "told"), [(float("nan"), "half precision does not hold"), (1e6, "does not hold")])
+def test_what_half_precision_does_not_hold_leaves_the_base_whole(
+    tiny_base: Path, tmp_path: Path, number: float, told: str
+) -> None:
+    """The base was overwritten first, and then it was advised to remove the folder."""
+    from diffusers import UNet2DConditionModel
+
+    base = tmp_path / "base"
+    shutil.copytree(tiny_base, base)
+    before = _bytes(base)
+    unet = UNet2DConditionModel.from_pretrained(base / "unet", dtype=torch.float32)
+    with torch.no_grad():
+        unet.conv_in.weight.view(-1)[3] = number
+    with pytest.raises(ValueError, match=told):
+        write_base(base, base, {"unet": unet})
+    assert _bytes(base) == before
+    assert not (tmp_path / "base.partial").exists()
+
+
+def test_a_file_that_was_written_otherwise_leaves_the_base_whole(
+    trained: Path, tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(tiny_base, base)
+    before = _bytes(base)
+    save = CLIPTextModel.save_pretrained
+
+    def damaged(self: CLIPTextModel, folder: Path) -> None:
+        with torch.no_grad():
+            next(self.parameters()).view(-1)[0] += 1
+        save(self, folder)
+
+    monkeypatch.setattr(CLIPTextModel, "save_pretrained", damaged)
+    with pytest.raises(ValueError, match="was written otherwise than it is"):
+        export(base, base, trained / "diffusion")
+    assert _bytes(base) == before
 
 
 def test_a_folder_that_gives_back_something_else_is_noticed(trained: Path, tiny_base: Path, tmp_path: Path) -> None:

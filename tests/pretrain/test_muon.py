@@ -44,6 +44,30 @@ def test_a_first_step_is_an_orthogonal_one_of_the_rate() -> None:
         assert float((moved * p.grad.reshape(shape[0], -1)).sum()) > 0
 
 
+def test_the_layout_of_a_kernel_changes_nothing() -> None:
+    plain = torch.nn.Parameter(_matrices(6, 4, 3, 3))
+    turned = torch.nn.Parameter(plain.detach().clone(memory_format=torch.channels_last))
+    for seed in range(3):
+        gradient = torch.randn(6, 4, 3, 3, generator=torch.Generator().manual_seed(seed))
+        plain.grad, turned.grad = gradient.clone(), gradient.clone()
+        Muon([plain], lr=0.1).step()
+        Muon([turned], lr=0.1).step()
+    assert turned.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(turned.detach(), plain.detach(), rtol=1e-4, atol=1e-5)
+
+
+def test_bf16_goes_to_the_same_place_within_its_digits() -> None:
+    moved = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        p = torch.nn.Parameter(torch.zeros(16, 4, 3, 3))
+        p.grad = _matrices(16, 4, 3, 3)
+        Muon([p], lr=1.0, dtype=dtype).step()
+        moved[dtype] = p.detach().flatten()
+        assert p.dtype == torch.float32
+    assert float(torch.nn.functional.cosine_similarity(*moved.values(), dim=0)) > 0.995
+    assert not torch.equal(*moved.values())
+
+
 def test_weight_decay_and_absent_gradients() -> None:
     touched, other = torch.nn.Parameter(torch.ones(3, 3)), torch.nn.Parameter(torch.ones(3, 3))
     touched.grad = torch.zeros(3, 3)

@@ -21,6 +21,7 @@ from pretrain.latents import LatentSet, build, decoded, encode, encoder_hash
 from pretrain.machine import Machine
 from pretrain.painter import base_item
 from pretrain.pictures import UNSEEN, PictureSet, paint, unseen
+from pretrain.progress import Stopped
 from pretrain.recipe import Pictures
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -127,6 +128,17 @@ def test_the_cache_goes_on_and_knows_its_encoder(drawn: Path, tiny_base: Path, t
     with torch.no_grad():
         vae.encoder.conv_in.weight.add_(1)
     assert encoder_hash(vae)[:12] not in folder.name
+
+
+def test_laying_out_latents_can_be_ended(drawn: Path, tiny_base: Path, tmp_path: Path) -> None:
+    """Between two files; what is there stays, and a call that has nothing to lay out asks nobody."""
+    shutil.copytree(drawn, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("latents-*"))
+    vae, pictures = _vae(tiny_base), PictureSet(tmp_path, SMALL)
+    with pytest.raises(Stopped, match="1 of 2 missing files are there now"):
+        build(pictures, vae, PLAIN, lambda: 0.0)
+    assert [file.name for file in sorted(tmp_path.rglob("latents-*.npy"))] == ["latents-00000.npy"]
+    folder = build(pictures, vae, PLAIN, lambda: 0.0)  # the last file is followed by none
+    assert len(list(folder.glob("*.npy"))) == 2
 
 
 def test_decoded_pictures_have_the_pictures_shape(tiny_base: Path) -> None:

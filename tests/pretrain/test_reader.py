@@ -10,6 +10,7 @@ import torch
 
 pytest.importorskip("skia")
 
+from pretrain import diffusion
 from pretrain.diffusion import DiffusionJob
 from pretrain.latents import encoder_hash
 from pretrain.machine import Machine
@@ -20,7 +21,7 @@ from pretrain.reader.labels import Answers, questions
 from pretrain.reader.network import spoiled
 from pretrain.recipe import Recipe
 from pretrain.tags import split
-from tests.pretrain.conftest import RecipeOf
+from tests.pretrain.conftest import RecipeOf, assert_equal
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 PLAIN = Machine("cpu", False, False)
@@ -54,6 +55,19 @@ def test_reading_is_the_divergence_of_two_answers() -> None:
     assert float(found.grad.abs().max()) > 0
 
 
+def test_reading_calls_nothing_that_cuda_refuses_under_autocast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The entropy of the true answer was taken by `binary_cross_entropy`: the first step on a GPU was an error."""
+
+    def refused(*given: object, **named: object) -> torch.Tensor:
+        raise RuntimeError("binary_cross_entropy is unsafe to autocast")
+
+    monkeypatch.setattr(torch.nn.functional, "binary_cross_entropy", refused)
+    reader = Reader(4, 5, (8, 16)).requires_grad_(False)
+    latents = torch.randn(2, 4, 8, 8, generator=generator(1, 1, "latents"))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert bool(reading_loss(reader, latents, -latents).isfinite().all())
+
+
 def test_spoiling_leaves_half_of_the_latents_as_they_are() -> None:
     latents = torch.randn(200, 2, 4, 4, generator=generator(1, 1, "latents"))
     same = (spoiled(latents, generator(1, 2, "spoiled")) == latents).flatten(1).all(1)
@@ -69,6 +83,7 @@ def test_it_learns_and_goes_on_where_it_was_stopped(drawn: Path, recipe_of: Reci
     rest = [step.loss for step in train(recipe, drawn, tmp_path / "parts")]
     assert len(first) == 3
     assert first + rest == whole
+    assert_equal(tmp_path / "parts", tmp_path / "whole")
 
 
 def test_the_diffusion_listens_to_it(drawn: Path, recipe_of: RecipeOf, tmp_path: Path) -> None:
@@ -90,6 +105,21 @@ def test_the_diffusion_listens_to_it(drawn: Path, recipe_of: RecipeOf, tmp_path:
     assert all(p.grad is not None for p in job.modules()["unet"].parameters())
 
 
+def test_a_reader_that_learnt_on_is_another_one(drawn: Path, recipe_of: RecipeOf, tmp_path: Path) -> None:
+    """It changes the loss; a run took whatever reader lay in its folder and compared its latents alone."""
+    for _ in train(small(recipe_of, "reader.steps=2"), drawn, tmp_path / "reader"):
+        pass
+    listening = ("diffusion.reading.weight=0.5", f'diffusion.reading.folder="{tmp_path / "reader"}"')
+    for _ in diffusion.train(recipe_of(*listening, "diffusion.steps=1"), drawn, tmp_path / "run"):
+        pass
+    again = recipe_of(*listening, "diffusion.steps=2")
+    for _ in train(small(recipe_of), drawn, tmp_path / "reader"):
+        pass
+    with pytest.raises(ValueError, match="listened to another reader"):
+        next(diffusion.train(again, drawn, tmp_path / "run"))
+    assert [step.number for step in diffusion.train(again, drawn, tmp_path / "run", accept_changes=True)] == [2]
+
+
 def test_a_reader_of_other_latents_is_refused(drawn: Path, recipe_of: RecipeOf, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="has no reader"):
         load_reader(tmp_path, "0" * 64)
@@ -100,4 +130,8 @@ def test_a_reader_of_other_latents_is_refused(drawn: Path, recipe_of: RecipeOf, 
         load_reader(tmp_path, "0" * 64)
     job = DiffusionJob(recipe, PictureSet(drawn, recipe.pictures), PLAIN)
     assert not load_reader(tmp_path, encoder_hash(job._vae)).training
+    for _ in diffusion.train(recipe_of("diffusion.steps=1"), drawn, tmp_path / "diffusion"):
+        pass
+    with pytest.raises(ValueError, match="of a training of 'diffusion', and 'reader' is asked for"):
+        load_reader(tmp_path / "diffusion", "0" * 64)
     shutil.rmtree(tmp_path)

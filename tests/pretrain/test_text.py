@@ -17,7 +17,7 @@ from pretrain.machine import Machine
 from pretrain.pictures import PictureSet
 from pretrain.text import TextJob, train
 from pretrain.text.job import tokens_of_tag
-from tests.pretrain.conftest import ASSETS, RecipeOf
+from tests.pretrain.conftest import ASSETS, RecipeOf, assert_equal
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 PLAIN = Machine("cpu", False, False)
@@ -45,6 +45,7 @@ def test_it_learns_and_goes_on_where_it_was_stopped(drawn: Path, recipe_of: Reci
     rest = [step.loss for step in train(recipe, drawn, tmp_path / "parts")]
     assert len(first) == 3
     assert first + rest == whole
+    assert_equal(tmp_path / "parts", tmp_path / "whole")
 
 
 def test_the_anchor_keeps_it_near_to_the_base(drawn: Path, recipe_of: RecipeOf) -> None:
@@ -77,6 +78,20 @@ def test_its_export_is_a_base_with_that_text_encoder(
         assert torch.equal(written[name], value.half()), name
     with pytest.raises(ValueError, match="brings its own text encoder"):
         export(tmp_path / "base", tiny_base, diffusion=tmp_path / "text", text=tmp_path / "text")
+
+
+def test_a_run_keeps_its_captions_and_sizes(drawn: Path, recipe_of: RecipeOf, tmp_path: Path) -> None:
+    """They stand in the diffusion's section, and a training of the text alone went on with others without a word."""
+    for _ in train(recipe_of("text.steps=1", "text.batch=4"), drawn, tmp_path):
+        pass
+    more = ("text.steps=2", "text.batch=4")
+    for change, told in (
+        ("diffusion.captions.few=0.3", r"other values of diffusion\.captions\.few; a run keeps its recipe"),
+        ("diffusion.text_encoder.layers=2", r"diffusion\.text_encoder\.layers; what is trained cannot change"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            next(train(recipe_of(*more, change), drawn, tmp_path))
+    assert [step.number for step in train(recipe_of(*more, "diffusion.floor=1"), drawn, tmp_path)] == [2]
 
 
 def test_another_width_is_refused(drawn: Path, recipe_of: RecipeOf) -> None:

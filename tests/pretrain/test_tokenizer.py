@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from transformers import CLIPTokenizer
 
+from pretrain import words
 from pretrain.recipe import Tokenizer
 from pretrain.tokenizer import COUNTS, learn_merges, make
 
@@ -37,10 +38,17 @@ def test_it_is_the_same_every_time(folder: Path, tmp_path: Path) -> None:
         assert (folder / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
 
 
+def test_tags_may_be_counted_anew_without_another_tokenizer() -> None:
+    """One file fed the list of tags and the tokenizer, so that more pictures would have made other tokens."""
+    assert words.COUNTS != COUNTS
+    assert "words" not in json.loads(words.COUNTS.read_text(encoding="utf-8"))
+    assert set(json.loads(COUNTS.read_text(encoding="utf-8"))) == {"captions", "words"}
+
+
 def test_every_word_of_the_captions_is_short(tokenizer: Any) -> None:
-    words = json.loads(COUNTS.read_text(encoding="utf-8"))["words"]
-    lengths = Counter(len(tokenizer.tokenize(word)) for word in words)
-    assert lengths[1] > 0.9 * len(words)
+    counted = json.loads(COUNTS.read_text(encoding="utf-8"))["words"]
+    lengths = Counter(len(tokenizer.tokenize(word)) for word in counted)
+    assert lengths[1] > 0.9 * len(counted)
     assert max(lengths) <= 3  # crescent-shaped
     assert [len(tokenizer.tokenize(word)) for word in ("ears", "fox", "papercut", "witch")] == [1, 1, 1, 1]
 

@@ -55,3 +55,22 @@ def test_it_equals_a_plain_regular_expression(text: str) -> None:
     for found in split_and(SourceText.typed(text))[0]:
         assert math.isfinite(found.weight)
         assert "".join(text[p.start : p.end] for p in found.words.places()) == found.words.text
+
+
+def notices(text: str) -> list[tuple[str, Any]]:
+    """Code and weight of each warning."""
+    return [(w.code, w.values["weight"]) for w in split_and(SourceText.typed(text))[1]]
+
+
+@pytest.mark.parametrize(("text", "weight"), [("portrait, aspect ratio 16:9", 9.0), ("a : .5  ", 0.5), ("a:-1", -1.0)])
+def test_the_weight_of_a_whole_prompt_is_told_with_its_place(text: str, weight: float) -> None:
+    """ "16:9" at the end of an ordinary prompt multiplied guidance by nine, and nothing said so."""
+    assert notices(text) == [("prompt_weighted", weight)]
+    place = split_and(SourceText.typed(text))[1][0].position
+    assert place is not None
+    assert text[place.start : place.end].strip() == text[text.rindex(":") :].strip()
+
+
+@pytest.mark.parametrize("text", ["portrait, 16:9,", "a AND b:0.5", "a", "a:1", "(a:1.2)", "16:9 photo"])
+def test_what_needs_no_word(text: str) -> None:
+    assert notices(text) == []

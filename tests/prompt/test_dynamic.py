@@ -99,7 +99,22 @@ def test_it_is_known_whether_there_is_anything_to_draw() -> None:
     assert not has_alternatives("(a:1.2) [b|c] { d")
 
 
-@given(st.text("{}|_$-:\\a 0123", max_size=60), st.integers(0, 9))
+def test_a_weight_of_hundreds_of_digits_is_a_large_one() -> None:
+    """No float holds it; the drawing raised, and left a cell behind that nothing ever filled."""
+    huge = "9" * 400
+    assert set(drawn("{" + huge + "::a|b}", 50)) == {"a"}
+    assert set(drawn("{" + huge + "::a|" + huge + "::b}", 50)) == {"a", "b"}
+    found, _ = expand("__heavy__", lambda name: [f"{huge}::often", "seldom"], 1)
+    assert found == "often"
+
+
+PIECES = st.lists(
+    st.sampled_from(["{", "}", "|", "::", "9" * 400, "0", ".5", "2$$", "1-3$$", "__thing__", "a", "\\", " "]),
+    max_size=20,
+).map("".join)
+
+
+@given(st.text("{}|_$-:\\a 0123", max_size=60) | PIECES, st.integers(0, 9))
 def test_it_never_raises_and_never_grows_without_end(text: str, seed: int) -> None:
     found, _ = expand(text, lines, seed)
     assert len(found) <= len(text) + LONGEST * 4

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lora_studio.prompt.chunks import Embedding, Token
-from lora_studio.prompt.explain import PARTS, TEXTS, Known, Reading, explain
-from lora_studio.prompt.names import Named
+from lora_studio.prompt.explain import CUT, PARTS, TEXTS, Known, Reading, explain
+from lora_studio.prompt.names import Named, Names
 from lora_studio.prompt.schedules import Counting
 from lora_studio.prompt.styles import Style
 
@@ -25,7 +25,7 @@ def words(text: str) -> list[Token]:
 KNOWN = Known(
     words,
     (Embedding("Easy", 16), Embedding("deep", 75)),
-    (Named("sha-ears", "Cat ears"),),
+    Names((Named("sha-ears", "Cat ears"),)),
     (Style("ink", "{prompt}, (ink:1.2)", "colour"),),
 )
 HOW = Reading(Counting(10))
@@ -98,6 +98,22 @@ def test_what_takes_turns_is_told_once_each() -> None:
     assert {one["text"] for one in part["timeline"]} == {*range(TEXTS), None}
 
 
+def test_of_very_many_texts_the_last_are_not_cut() -> None:
+    """Ten thousand characters over a thousand steps of a schedule were cut into tokens a thousand times over."""
+    cut: list[str] = []
+
+    def counting(text: str) -> list[Token]:
+        cut.append(text)
+        return words(text)
+
+    text = "word " * 1800 + "".join("[" + "|".join("ab"[n % 2] * n for n in range(1, k)) + "] " for k in (9, 10, 11))
+    told = explain(text, Known(counting), Reading(Counting(300)))
+    (part,) = told["parts"]
+    assert (len(part["texts"]), part["more_texts"]) == (TEXTS, 300 - TEXTS)
+    assert part["timeline"][-1]["last"] == 300
+    assert sum(len(one) for one in cut) < CUT + 5 * len(text) + TEXTS * len(text)
+
+
 def test_parts_of_and() -> None:
     told = read("a AND b :0.5")
     assert [(part["weight"], part["texts"][0]["text"].strip()) for part in told["parts"]] == [(1.0, "a"), (0.5, "b")]
@@ -119,6 +135,8 @@ def test_tags_name_adapters_or_warn() -> None:
     assert set(said) == {"adapter_not_found", "adapter_not_found_near", "tag_not_applied", "tag_unsupported"}
     assert said["adapter_not_found_near"] == {"tag": "<lora:Cat eras:1>", "name": "Cat eras", "near": "Cat ears"}
     assert "<lora" not in told["text"]
+    (tag,) = read("x <lyco:cat_ears:0.5>")["tags"]
+    assert (tag["kind"], tag["unet"], tag["adapter"]) == ("lyco", 0.5, "sha-ears")
 
 
 def test_styles_are_put_around_and_have_no_place() -> None:

@@ -163,6 +163,7 @@ def test_the_text_alone_gives_the_request_again(
         "seed": 123,
         "pad_prompts": False,
         "old_scheduling": False,
+        "dynamic": False,
     }
     assert [(a.hash, a.weight, a.text_encoder_weight) for a in found.adapters] == [
         (a.sha256[:12], a.weight, None if a.text_encoder_weight == a.weight else a.text_encoder_weight)

@@ -128,7 +128,7 @@ def test_every_code_is_listed() -> None:
             "((",
             "))",
         ),
-        *("(BREAK)", "[a:b]", "[a:b:1e999]", "| [a:b:3]", "[a:b:99]", "(a:1.1.1)" * 20),
+        *("(BREAK)", "a, 16:9", "[a:b]", "[a:b:1e999]", "| [a:b:3]", "[a:b:99]", "(a:1.1.1)" * 20),
     ]
     found = {code for text in texts for code in codes(parse(text, TEN))}
     found |= set(codes(parse("<lora:a:1>", TEN, negative=True)))

@@ -1,15 +1,18 @@
-"""`lora_studio.prompt.names`: which adapter a tag means, and which words look like an embedding's name."""
+"""`lora_studio.prompt.names`: which adapter a tag means."""
 
 from __future__ import annotations
 
+import difflib
+from typing import Any
+
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from lora_studio.prompt.names import Named, find_all, find_named, find_unknown_embeddings, near_names
-from lora_studio.prompt.source import Place, SourceText
+from lora_studio.prompt import names
+from lora_studio.prompt.names import Named, Names
 
-LIBRARY = (Named("1", "Cat ears"), Named("2", "cat ears"), Named("3", "Miko: Tsuki, v2", ("miko_tsuki_old",)))
+LIBRARY = Names((Named("1", "Cat ears"), Named("2", "cat ears"), Named("3", "Miko: Tsuki, v2", ("miko_tsuki_old",))))
 
 
 @pytest.mark.parametrize(
@@ -29,15 +32,17 @@ LIBRARY = (Named("1", "Cat ears"), Named("2", "cat ears"), Named("3", "Miko: Tsu
     ],
 )
 def test_a_tag_finds_its_adapter(asked: str, key: str | None) -> None:
-    found = find_named(asked, LIBRARY)
+    found = LIBRARY.find(asked)
     assert (found.key if found else None) == key
 
 
-FILES = (
-    Named("1", "Kitty", (), "cat", ("Lora/animals/cat.safetensors",)),
-    Named("2", "Tiger", (), "cat", ("Lora/big/cat.safetensors", "More/cat.safetensors")),
-    Named("3", "ink", (), "wash_v2", ("Lora/ink/wash_v2.safetensors",)),
-    Named("4", "Ink drawing", (), "ink"),
+FILES = Names(
+    (
+        Named("1", "Kitty", (), "cat", ("Lora/animals/cat.safetensors",)),
+        Named("2", "Tiger", (), "cat", ("Lora/big/cat.safetensors", "More/cat.safetensors")),
+        Named("3", "ink", (), "wash_v2", ("Lora/ink/wash_v2.safetensors",)),
+        Named("4", "Ink drawing", (), "ink"),
+    )
 )
 
 
@@ -60,64 +65,52 @@ FILES = (
 )
 def test_files_go_by_their_own_names_too(asked: str, key: str | None, every: str) -> None:
     """A1111's prompts name the file; a label comes first, and among several files nothing is guessed."""
-    found, named = find_all(asked, FILES)
+    found, named = FILES.find_all(asked)
     assert (found.key if found else None) == key
     assert "".join(one.key for one in named) == every
 
 
 def test_near_names_are_those_of_the_library() -> None:
-    assert near_names("cat_eras", LIBRARY)[0] == "Cat ears"
-    assert near_names("zzz", LIBRARY) == []
-    assert near_names("wash_v3", FILES) == ["wash_v2"], "of the files too"
+    assert LIBRARY.near("cat_eras")[0] == "Cat ears"
+    assert LIBRARY.near("zzz") == []
+    assert FILES.near("wash_v3") == ["wash_v2"], "of the files too"
 
 
-NAMES = (
-    "EasyNegativeV2",
-    "ng_deepnegative_v1_75t",
-    "badhandv4",
-    "bad_prompt_version2",
-    "negative_hand-neg",
-    "EasyNegative",
-    "verybadimagenegative_v1.3",
-    "bad-hands-5",
-    "UnrealisticDream",
-)
-ORDINARY = (
-    "light_brown hair",
-    "score_9",
-    "score_8_up",
-    "1girl",
-    "blue_eyes",
-    "cowboy_shot",
-    "crescent-shaped",
-    "negative space",
-    "DeviantArt",
-    "unreal engine 5",
-    "bad hands",
-    "bad_anatomy",
-    "rx-78-2",
-    "v-neck",
-    "canon_eos-r5",
-    "negligee",
-    "猫耳",
-)
+def test_the_first_of_a_name_is_meant_and_no_name_is_nothing() -> None:
+    twice = Names((Named("1", "ink"), Named("2", "ink"), Named("3", "x", ("", "old"))))
+    assert twice.find("ink") == Named("1", "ink")
+    assert twice.find("OLD") == Named("3", "x", ("", "old"))
+    assert Names().find("ink") is None
+    assert Names().near("ink") == []
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_words_that_look_like_an_embedding(name: str) -> None:
-    words = SourceText.typed(f"a, ({name}:1.2), {name.upper()}")
-    assert find_unknown_embeddings(words, []) == [(name, Place(4, 4 + len(name)))], "each once, in any case"
-    assert find_unknown_embeddings(words, [name.lower()]) == [], "an installed one is read there"
+def test_a_library_is_walked_once_however_many_tags_are_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each unknown tag walked it some sixty times, and compared all names with it twice: of ten thousand files and five
+    tags that took seconds at every pause in typing."""
+    walked, compared = [0], [0]
+    plain, close = names._safe, difflib.get_close_matches
+
+    def safe(name: str) -> str:
+        walked[0] += 1
+        return plain(name)
+
+    def matches(*args: Any, **options: Any) -> list[str]:
+        compared[0] += 1
+        return close(*args, **options)
+
+    monkeypatch.setattr(names, "_safe", safe)
+    monkeypatch.setattr(difflib, "get_close_matches", matches)
+    library = Names(Named(str(n), f"file {n}", (), f"stem {n}") for n in range(300))
+    for n in range(50):
+        assert library.find(f"nothing {n}") is None
+        assert library.near(f"file  {n % 20} ") == library.near(f"file  {n % 20} ")
+    assert walked[0] < 4 * 300 + 50 * 10
+    assert compared[0] <= 16
 
 
-@pytest.mark.parametrize("words", ORDINARY)
-def test_ordinary_words(words: str) -> None:
-    assert find_unknown_embeddings(SourceText.typed(words), []) == []
-
-
-@settings(deadline=None)
 @given(st.text(max_size=200))
 def test_any_text(text: str) -> None:
-    assert all(name in text for name, _ in find_unknown_embeddings(SourceText.typed(text), ["x"]))
-    found = find_named(text, LIBRARY)
-    assert found is None or found in LIBRARY
+    library = Names(LIBRARY.known)
+    found = library.find(text)
+    assert found is None or found in library.known
+    assert set(library.near(text)) <= {one.name for one in library.known}

@@ -62,14 +62,21 @@ def test_options_that_do_not_act_yet_are_read_and_told() -> None:
 
 
 def test_other_kinds_are_taken_out_and_named() -> None:
-    text = "x <hypernet:h:1> <lyco:l:1> y"
+    text = "x <hypernet:h:1> <locon:l:1> y"
     rest, tags = take_tags(SourceText.typed(text))
     assert rest.text == "x   y"
     assert [(w.code, w.values["kind"]) for w in read_loras(tags)[1]] == [
         ("tag_unsupported", "hypernet"),
-        ("tag_unknown", "lyco"),
+        ("tag_unknown", "locon"),
     ]
-    assert [text[t.place.start : t.place.end] for t in tags if t.place] == ["<hypernet:h:1>", "<lyco:l:1>"]
+    assert [text[t.place.start : t.place.end] for t in tags if t.place] == ["<hypernet:h:1>", "<locon:l:1>"]
+
+
+def test_lyco_is_another_word_for_lora() -> None:
+    """A1111 registers it as an alias; typed here, such a LoRA was left out."""
+    found, warnings = loras("<lyco:a:0.8:0.5> <lora:b:1>")
+    assert [(tag.name, tag.te, tag.unet) for tag in found] == [("a", 0.8, 0.5), ("b", 1.0, 1.0)]
+    assert warnings == ()
 
 
 def test_weights_are_held() -> None:

@@ -60,3 +60,14 @@ def picture() -> Callable[..., bytes]:
         return out.getvalue()
 
     return make
+
+
+@pytest.fixture
+def crash() -> Callable[[Workspace], None]:
+    """End an open workspace as a kill would: its locks are gone, and nothing more is written."""
+
+    def end(opened: Workspace) -> None:
+        opened._presence.close()
+        opened.database.close()
+
+    return end

@@ -15,7 +15,7 @@ from lora_studio.errors import InvalidInput, NotFound
 from lora_studio.store import Workspace
 from lora_studio.store.database import Database
 from lora_studio.store.migrations.run import config
-from lora_studio.types import AdapterEntry
+from lora_studio.types import LOCAL, AdapterEntry
 
 Make = Callable[..., AdapterEntry]
 HASHES = [f"{number:064x}" for number in range(16)]
@@ -244,3 +244,18 @@ def test_deleting_can_be_undone_for_an_hour(workspace: Workspace, entry: Make) -
     assert (restored.name, restored.notes) == ("cat 2", "mine"), "its name was taken meanwhile"
     workspace.adapters.delete(sha256, "ann")
     assert workspace.adapters.add(entry(sha256, "again")).notes == "mine", "bringing the file in brings it back"
+
+
+def test_a_file_of_the_command_line_is_everybodys_entry(workspace: Workspace, entry: Make) -> None:
+    """Check, pressed on a LoRA of the command line, made a second entry that hid stars, notes and cover."""
+    sha256 = workspace.files.put_bytes(b"adapter", ".safetensors")
+    workspace.adapters.add(entry(sha256, "from the shell", owner=LOCAL))
+    edited = workspace.adapters.update(sha256, owner=LOCAL, stars=4, notes="mine")
+    assert workspace.adapters.add(entry(sha256, "again", owner="ann")) == edited
+    assert [(one.name, one.stars, one.notes) for one in workspace.adapters.shelf("ann")] == [
+        ("from the shell", 4, "mine")
+    ]
+    workspace.adapters.delete(sha256, LOCAL)
+    own = workspace.adapters.add(entry(sha256, "my own", owner="ann"))
+    assert (own.owner, own.name, own.stars) == ("ann", "my own", 0), "nobody brings back what the operator deleted"
+    assert workspace.adapters.shelf("bob") == []

@@ -7,6 +7,7 @@ import os
 import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from PIL import Image
 
 from lora_studio.errors import DatasetError, InvalidInput, NotFound
 from lora_studio.store import Workspace
-from lora_studio.types import DatasetManifest
+from lora_studio.types import DatasetItem, DatasetManifest
 
 Draw = Callable[..., bytes]
 
@@ -123,19 +124,95 @@ def test_adding_again_fills_empty_captions_and_overwrites_none(workspace: Worksp
     workspace.datasets.set_caption(made.id, filled.items[1].sha256, "")
     again = workspace.datasets.add_folder(made.id, folder)
     assert [item.caption for item in again.items] == ["my own words", "1girl, number 2", "1girl, number 10"]
-    assert set(told(again).values()) == {"picture_twice"}
+    twice = {f"{number}.png": "picture_twice" for number in (1, 2, 10)}
+    assert told(again) == twice | {"1.txt": "caption_kept"}
+
+
+@pytest.fixture
+def give(workspace: Workspace, tmp_path: Path) -> Callable[..., DatasetManifest]:
+    """give(set, name, data): the set after one file was sent to it alone, as the page sends files."""
+
+    def add(dataset_id: str, name: str, data: bytes | str) -> DatasetManifest:
+        path = tmp_path / "upload"
+        path.write_bytes(data.encode() if isinstance(data, str) else data)
+        return workspace.datasets.add_files(dataset_id, [path], [name])
+
+    return add
+
+
+def test_a_caption_that_comes_alone_belongs_to_the_newest_picture_without_one(
+    workspace: Workspace, give: Callable[..., DatasetManifest], picture: Draw
+) -> None:
+    """Numbered names are the rule: every picture called 1 got the caption, whatever had been written there."""
+    made = workspace.datasets.create("cats", "ann").id
+    give(made, "1.png", picture(1))
+    give(made, "1.txt", "red")
+    give(made, "1.png", picture(2))
+    filled = give(made, "1.txt", "blue")
+    assert [item.caption for item in filled.items] == ["red", "blue"]
+    assert give(made, "1.txt", "red").refused == (), "the same words again are nothing to be told of"
+    workspace.datasets.set_caption(made, filled.items[1].sha256, "mine")
+    kept = give(made, "1.txt", "blue")
+    assert [item.caption for item in kept.items] == ["red", "mine"]
+    assert told(kept) == {"1.txt": "caption_kept"}
+    assert "'1.txt' is not used" in kept.refused[0].message
+    workspace.datasets.set_caption(made, filled.items[1].sha256, "")
+    again = give(made, "1.txt", "blue")
+    assert ([item.caption for item in again.items], again.refused) == (["red", "blue"], ())
+
+
+def test_files_of_folders_that_come_one_by_one_pair_as_those_of_a_folder_do(
+    workspace: Workspace, give: Callable[..., DatasetManifest], picture: Draw
+) -> None:
+    made = workspace.datasets.create("cats", "ann").id
+    for name, data in (
+        ("a/1.png", picture(1)),
+        ("b/1.png", picture(2)),
+        ("a/1.txt", "one"),
+        ("b/1.txt", "two"),
+        ("1.txt", "nobody's"),
+    ):
+        filled = give(made, name, data)
+    assert [(item.source, item.caption) for item in filled.items] == [("a/1.png", "one"), ("b/1.png", "two")]
+    assert told(filled) == {"1.txt": "caption_without_picture"}
+
+
+def test_a_caption_finds_its_picture_under_the_name_that_it_was_given_again(
+    workspace: Workspace, give: Callable[..., DatasetManifest], picture: Draw
+) -> None:
+    """First the picture alone, later the folder with it and its caption."""
+    made = workspace.datasets.create("cats", "ann").id
+    give(made, "a.png", picture(1))
+    give(made, "cats/7.png", picture(1))
+    filled = give(made, "cats/7.txt", "smile")
+    assert [(item.source, item.caption) for item in filled.items] == [("a.png", "smile")]
+    assert told(filled) == {"cats/7.png": "picture_twice"}
+    workspace.datasets.remove(made, filled.items[0].sha256)
+    assert told(give(made, "cats/7.txt", "smile"))["cats/7.txt"] == "caption_without_picture"
 
 
 def test_captions_are_edited_one_and_all(workspace: Workspace, folder: Path) -> None:
     made = workspace.datasets.add_folder(workspace.datasets.create("cats", "ann").id, folder)
     workspace.datasets.set_caption(made.id, made.items[0].sha256, " 猫, a_b% \n")
     assert workspace.datasets.get(made.id).items[0].caption == "猫, a_b%"
-    assert workspace.datasets.replace_in_captions(made.id, "1girl, ", "") == 2
-    assert workspace.datasets.replace_in_captions(made.id, "_b%", "c") == 1
+    assert len(workspace.datasets.replace_in_captions(made.id, "1girl, ", "")) == 2
+    assert list(workspace.datasets.replace_in_captions(made.id, "_b%", "c").values()) == [("猫, a_b%", "猫, ac")]
     assert [item.caption for item in workspace.datasets.get(made.id).items] == ["猫, ac", "number 2", "number 10"]
-    assert workspace.datasets.replace_in_captions(made.id, "%", "") == 0
+    assert workspace.datasets.replace_in_captions(made.id, "%", "") == {}
     with pytest.raises(InvalidInput, match="given as ''"):
         workspace.datasets.replace_in_captions(made.id, "", "x")
+
+
+def test_replacing_is_undone_where_nobody_has_written_since(workspace: Workspace, folder: Path) -> None:
+    made = workspace.datasets.add_folder(workspace.datasets.create("cats", "ann").id, folder)
+    changes = workspace.datasets.replace_in_captions(made.id, "1girl, number ", "no")
+    workspace.datasets.set_caption(made.id, made.items[2].sha256, "written since")
+    assert workspace.datasets.restore_captions(made.id, changes) == 2
+    assert workspace.datasets.restore_captions(made.id, changes) == 0
+    now = [item.caption for item in workspace.datasets.get(made.id).items]
+    assert now == ["1girl, number 1", "1girl, number 2", "written since"]
+    with pytest.raises(InvalidInput, match="no valid text"):
+        workspace.datasets.restore_captions(made.id, {made.items[0].sha256: ("\ud83d", now[0])})
 
 
 @pytest.mark.parametrize(("index", "order"), [(0, "312"), (1, "132"), (2, "123"), (99, "123"), (-5, "312")])
@@ -150,6 +227,49 @@ def test_removing_is_undone_in_place(workspace: Workspace, folder: Path, index: 
     workspace.datasets.restore(made.id, removed, index)
     workspace.datasets.restore(made.id, removed, 0)
     assert "".join(names[item.sha256] for item in workspace.datasets.get(made.id).items) == order
+
+
+def test_a_picture_larger_than_what_may_be_sent_can_be_put_back(
+    workspace: Workspace, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Photos become PNGs of several times their size: the bound on what people send refused their own pictures."""
+    made = workspace.datasets.add_folder(workspace.datasets.create("cats", "ann").id, folder)
+    monkeypatch.setattr("lora_studio.dataset.intake.MAX_BYTES", 1000)
+    removed = workspace.datasets.remove(made.id, made.items[0].sha256)
+    workspace.datasets.restore(made.id, removed, 0)
+    assert workspace.datasets.get(made.id).items == made.items
+
+
+def test_only_what_was_in_a_set_is_put_back_and_what_is_said_of_it_is_seen(
+    workspace: Workspace, folder: Path, picture: Draw
+) -> None:
+    """A page sent the item: any stored file entered, somebody else's picture too, with sizes and remarks as sent."""
+    made = workspace.datasets.add_folder(workspace.datasets.create("cats", "ann").id, folder)
+    (folder / "1.png").write_bytes(picture(77))
+    other = workspace.datasets.add_folder(workspace.datasets.create("theirs", "ben").id, folder)
+    stranger = next(item for item in other.items if item.source == "1.png")
+    with pytest.raises(NotFound, match=stranger.sha256):
+        workspace.datasets.restore(made.id, stranger, 0)
+    assert workspace.datasets.get(made.id) == made
+    removed = workspace.datasets.remove(made.id, made.items[0].sha256)
+    with pytest.raises(InvalidInput, match="no valid text"):
+        workspace.datasets.restore(made.id, replace(removed, caption="\ud83d"), 0)
+    workspace.datasets.restore(made.id, replace(removed, width=1, height=9, warnings=("small", "fine")), 0)
+    assert workspace.datasets.get(made.id) == made
+
+
+def test_a_damaged_file_is_told_and_not_put_back(workspace: Workspace, folder: Path) -> None:
+    made = workspace.datasets.add_folder(workspace.datasets.create("cats", "ann").id, folder)
+    removed = workspace.datasets.remove(made.id, made.items[0].sha256)
+    path = workspace.files.path(removed.sha256)
+    path.chmod(0o600)
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(DatasetError, match=r"'1\.png' is damaged"):
+        workspace.datasets.restore(made.id, removed, 0)
+    path.unlink()
+    with pytest.raises(NotFound, match=removed.sha256):
+        workspace.datasets.restore(made.id, removed, 0)
+    assert len(workspace.datasets.get(made.id).items) == 2
 
 
 def test_deleting_a_set_takes_its_files_and_no_others(workspace: Workspace, folder: Path, picture: Draw) -> None:
@@ -225,6 +345,8 @@ def test_folders_without_pictures_are_named(workspace: Workspace, tmp_path: Path
         lambda sets, path: sets.set_caption("nobody", "a" * 64, ""),
         lambda sets, path: sets.replace_in_captions("nobody", "a", "b"),
         lambda sets, path: sets.remove("nobody", "a" * 64),
+        lambda sets, path: sets.restore("nobody", DatasetItem("a" * 64, 1, 1), 0),
+        lambda sets, path: sets.restore_captions("nobody", {}),
         lambda sets, path: sets.rename("nobody", "x"),
         lambda sets, path: sets.delete("nobody"),
     ],

@@ -16,7 +16,8 @@ from lora_studio.store import Workspace
 from lora_studio.store.database import Database
 from lora_studio.store.embeddings import UNDO_SECONDS
 from lora_studio.store.migrations.run import config
-from lora_studio.types import EmbeddingEntry, JobSpec
+from lora_studio.types import AdapterEntry, EmbeddingEntry, JobSpec
+from lora_studio.types.library import BUNDLED, bundled_text
 
 Make = Callable[..., EmbeddingEntry]
 HASHES = [f"{number:064x}" for number in range(16)]
@@ -156,6 +157,22 @@ def test_what_a_cell_mentions_stays_as_long_as_the_cell(workspace: Workspace, st
     workspace.notebooks.delete(cell.id)
     workspace.notebooks.purge(time.time() + SOON)
     assert not workspace.files.has(stored.sha256)
+
+
+def test_a_word_that_a_lora_brought_along_stays_as_long_as_the_lora(workspace: Workspace, entry: Make) -> None:
+    """Its file went an hour after the word was deleted: the LoRA was refused with its trigger word ever after."""
+    word, lora = workspace.files.put_bytes(b"word"), workspace.files.put_bytes(b"lora")
+    learnt = workspace.embeddings.add(entry(word, "zxq"))
+    within = {BUNDLED: bundled_text([learnt])}
+    workspace.adapters.add(AdapterEntry(lora, "ears", "ann", 1.0, 4, metadata=within))
+    workspace.jobs.create(JobSpec(uuid.uuid4().hex, "generate", "ann", {"embeddings": [{"sha256": word}]}))
+    workspace.embeddings.delete(word)
+    long_ago(workspace)
+    assert workspace.embeddings.list() == []
+    assert workspace.files.has(word)
+    workspace.adapters.delete(lora)
+    workspace.adapters.purge(time.time() + SOON)
+    assert not workspace.files.has(word)
 
 
 def test_opening_removes_what_was_deleted_long_ago(

@@ -65,8 +65,7 @@ def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
     for _ in range(6):
         child = started("scribble", tmp_path)
         assert child.stdout is not None
-        acknowledged.append(json.loads(child.stdout.readline()))
-        acknowledged.append(json.loads(child.stdout.readline()))
+        acknowledged += [json.loads(child.stdout.readline()) for _ in range(6)]  # however busy the machine is
         time.sleep(rng.uniform(0.02, 0.25))
         child.send_signal(signal.SIGKILL)
         rest, _ = child.communicate(timeout=30)

@@ -8,15 +8,19 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from alembic import command
 from sqlalchemy import select, update
 
-from lora_studio.errors import NotAllowed, NotFound
+from lora_studio.errors import InvalidInput, NotAllowed, NotFound, StorageError
 from lora_studio.store import Workspace
+from lora_studio.store.database import Database
+from lora_studio.store.migrations.run import config
 from lora_studio.store.tables import job, job_adapter
-from lora_studio.types import AdapterEntry, JobSpec, JobState
+from lora_studio.types import AdapterEntry, EventType, JobSpec, JobState
 from lora_studio.types.jobs import FINAL
 
 Make = Callable[..., JobSpec]
+Crash = Callable[[Workspace], None]
 
 
 def test_creating_twice_is_one_job(workspace: Workspace, spec: Make) -> None:
@@ -160,7 +164,7 @@ def test_threads_that_ask_for_one_job_make_one(workspace: Workspace, spec: Make)
     assert len(workspace.jobs.list()) == 1
 
 
-def _left_by_a_crash(root: Path, spec: Make) -> dict[str, str]:
+def _left_by_a_crash(root: Path, spec: Make, crash: Crash) -> dict[str, str]:
     """Jobs of every kind and state whose process is gone; their ids by kind and state."""
     made = {}
     with Workspace.open(root) as crashed:
@@ -170,13 +174,17 @@ def _left_by_a_crash(root: Path, spec: Make) -> dict[str, str]:
                 crashed.jobs.append(made[f"{kind} {state}"], "started", {})
                 if state != "queued":
                     crashed.jobs.set_state(made[f"{kind} {state}"], state)
+        crash(crashed)
     return made
 
 
-def test_recovery_puts_right_what_a_crash_left(tmp_path: Path, spec: Make) -> None:
-    made = _left_by_a_crash(tmp_path, spec)
+def test_recovery_puts_right_what_a_crash_left(tmp_path: Path, spec: Make, crash: Crash) -> None:
+    made = _left_by_a_crash(tmp_path, spec, crash)
     with Workspace.open(tmp_path) as opened:
         assert opened.jobs.get(made["train running"]).state == "running", "opening alone changes nothing"
+        kinds, states = ("generate", "train", "load_base"), ("running", "stopping")
+        left = [made[f"{kind} {state}"] for kind in kinds for state in states]
+        assert sorted(opened.jobs.abandoned()) == sorted(left)
         again = opened.jobs.recover()
         assert [found.id for found in again] == [
             made[key]
@@ -204,13 +212,14 @@ def test_recovery_leaves_the_work_of_another_living_process_alone(tmp_path: Path
     with Workspace.open(tmp_path) as server, Workspace.open(tmp_path) as command:
         made = server.jobs.create(spec("train"))
         server.jobs.set_state(made.id, "running")
-        stranger = f"1-{server._presence.name.split('-')[1]}"  # the same lock, under another process' number
+        stranger = f"1-{server._presence.name.partition('-')[2]}"  # the same lock, under another process' number
         (tmp_path / "openers" / server._presence.name).rename(tmp_path / "openers" / stranger)
         with command.database.write() as connection:
             connection.execute(update(job).values(opener=stranger))
-        assert command.jobs.recover() == []
+        assert (command.jobs.abandoned(), command.jobs.recover()) == ([], [])
         assert command.jobs.get(made.id).state == "running"
         server._presence.close()
+        assert command.jobs.abandoned() == [made.id]
         command.jobs.recover()
         assert command.jobs.get(made.id).state == "interrupted"
 
@@ -289,7 +298,7 @@ def test_a_job_that_has_not_ended_cannot_be_deleted(workspace: Workspace, spec: 
     assert workspace.jobs.get(made.id).state == state
 
 
-def test_what_crashes_the_app_twice_is_not_begun_again(tmp_path: Path, spec: Make) -> None:
+def test_what_crashes_the_app_twice_is_not_begun_again(tmp_path: Path, spec: Make, crash: Crash) -> None:
     """A picture too large for the machine ended the app at each start, for ever."""
     with Workspace.open(tmp_path) as first:
         job = first.jobs.create(spec("generate")).id
@@ -299,7 +308,176 @@ def test_what_crashes_the_app_twice_is_not_begun_again(tmp_path: Path, spec: Mak
             assert [found.id for found in again] == [job], start
             opened.jobs.set_state(job, "running")
             opened.jobs.append(job, "started", {})
+            crash(opened)
     with Workspace.open(tmp_path) as opened:
         assert opened.jobs.recover() == []
         assert opened.jobs.get(job).state == "failed"
         assert opened.jobs.events(job)[-1].data["code"] == "crashed_twice"
+
+
+def test_what_is_closed_in_good_order_counts_as_no_crash(tmp_path: Path, spec: Make, crash: Crash) -> None:
+    """A server that was stopped by Ctrl-C twice during a long grid said that the grid had crashed it."""
+    with Workspace.open(tmp_path) as first:
+        job = first.jobs.create(spec("generate")).id
+
+    def begin(opened: Workspace) -> None:
+        assert [found.id for found in opened.jobs.recover()] == [job]
+        opened.jobs.set_state(job, "running")
+        opened.jobs.append(job, "started", {})
+
+    for _ in range(3):
+        with Workspace.open(tmp_path) as opened:
+            begin(opened)
+        with Workspace.open(tmp_path) as opened:
+            assert opened.jobs.get(job).state == opened.jobs.events(job)[-1].type == "queued"
+    for _ in range(2):
+        with Workspace.open(tmp_path) as opened:
+            begin(opened)
+            crash(opened)
+    with Workspace.open(tmp_path) as opened:
+        assert opened.jobs.recover() == [], "two crashes are two, whatever was before"
+
+
+def test_closing_gives_back_what_ran_here_alone(tmp_path: Path, spec: Make) -> None:
+    """A training is recovered with its checkpoint, and what another process runs goes on there."""
+    server, command_line = Workspace.open(tmp_path), Workspace.open(tmp_path)
+    with Workspace.open(tmp_path) as reader:
+        made = {kind: server.jobs.create(spec(kind)).id for kind in ("generate", "train", "load_base")}
+        for job_id in made.values():
+            server.jobs.set_state(job_id, "running")
+        command_line.close()
+        assert {reader.jobs.get(job_id).state for job_id in made.values()} == {"running"}
+        server.close()
+        server.close()
+        states = {kind: reader.jobs.get(job_id).state for kind, job_id in made.items()}
+        assert states == {"generate": "queued", "train": "running", "load_base": "running"}
+        assert [event.type for event in reader.jobs.events(made["generate"])] == ["queued"]
+
+
+def test_a_job_and_its_first_events_are_entered_together_once(
+    workspace: Workspace, spec: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, other = spec(), spec()
+    first = [("queued", {"ahead": 2}), ("warning", {"code": "x"})]
+    made, new = workspace.jobs.enter(asked, first)
+    assert (made.state, new) == ("queued", True)
+    assert workspace.jobs.enter(asked, first) == (made, False)
+    assert [(event.type, event.data) for event in workspace.jobs.events(asked.id)] == first
+    with monkeypatch.context() as patched:
+        patched.setattr(workspace.jobs, "_append", lambda *a: (_ for _ in ()).throw(RuntimeError("in between")))
+        with pytest.raises(RuntimeError, match="in between"):
+            workspace.jobs.enter(other, first)
+    with pytest.raises(NotFound):
+        workspace.jobs.get(other.id)
+
+
+# ---------------------------------------------------------------- going on
+def failed(workspace: Workspace, job_id: str) -> None:
+    """Let a running job meet a full disk."""
+    workspace.jobs.set_state(job_id, "running")
+    workspace.jobs.finish_with(job_id, "failed", "error", {"code": "disk_full"}, error={"code": "disk_full"})
+
+
+def test_a_failed_training_goes_on_from_its_checkpoint(workspace: Workspace, spec: Make) -> None:
+    """A full disk, or somebody else's picture that took all memory, ended hours of training for good."""
+    jobs = workspace.jobs
+    run = jobs.create(spec("train")).id
+    jobs.save_checkpoint(run, 10, workspace.files.put_bytes(b"state"))
+    failed(workspace, run)
+    for asker in ("bob", ""):
+        with pytest.raises(InvalidInput, match=f"{run}.*of your own"):
+            jobs.resume(run, asker)
+    again = jobs.resume(run, "ann")
+    assert (again.state, again.error, again.finished) == ("queued", None, None)
+    assert jobs.checkpoint(run) == (10, workspace.files.put_bytes(b"state"))
+    with pytest.raises(InvalidInput, match="is queued"):
+        jobs.resume(run, "ann")
+    failed(workspace, run)
+    assert jobs.resume(run, "local").state == "queued", "the command line goes on with anybody's"
+    jobs.set_state(run, "running")
+    assert jobs.finish_with(run, "done", "done", {}).type == "done"
+    with pytest.raises(InvalidInput, match="is done"):
+        jobs.resume(run, "ann")
+
+
+def test_what_cannot_go_on_is_told(workspace: Workspace, spec: Make) -> None:
+    """A training that failed before its first checkpoint, and a picture, are begun anew."""
+    bare, picture = workspace.jobs.create(spec("train")).id, workspace.jobs.create(spec("generate")).id
+    for job_id in (bare, picture):
+        failed(workspace, job_id)
+        with pytest.raises(InvalidInput, match=r"is failed.*failed after a checkpoint") as caught:
+            workspace.jobs.resume(job_id, "ann")
+        assert (caught.value.code, caught.value.values) == ("resume_state", {"given": job_id, "state": "failed"})
+        assert workspace.jobs.get(job_id).state == "failed"
+    with pytest.raises(NotFound):
+        workspace.jobs.resume("nobody", "ann")
+    workspace.jobs.finish_with(workspace.jobs.create(spec("train")).id, "interrupted", "interrupted", {})
+    (interrupted,) = workspace.jobs.list(states=["interrupted"])
+    assert workspace.jobs.resume(interrupted.id, "ann").state == "queued", "it starts from its beginning"
+
+
+def test_a_run_that_is_taken_out_of_the_queue_can_still_go_on(workspace: Workspace, spec: Make) -> None:
+    """Who asked an interrupted run to go on and changed their mind, as others were before it, lost it."""
+    kept, fresh = (workspace.jobs.create(spec("train")).id for _ in range(2))
+    workspace.jobs.save_checkpoint(kept, 10, workspace.files.put_bytes(b"state"))
+    failed(workspace, kept)
+    workspace.jobs.resume(kept, "ann")
+    for job_id, state in ((kept, "interrupted"), (fresh, "cancelled")):
+        told = workspace.jobs.finish_with(job_id, "cancelled", "cancelled", {}, result={})
+        assert (told.type, workspace.jobs.get(job_id).state) == (state, state)
+    assert workspace.jobs.get(kept).result is None
+    assert workspace.jobs.resume(kept, "ann").state == "queued"
+    workspace.jobs.set_state(kept, "running")
+    assert workspace.jobs.finish_with(kept, "cancelled", "cancelled", {}).type == "cancelled", "that is discarding it"
+    assert workspace.jobs.checkpoint(kept) is None
+
+
+@pytest.mark.parametrize(
+    ("state", "kind", "stays"),
+    [
+        ("done", "done", False),
+        ("cancelled", "cancelled", False),
+        ("failed", "error", True),
+        ("interrupted", "interrupted", True),
+    ],
+)
+def test_a_checkpoint_stays_as_long_as_its_run_can_go_on(
+    workspace: Workspace, spec: Make, state: JobState, kind: EventType, stays: bool
+) -> None:
+    """Six times the adapter's size stayed on the disk for every run, discarded ones too."""
+    run = workspace.jobs.create(spec("train")).id
+    kept = workspace.files.put_bytes(b"state")
+    workspace.jobs.save_checkpoint(run, 10, kept)
+    workspace.jobs.set_state(run, "running")
+    workspace.jobs.finish_with(run, state, kind, {})
+    assert (workspace.jobs.checkpoint(run) is not None, workspace.files.has(kept)) == (stays, stays)
+
+
+def test_an_end_is_written_also_where_nothing_can_be_removed(
+    workspace: Workspace, spec: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = workspace.jobs.create(spec("train")).id
+    workspace.jobs.save_checkpoint(run, 10, workspace.files.put_bytes(b"state"))
+
+    def full() -> None:
+        raise StorageError("the disk is full", code="disk_full", path="x")
+
+    monkeypatch.setattr(workspace.references, "settle", full)
+    assert workspace.jobs.finish_with(run, "done", "done", {}).type == "done"
+    assert workspace.jobs.get(run).state == "done"
+
+
+def test_checkpoints_that_an_older_version_left_are_removed(tmp_path: Path, spec: Make) -> None:
+    with Workspace.open(tmp_path) as opened:
+        runs = {state: opened.jobs.create(spec("train")).id for state in ("done", "cancelled", "failed")}
+        files = {state: opened.files.put_bytes(state.encode()) for state in runs}
+        for state, run in runs.items():
+            opened.jobs.save_checkpoint(run, 10, files[state])
+            opened.jobs.set_state(run, state)
+    database = Database(tmp_path / "workspace.db")
+    with database.write() as connection:
+        command.downgrade(config(connection), "0005")
+    database.close()
+    with Workspace.open(tmp_path) as opened:
+        assert {state for state in runs if opened.files.has(files[state])} == {"failed"}
+        assert {state for state in runs if opened.jobs.checkpoint(runs[state])} == {"failed"}

@@ -5,14 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 
 from lora_studio.errors import InvalidInput, NotFound
 from lora_studio.store import Workspace
+from lora_studio.store.references import UNDO_SECONDS
 from lora_studio.store.tables import cell, cell_adapter
-from lora_studio.types import JobSpec
+from lora_studio.types import AdapterEntry, EmbeddingEntry, JobSpec
 
 
 def test_the_default_notebook_is_made_once(workspace: Workspace) -> None:
@@ -134,3 +136,42 @@ def test_purging_leaves_a_running_job_alone(workspace: Workspace, spec: Callable
 def test_what_is_not_there_is_named(workspace: Workspace, call: Callable[[object], object]) -> None:
     with pytest.raises(NotFound, match="'nobody'"):
         call(workspace.notebooks)
+
+
+def test_opening_removes_what_was_deleted_long_ago(
+    tmp_path: Path, picture: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who deleted private pictures and closed the app kept them on the disk for ever."""
+    with Workspace.open(tmp_path) as opened:
+        book = opened.notebooks.default("ann").id
+        shown = [opened.files.put_bytes(picture(seed), ".png") for seed in range(2)]
+        cells = [opened.notebooks.add(book, "picture", {}, result={"images": [{"sha256": one}]}) for one in shown]
+        thumb = opened.files.thumbnail(shown[0])
+        now = time.time
+        with monkeypatch.context() as earlier:
+            earlier.setattr(time, "time", lambda: now() - UNDO_SECONDS - 60)
+            opened.notebooks.delete(cells[0].id)
+        opened.notebooks.delete(cells[1].id)
+    with Workspace.open(tmp_path) as again:
+        assert [one.id for one in again.notebooks.cells(book, include_deleted=True)] == [cells[1].id]
+        assert ([again.files.has(one) for one in shown], thumb.exists()) == ([False, True], False)
+        again.notebooks.restore(cells[1].id)
+        assert [one.id for one in again.notebooks.cells(book)] == [cells[1].id]
+
+
+def test_what_was_deleted_goes_from_all_rooms_at_once(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    put = workspace.files.put_bytes
+    book = workspace.notebooks.default("ann").id
+    cell = workspace.notebooks.add(book, "picture", {}, result={"images": [{"sha256": put(b"picture")}]})
+    workspace.adapters.add(AdapterEntry(put(b"lora"), "cat", "ann", 1.0, 4))
+    workspace.embeddings.add(EmbeddingEntry(put(b"word"), "zxq", "ann", 1.0, 4, 2, {"clip_l": 8}))
+    workspace.notebooks.delete(cell.id)
+    workspace.adapters.delete(put(b"lora"))
+    workspace.embeddings.delete(put(b"word"))
+    workspace.purge()
+    files = workspace.root / "files"
+    assert len([path for path in files.rglob("*") if path.is_file()]) == 3, "deleted only just now"
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() + UNDO_SECONDS + 60)
+    workspace.purge()
+    assert [path for path in files.rglob("*") if path.is_file()] == []

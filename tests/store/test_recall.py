@@ -135,3 +135,14 @@ def test_remarks_are_said_in_both_languages() -> None:
     english, chinese = strings("en"), strings("zh")
     assert {code: english[f"recall.{code}"] for code in SENTENCES} == SENTENCES
     assert [code for code in SENTENCES if chinese[f"recall.{code}"] == SENTENCES[code]] == []
+
+
+def test_an_embedding_that_is_only_named_is_told_without_a_hash(workspace: Workspace) -> None:
+    """ComfyUI's graphs name embeddings and hold no hashes."""
+    wanted = (NamedFile("EasyNegative"), NamedFile("bad", "ab" * 6), NamedFile("There"))
+    asked = Reading(program="comfyui", embeddings=wanted)
+    result = recall(asked, (), workspace.files.tensors_hash, None, [NamedFile("there", "c" * 64)])
+    assert [(remark.code, remark.values) for remark in result.remarks] == [
+        ("embedding_missing_named", {"name": "EasyNegative"}),
+        ("embedding_missing", {"name": "bad", "hash": "ab" * 6}),
+    ]

@@ -336,14 +336,46 @@ class EngineContract:
         with pytest.raises(NotAllowed):
             teach(engine, settings(dataset), "bob")
 
-    def test_a_base_that_cannot_be_loaded_leaves_the_one_before(self, engine: Engine) -> None:
+    @pytest.mark.parametrize("base", ["/no/such/base", "none", "~nobody-of-this-name/x", "x" * 300, "a b/c"])
+    def test_a_base_that_cannot_be_loaded_leaves_the_one_before(self, engine: Engine, base: str) -> None:
+        """Some of these names ended the thread that does all the work: nothing was ever made again."""
         before = engine.info().base
-        job = submit(engine, "load_base", {"base": "/no/such/base"})
-        last = ended(engine, job)
-        assert last.type == "error"
-        assert "/no/such/base" in last.data["message"]
-        assert engine.info().base == before
+        try:
+            job = submit(engine, "load_base", {"base": base})
+        except StudioError as error:
+            message = error.message
+        else:
+            last = ended(engine, job)
+            assert last.type == "error"
+            message = last.data["message"]
+        assert base in message
+        info = engine.info()
+        assert (info.base, info.loading) == (before, None)
         assert ended(engine, draw(engine, request(engine))).type == "done"
+
+    def test_one_owners_pictures_come_one_after_the_other(self, engine: Engine) -> None:
+        """By turns among each other none was ready before nearly all were; others' pictures come meanwhile."""
+        own = [draw(engine, request(engine, num_inference_steps=30, seed=seed)) for seed in range(3)]
+        other = draw(engine, request(engine), "bob")
+        times = []
+        for job in own:
+            assert ended(engine, job).type == "done"
+            events = {event.type: event.time for event in engine.events(job, timeout=0)}
+            times += [events["started"], events["done"]]
+        assert times == sorted(times)
+        assert ended(engine, other).time < times[-1]
+
+    def test_a_wait_for_events_ends_in_time_whatever_others_tell(self, engine: Engine, workspace: Workspace) -> None:
+        """Every event of another job began the wait anew."""
+        quiet = workspace.jobs.create(JobSpec(new_id(), "generate", "ann", {})).id
+        busy = draw(engine, request(engine, num_inference_steps=400), "bob")
+        wait_for(engine, busy, "started")
+        began = time.monotonic()
+        assert list(engine.events(quiet, timeout=0.4)) == []
+        assert time.monotonic() - began < 10
+        assert engine.job(busy).state == "running", "it told of its progress all the time"
+        engine.cancel(busy)
+        ended(engine, busy)
 
     def test_glimpses_show_while_it_runs_and_are_not_kept(self, engine: Engine) -> None:
         job = draw(engine, request(engine, num_inference_steps=200))

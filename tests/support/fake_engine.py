@@ -4,11 +4,13 @@ It is driven from outside by a file, `fake.json` in the workspace, so that a tes
 or let a job fail, also across processes:
 
     {"step_seconds": 0.02,      how long a turn takes
-     "hold": "step"}            queued | step | saving: nothing goes past this place while it stands there
+     "hold": "step",            queued | step | saving: nothing goes past this place while it stands there
+     "full": 70}                the step at which a training meets a full disk
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -25,7 +27,7 @@ from tokenizers import Tokenizer
 from lora_studio.engine.completion import completed
 from lora_studio.engine.explain import explain_texts
 from lora_studio.engine.sources import NOTHING, Policy, read_source
-from lora_studio.errors import AdapterRefused, BaseUnavailable, InvalidInput, NotFound, StudioError
+from lora_studio.errors import AdapterRefused, BaseUnavailable, InvalidInput, NotFound, StorageError, StudioError
 from lora_studio.prompt.chunks import Token, Tokenize
 from lora_studio.store import Workspace
 from lora_studio.types import (
@@ -46,6 +48,7 @@ from lora_studio.types import (
     to_json,
 )
 from lora_studio.types.jobs import FINAL
+from lora_studio.types.train import check_base
 from lora_studio.types.workbench import files_of, tool_request
 from tests.support.drawing import draw, encode, png, uri
 
@@ -138,12 +141,10 @@ class FakeEngine:
         """See `Engine`."""
         spec = from_json(JobSpec, json.loads(json.dumps(to_json(spec))))
         with self._changed:
-            if any(job.id == spec.id for job in self.workspace.jobs.list(limit=10_000)):
-                return spec.id
+            with contextlib.suppress(NotFound):
+                return self.workspace.jobs.get(spec.id).id
             if "resume" in spec.payload:
-                run = self.workspace.jobs.get(str(spec.payload["resume"]))
-                self.workspace.jobs.set_state(run.id, "queued")
-                spec = JobSpec(run.id, run.kind, run.owner, run.payload)
+                spec = self._resumed(str(spec.payload["resume"]), spec.owner)
             else:
                 spec, warnings = completed(spec, self.workspace, self._tokenize)
                 self._check(spec)
@@ -154,6 +155,14 @@ class FakeEngine:
             self._waiting.append(spec)
             self._changed.notify_all()
         return spec.id
+
+    def _resumed(self, job_id: str, owner: str) -> JobSpec:
+        """A run that goes on, as the real engine lets it: on its own base alone."""
+        run = self.workspace.jobs.get(job_id)
+        if self._base is not None and not self._loading and run.state in ("interrupted", "failed"):
+            check_base(str(run.payload.get("config", {}).get("base", "")), self._base)
+        run = self.workspace.jobs.resume(job_id, owner)
+        return JobSpec(run.id, run.kind, run.owner, run.payload)
 
     def events(self, job_id: str, since: int = 0, timeout: float | None = None) -> Iterator[Event]:
         """See `Engine`."""
@@ -364,6 +373,7 @@ class FakeEngine:
     def _train(self, spec: JobSpec) -> Turns:
         config = from_json(TrainConfig, spec.payload["config"])
         base = self._base or BASES["embedded"]
+        check_base(config.base, base)
         kept = self.workspace.jobs.checkpoint(spec.id)
         first = 0 if kept is None else kept[0]
         if first:
@@ -373,6 +383,8 @@ class FakeEngine:
         loss = 0.0
         for step in range(first + 1, config.steps + 1):
             yield "step"
+            if self._control().get("full") == step:
+                raise StorageError("x cannot be written because the disk is full.", code="disk_full", path="x")
             if self._wishes.get(spec.id) == "finish":
                 break
             done = step

@@ -35,7 +35,7 @@ def main() -> None:
         download_hub=given.fetch,
         download_hosts=("civitai.com",) if given.fetch else (),
     )
-    workspace = Workspace.open(settings.workspace, settings.lora_folders)
+    workspace = Workspace.open(settings.workspace, settings.lora_folders, settings.limits)
     if given.kind == "real":
         from lora_studio.engine.inline import build_engine
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import json
@@ -23,6 +24,7 @@ from lora_studio.generate import generate
 from lora_studio.pipeline import ModelCall, Report, SharedBase
 from lora_studio.train import Controls, MemoryCache, Paused, TrainingResult, train
 from lora_studio.train.noise import NoiseSchedule, adapter_weight, learning_rate
+from lora_studio.train.state import Checkpoint
 from lora_studio.types import AdapterWeight, GenerateRequest, TrainConfig
 from tests.support.tiny import drive, load_tiny, write_tiny_base
 
@@ -191,6 +193,40 @@ def test_resume_equals_never_having_stopped(
     resumed = run(base, examples, config(**more), checkpoint=kept[-1])
     assert resumed.final_loss == whole.final_loss
     assert all(torch.equal(v, weights(resumed)[k]) for k, v in weights(whole).items())
+
+
+@pytest.mark.slow
+def test_a_run_that_goes_on_after_its_set_was_edited_says_so(base: SharedBase, examples: list[Example]) -> None:
+    """Other captions are another training from there on, and nobody was told."""
+    kept: list[bytes] = []
+    told: list[dict[str, object]] = []
+
+    def seen(want) -> None:
+        if isinstance(want, Report) and want.type == "checkpoint":
+            kept.append(want.data["sha256"].data)
+        if isinstance(want, Report) and want.type == "warning":
+            told.append(want.data)
+
+    answers = iter(["go", "go", "pause"])
+    controls = Controls(cache=MemoryCache(), ask=lambda: next(answers))
+    with pytest.raises(Paused):
+        drive(base, train(base, examples, config(), controls), seen)
+    again = Controls(cache=MemoryCache(), checkpoint=kept[0])
+    drive(base, train(base, examples, config(), again), seen)
+    assert told == []
+    edited = [dataclasses.replace(examples[0], caption="cat ears, a hat"), *examples[1:]]
+    drive(base, train(base, edited, config(), again), seen)
+    assert [(data["code"], data["values"]) for data in told] == [("set_changed", {"step": 2})]
+
+
+def test_a_checkpoint_of_another_base_is_refused_before_anything_is_done(
+    base: SharedBase, examples: list[Example]
+) -> None:
+    """Of the same architecture it fits, and the run went on silently on the wrong base."""
+    other = Checkpoint(2, (0.1, 0.1), 1.0, {}, "f" * 64).to_bytes()
+    with pytest.raises(InvalidInput) as caught:
+        next(train(base, examples, config(), Controls(cache=MemoryCache(), checkpoint=other)))
+    assert caught.value.code == "train_base_changed"
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 from lora_studio.errors import InvalidInput, NotAllowed, NotFound, StudioError
 from lora_studio.settings import Settings
-from lora_studio.types import RECIPES, AdapterEntry
+from lora_studio.types import RECIPES, AdapterEntry, Event, JobSpec
 from lora_studio.ui.actions import (
     actions,
     bases,
@@ -179,6 +180,7 @@ def test_a_bad_weight_names_the_lora(studio: Studio, call: Call, weight: Any) ->
         ("train", {"form": []}),
         ("rename_adapter", {"sha256": 3}),
         ("replace_captions", {}),
+        ("restore_captions", {"set": "nobody", "undo": {}}),
         ("stop", {"job": "nobody"}),
         ("view_set", {"set": "../../etc"}),
     ],
@@ -211,6 +213,45 @@ def test_a_job_that_ends_while_it_is_asked_for_is_told_whole(
     monkeypatch.setattr(studio.engine, "job", lambda job_id: answers.pop(0))
     news = call("poll", watch={job: 0})["jobs"][job]
     assert (news["state"], news["result"]) == ("done", finished.result)
+
+
+def test_an_end_that_cannot_be_written_is_told(studio: Studio, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page showed a running job for ever and never why; whoever has not asked for it hears it once it asks."""
+    (studio.workspace.root / "fake.json").write_text('{"hold": "step"}', encoding="utf-8")
+    job = call("make", cell=uid(), job=uid(), form=FORM)["cell"]["job"]
+    wait_until(lambda: call("poll")["running"])
+    stored = list(studio.workspace.jobs.events(job))
+    problem = {"type": "StorageError", "code": "disk_full", "message": "The disk is full.", "values": {"path": "x"}}
+
+    def events(job_id: str, since: int = 0, timeout: float | None = None) -> Iterator[Event]:
+        yield from (event for event in stored if event.seq >= since)
+        yield Event(job_id, -1, time.time(), "error", problem)
+
+    monkeypatch.setattr(studio.engine, "events", events)
+    news = call("poll", watch={job: 0})["jobs"][job]
+    assert (news["state"], news["error"], news["since"]) == ("failed", problem, len(stored))
+    assert call("poll", watch={job: len(stored)})["jobs"][job]["since"] == len(stored)
+    assert call("poll")["jobs"] == {}
+
+
+def test_what_waits_for_its_base_says_so(studio: Studio, call: Call) -> None:
+    (studio.workspace.root / "fake.json").write_text('{"hold": "queued"}', encoding="utf-8")
+    job = uid()
+    remark = {"code": "waits_for_base", "message": "It waits.", "values": {}}
+    request = {"prompt": "x", "base": "b" * 64}
+    studio.workspace.jobs.enter(JobSpec(job, "generate", "ann", {"requests": [request]}), [("warning", remark)])
+    news = call("poll", watch={job: 0})["jobs"][job]
+    assert (news["state"], news["warnings"]) == ("queued", [remark])
+
+
+def test_while_a_base_is_loaded_that_is_said(studio: Studio, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not that one has to be chosen."""
+    for loading, code in (("other", "base_loading"), (None, "no_base")):
+        info = dataclasses.replace(studio.engine.info(), base=None, loading=loading)
+        monkeypatch.setattr(studio.engine, "info", lambda info=info: info)
+        with pytest.raises(StudioError) as caught:
+            call("make", cell=uid(), job=uid(), form=FORM)
+        assert caught.value.code == code
 
 
 def test_poll_tells_how_the_base_is_read(studio: Studio, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -265,7 +306,16 @@ def test_captions_pictures_and_their_undo(call: Call) -> None:
     call("caption", set=found["id"], sha256=first["sha256"], caption="C:\\users ${x}")
     assert call("view_set", set=found["id"])["set"]["items"][0]["caption"] == "C:\\users ${x}"
     answer = call("replace_captions", set=found["id"], find="cat ears", replace="kitty ears")
-    assert answer["changed"] == 15
+    assert (answer["changed"], len(answer["undo"])) == (15, 15)
+    second = found["items"][1]
+    call("caption", set=found["id"], sha256=second["sha256"], caption="written since")
+    with pytest.raises(InvalidInput, match="two texts"):
+        call("restore_captions", set=found["id"], undo={second["sha256"]: ["one"]})
+    undone = call("restore_captions", set=found["id"], undo=json.loads(json.dumps(answer["undo"])))
+    assert undone["restored"] == 14
+    captions = [item["caption"] for item in undone["set"]["items"]]
+    assert captions[:2] == ["C:\\users ${x}", "written since"]
+    assert captions[2:] == [item["caption"] for item in found["items"][2:]]
     gone = call("drop_picture", set=found["id"], sha256=first["sha256"])
     assert len(gone["set"]["items"]) == 15
     back = call("put_back", set=found["id"], item=gone["item"], index=gone["index"])
@@ -273,6 +323,22 @@ def test_captions_pictures_and_their_undo(call: Call) -> None:
     assert call("rename_set", set=found["id"], name="cats")["set"]["name"] == "cats"
     call("delete_set", set=found["id"])
     assert call("sets")["sets"] == []
+
+
+def test_nothing_of_anybody_else_is_put_into_ones_own_set(call: Call) -> None:
+    """The page sends what it takes back: whoever knew the hash of a picture had it in a set of his own, and so could
+    read it."""
+    mine, theirs = call("new_set", name="mine")["set"], a_set(call, "ben")
+    with pytest.raises(NotFound):
+        call("put_back", set=mine["id"], item=theirs["items"][0], index=0)
+    assert call("view_set", set=mine["id"])["set"]["items"] == []
+    found = a_set(call)
+    gone = call("drop_picture", set=found["id"], sha256=found["items"][0]["sha256"])
+    for change in ({"caption": "\ud83d"}, {"caption": 5}, {"sha256": ["a"]}, {"source": None}):
+        with pytest.raises(InvalidInput):
+            call("put_back", set=found["id"], item=gone["item"] | change, index=0)
+    back = call("put_back", set=found["id"], item=gone["item"] | {"width": 9, "warnings": ["x"]}, index=0)
+    assert back["set"]["items"] == found["items"]
 
 
 def run(studio: Studio, call: Call, **form: Any) -> str:
@@ -353,6 +419,46 @@ def test_an_interrupted_run_goes_on_and_asking_twice_is_asking_once(studio: Stud
     assert call("resume", run=job, job=uid()) == {"job": job}
 
 
+def test_a_failed_run_goes_on_from_its_checkpoint(studio: Studio, call: Call) -> None:
+    """A full disk was the end of a training, although its error said to free some space and try again."""
+    found = a_set(call)
+    (studio.workspace.root / "fake.json").write_text('{"step_seconds": 0.001, "full": 15}', encoding="utf-8")
+    form = {"name": "x", "steps": "20", "checkpoint_every": "10", "preview_every": "0"}
+    kept, lost = (
+        call("train", job=uid(), set=found["id"], form=form | more)["job"] for more in ({}, {"checkpoint_every": "0"})
+    )
+    for job in (kept, lost):
+        assert list(studio.engine.events(job))[-1].data["code"] == "disk_full"
+    listed = {run["id"]: (run["state"], run["checkpoint"]) for run in call("runs")["runs"]}
+    assert listed == {kept: ("failed", 10), lost: ("failed", None)}
+    with pytest.raises(InvalidInput, match="failed after a checkpoint"):
+        call("resume", run=lost, job=uid())
+    (studio.workspace.root / "fake.json").write_text('{"step_seconds": 0.001}', encoding="utf-8")
+    assert call("resume", run=kept, job=uid()) == {"job": kept}
+    wait_until(lambda: studio.engine.job(kept).state == "done")
+    assert [event.data["step"] for event in studio.engine.events(kept) if event.type == "resumed"] == [10]
+    assert studio.workspace.jobs.checkpoint(kept) is None, "it is done and needs none any more"
+
+
+def test_a_run_is_continued_on_its_own_base_alone(studio: Studio, call: Call) -> None:
+    """On another one it is refused and stays as it was: Continue ended it for good."""
+    found = a_set(call)
+    (studio.workspace.root / "fake.json").write_text('{"hold": "saving"}', encoding="utf-8")
+    form = {"name": "x", "steps": "20", "checkpoint_every": "10", "preview_every": "0"}
+    job = call("train", job=uid(), set=found["id"], form=form)["job"]
+    wait_until(lambda: (studio.workspace.jobs.checkpoint(job) or (0, ""))[0] == 20)
+    studio.workspace.jobs.finish_with(job, "interrupted", "interrupted", {})
+    (studio.workspace.root / "fake.json").write_text("{}", encoding="utf-8")
+    assert ended(studio, call("load_base", job=uid(), base="other")["job"]).state == "done"
+    with pytest.raises(InvalidInput) as caught:
+        call("resume", run=job, job=uid())
+    assert caught.value.code == "train_base_changed"
+    assert call("runs")["runs"][0]["state"] == "interrupted"
+    assert ended(studio, call("load_base", job=uid(), base="embedded")["job"]).state == "done"
+    assert call("resume", run=job, job=uid()) == {"job": job}
+    assert ended(studio, job).state == "done"
+
+
 def test_deleting_a_run_and_what_belongs_to_it(studio: Studio, call: Call) -> None:
     job = run(studio, call)
     sha256 = call("library")["adapters"][0]["sha256"]
@@ -417,6 +523,7 @@ def test_nobody_reaches_another_ones_things(studio: Studio, call: Call) -> None:
         ("view_set", {"set": found}),
         ("caption", {"set": found, "sha256": item["sha256"], "caption": "x"}),
         ("replace_captions", {"set": found, "find": "a", "replace": "b"}),
+        ("restore_captions", {"set": found, "undo": {item["sha256"]: [item["caption"], "x"]}}),
         ("drop_picture", {"set": found, "sha256": item["sha256"]}),
         ("put_back", {"set": found, "item": item, "index": 0}),
         ("rename_set", {"set": found, "name": "x"}),

@@ -49,11 +49,47 @@ def test_one_broken_among_good_ones(browser: Browser) -> None:
     assert "<b>broken.png" in answer["refused"][0]["message"]
 
 
-def test_a_path_as_a_name_is_only_a_name(browser: Browser) -> None:
+def test_a_path_that_leads_elsewhere_is_only_a_name(browser: Browser) -> None:
     client = browser()
     found = call(client, "new_set", name="s").json()["set"]["id"]
     answer = upload(client, "picture", png((1, 2, 3)), set=found, name="..\\..\\etc/../x.png").json()["set"]
     assert answer["items"][0]["source"] == "x.png"
+
+
+def test_files_of_folders_keep_their_folders_as_names(browser: Browser, engine: FakeEngine) -> None:
+    """`cats/1.txt` and `dogs/1.txt` were one name, and each picture called 1 got the last caption."""
+    client = browser()
+    found = call(client, "new_set", name="s").json()["set"]["id"]
+    for name, data in (
+        ("cats/1.png", png((255, 0, 0))),
+        ("dogs/./1.png", png((0, 0, 255))),
+        ("cats/.DS_Store", b"junk"),
+        ("cats/1.txt", b"a cat"),
+        ("dogs\\1.txt", b"a dog"),
+    ):
+        answer = upload(client, "picture", data, set=found, name=name).json()["set"]
+    assert [(item["source"], item["caption"]) for item in answer["items"]] == [
+        ("cats/1.png", "a cat"),
+        ("dogs/1.png", "a dog"),
+    ]
+    assert answer["refused"] == []
+    assert not list(engine.workspace.root.rglob("cats*"))
+    long = "f/" * 600 + "2.png"
+    answer = upload(client, "picture", png((0, 255, 0)), set=found, name=long).json()["set"]
+    assert answer["items"][2]["source"] == long[-uploads.MAX_PATH :]
+
+
+def test_a_damaged_zip_is_one_sentence(browser: Browser) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("猫.png", png((0, 255, 0)))
+    data, name = packed.getvalue(), "猫.png".encode()
+    place = data.rindex(name)
+    client = browser()
+    found = call(client, "new_set", name="s").json()["set"]["id"]
+    answer = upload(client, "picture", data[:place] + b"\xff" + data[place + 1 :], set=found, name="cats.zip")
+    assert answer.status_code == 200
+    assert [entry["code"] for entry in answer.json()["set"]["refused"]] == ["zip_broken"]
 
 
 def test_somebody_elses_set(browser: Browser) -> None:

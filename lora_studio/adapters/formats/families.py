@@ -1,30 +1,27 @@
 """Which family of models a LoRA file was made for, and the layers that the known ones have.
 
-The header may say it; the tensors do in any case, by their names and by the width of the texts that they read (768 of
-SD 1.x, 1024 of SD 2.x, 2048 of SDXL). Where both speak and differ, the tensors are right. It does not know formats;
-what headers say and how transformers are told apart stands in `lora_studio.headers`.
+The header may say it; the tensors do in any case, by their names and widths. Where both speak and differ, the tensors
+are right. It does not know formats; what headers say and how families are told apart stands in `lora_studio.headers`.
 
 Source: invoke-ai/InvokeAI backend/model_manager (families by tensors).
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from lora_studio.adapters.canonical import LayerShape
+from lora_studio.adapters.formats.parsed import ModuleParts
 from lora_studio.headers.adapter import family_of
 from lora_studio.headers.transformers import sides_of, transformer_of
+from lora_studio.headers.unets import unet_of
 
 USABLE = ("sd1", "sd2", "sdxl")
 """Families whose architecture a base here can have."""
-
-_SECOND_TEXT = re.compile(r"lora_te2_|text_encoder_2\.|label_emb|add_embedding")
-_UNET = re.compile(r"(down_blocks|up_blocks|mid_block|input_blocks|output_blocks|middle_block)[._]")
 
 
 def said(metadata: Mapping[str, str]) -> str:
@@ -48,29 +45,14 @@ def by_modules(split: Mapping[str, Mapping[str, str]], tensors: Mapping[str, Ten
     )
 
 
-def by_shapes(widths: Mapping[str, tuple[int, ...]], names: Collection[str]) -> str:
-    """sd1, sd2 or sdxl of a UNet's or text encoder's file, "" where its tensors do not tell.
-
-    Args:
-        widths: module name to (out, in, ...) as far as the factors tell.
-        names: of all modules.
-    """
-    for name, shape in widths.items():
-        if len(shape) >= 2 and re.search(r"attn2[._](processor[._])?to_[kv]\Z", name):
-            found = {768: "sd1", 1024: "sd2", 2048: "sdxl"}.get(shape[1])
-            if found:
-                return found
-    if any(_SECOND_TEXT.search(name) for name in names):
-        return "sdxl"
-    deep = re.compile(r"transformer_blocks[._](\d{1,3})")
-    if any(_UNET.search(name) and (match := deep.search(name)) and int(match[1]) >= 1 for name in names):
-        return "sdxl"
-    for name, shape in widths.items():
-        if len(shape) == 2 and re.search(r"self_attn[._][qkv]_proj\Z", name):
-            # SDXL's first text encoder is SD 1.x's; `lora_te_` tells, `lora_te1_` (always diffusers') does not.
-            found = {768: "sd1", 1024: "sd2"}.get(shape[1], "")
-            return found if found == "sd2" or name.startswith("lora_te_") else ""
-    return ""
+def by_widths(modules: Mapping[str, ModuleParts]) -> str:
+    """sd1, sd2 or sdxl of a UNet's or text encoder's file, "" where its tensors do not tell."""
+    return unet_of(
+        {
+            name: sides_of({part: tuple(tensor.shape) for part, tensor in module.tensors.items()})
+            for name, module in modules.items()
+        }
+    )
 
 
 def of_layers(layers: Mapping[str, LayerShape]) -> str:

@@ -12,6 +12,7 @@ lora_conversion_utils.py.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 
 import torch
@@ -36,17 +37,31 @@ _MIXINS: Mapping[str, str] = {
     "sana": "SanaLoraLoaderMixin",
 }
 
+_LARGE_NUMBER = re.compile(r"\d{4}")
+_UNREADABLE = (
+    ValueError,
+    LookupError,
+    RuntimeError,
+    AssertionError,
+    AttributeError,
+    TypeError,
+    ArithmeticError,
+    NameError,  # a converter uses what only another block would have told it
+)
+"""What the converters raise at files that they do not know."""
+
 
 def to_diffusers(family: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
     """The tensors under diffusers' names, None where no converter of this family takes them whole.
 
     DoRA's magnitudes, differences of weights and biases are dropped by diffusers; files that have them, and other
-    algebras than LoRA, are not given to it. Nor are those with alphas that are no numbers of 0 or more: its converters
-    never come to an end with a negative one.
+    algebras than LoRA, are not given to it. Nor are files that its converters would never come to an end with, or fail
+    at: alphas that are no numbers of 0 or more, blocks of numbers beyond 999 (they count up to the highest one),
+    factors without directions (they divide by the rank).
     """
     mixin = _MIXINS.get(family)
     plain = all(("lora" in name or name.endswith(".alpha")) and ".diff" not in name[-8:] for name in tensors)
-    plain = plain and all(_is_alpha(tensor) for name, tensor in tensors.items() if name.endswith(".alpha"))
+    plain = plain and all(_is_usable(name, tensor) for name, tensor in tensors.items())
     if mixin is None or not plain or any("dora_scale" in name or "magnitude" in name for name in tensors):
         return None
     from diffusers.loaders import lora_pipeline
@@ -55,7 +70,7 @@ def to_diffusers(family: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor
     try:
         # The converters know floats of one kind; bfloat16 alphas among them come to the same numbers.
         state = reader.lora_state_dict({name: tensor.clone() for name, tensor in tensors.items()})
-    except (ValueError, KeyError, IndexError, RuntimeError, AssertionError, AttributeError, TypeError):
+    except _UNREADABLE:
         return None
     if isinstance(state, tuple):
         state = state[0]
@@ -63,6 +78,10 @@ def to_diffusers(family: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor
     return good or None
 
 
-def _is_alpha(tensor: Tensor) -> bool:
-    """True for one number of 0 or more."""
+def _is_usable(name: str, tensor: Tensor) -> bool:
+    """True for a tensor that a converter comes to an end with: see `to_diffusers`."""
+    if _LARGE_NUMBER.search(name):
+        return False
+    if not name.endswith(".alpha"):
+        return 0 not in tensor.shape
     return tensor.numel() == 1 and math.isfinite(float(tensor)) and float(tensor) >= 0

@@ -38,7 +38,8 @@ class Ignored:
         name: of a tensor or module.
         why: code: not_in_base (the base has no such layer), unknown (no part of a format that is read here),
             duplicate (a second name for something that is there), other_component (a part of the model that the base
-            has not, e.g. its second text encoder).
+            has not, e.g. its second text encoder), no_shape (without a base: its parts do not tell how large the layer
+            is).
     """
 
     name: str

@@ -18,6 +18,7 @@ from lora_studio.adapters.formats import algebra, families, newer, originals, pe
 from lora_studio.adapters.formats.dialects import TEXT, TEXT_2, LayerIndex, component_of
 from lora_studio.adapters.formats.parsed import Ignored, ModuleParts, ParsedFile
 from lora_studio.adapters.formats.source import Source, damaged, no_layout, opening
+from lora_studio.adapters.turns import finished
 from lora_studio.headers.bundled import NAMES
 from lora_studio.headers.parts import split_names
 from lora_studio.headers.transformers import may_be
@@ -29,17 +30,12 @@ _NAMED_TEXT = ("lora_te", "text_encoder", "base_model.model.text_encoder", "oft_
 
 def parse(path: Path, label: str = "", config: str = "") -> ParsedFile:
     """`parsing` in one go: reads the file and waits for the other process where there is one."""
-    turns = parsing(path, label, config)
-    while True:
-        try:
-            next(turns)
-        except StopIteration as end:
-            parsed: ParsedFile = end.value
-            return parsed
+    return finished(parsing(path, label, config))
 
 
 def parsing(path: Path, label: str = "", config: str = "") -> Generator[None, None, ParsedFile]:
-    """What stands in the LoRA file at `path`; yields while another process opens a pickle.
+    """What stands in the LoRA file at `path`; yields while another process opens a pickle, and while
+    a large file is read.
 
     Args:
         path: the file (safetensors, or a pickle that another process turns into one). `adapter_config.json` in its
@@ -78,17 +74,18 @@ def understand(source: Source, given: str, path: Path | None = None, config: str
             continue
         component, path_within = component_of(name)
         own = {part: tensors[tensor] for part, tensor in parts.items()}
+        if kind == "oft" and "oft_blocks" in own and own["oft_blocks"].dim() == 4:
+            kind = "boft"  # the names are the same
         modules[name] = ModuleParts(name, component, path_within, kind, own)
     if not modules:
         raise no_layout(given, min(tensors or bundled))
     configs, beside = _configs(modules, source, given, (path, config))
     modules = {name: _with_config(module, configs) for name, module in modules.items()}
     modules = originals.under_diffusers_names(newer_family, modules)
-    shapes = {name: algebra.shape_of(module.tensors) for name, module in modules.items()}
     said = families.said(source.metadata)
     return ParsedFile(
         layout=layout,
-        family=newer_family or families.by_shapes(shapes, list(modules)) or said,
+        family=newer_family or families.by_widths(modules) or said,
         said_family=said,
         modules=modules,
         metadata=source.metadata,
@@ -224,10 +221,9 @@ def _with_config(module: ModuleParts, configs: Mapping[str, peft_config.PeftConf
     if config is None or "alpha" in module.tensors:
         return module
     added: dict[str, Tensor] = {}
-    if module.kind in ("lora", "dora") and "lora_down" in module.tensors:
-        added["alpha"] = torch.tensor(config.alpha_of(module.path, module.tensors["lora_down"].shape[0]))
-    elif module.kind == "loha" and "hada_w1_b" in module.tensors:
-        added["alpha"] = torch.tensor(config.alpha_of(module.path, module.tensors["hada_w1_b"].shape[0]))
+    down = next((module.tensors[part] for part in ("lora_down", "hada_w1_b") if part in module.tensors), None)
+    if module.kind in ("lora", "dora", "loha") and down is not None and down.dim():
+        added["alpha"] = torch.tensor(config.alpha_of(module.path, down.shape[0]))
     elif module.kind == "lokr":
         # peft scales two whole matrices too, which have no rank of their own: the config's is taken.
         rank = config.rank_of(module.path)

@@ -32,6 +32,8 @@ FLOATS: Mapping[str, torch.dtype] = {
     "BF16": torch.bfloat16,
 }
 """Numbers that are read; beside them integers, for a part that counts (`on_input`, an alpha of 16)."""
+_BREATH = 64 * 2**20
+"""Bytes that are read in one turn."""
 _COUNTS = ("alpha", "on_input", ".scalar")
 _OF_A_LORA = re.compile(
     r"lora|hada_|lokr_|oft_|ia3_|on_input|dora_scale|bundle_emb|\.diff(?:_b)?\Z|[wb]_norm\Z|\.[ab][12m]\.weight\Z"
@@ -50,7 +52,7 @@ class Source:
 
 
 def opening(path: Path, given: str) -> Generator[None, None, Source]:
-    """Read every tensor of the file at `path`; yields while another process opens a pickle.
+    """Read every tensor of the file at `path`; yields while another process opens a pickle, and every `_BREATH` bytes.
 
     The tensors are copies, so that nobody who changes the file later can change a picture.
 
@@ -71,20 +73,28 @@ def opening(path: Path, given: str) -> Generator[None, None, Source]:
             data = yield from unpacked(path, "adapter")
         except UnpackingError as error:
             raise _sentence(error, given) from None
-        return _read(io.BytesIO(data), len(data), given, data)
+        return (yield from _read(io.BytesIO(data), len(data), given, data))
     with path.open("rb") as file:
-        return _read(file, os.fstat(file.fileno()).st_size, given)
+        return (yield from _read(file, os.fstat(file.fileno()).st_size, given))
 
 
-def _read(file: BinaryIO, size: int, given: str, converted: bytes | None = None) -> Source:
+def _read(file: BinaryIO, size: int, given: str, converted: bytes | None = None) -> Generator[None, None, Source]:
     """The tensors of an open safetensors file. Raises `AdapterRefused`."""
     named = header_of(file, size, given)
     names, metadata, dtypes = _checked(named, given)
     if not any(_OF_A_LORA.search(name) for name in names):
         raise no_layout(given, min(names))
     opened = TensorFile(file, TensorIndex(named, metadata, file.tell(), {}))
+    tensors: dict[str, Tensor] = {}
+    taken = 0
     try:
-        return Source({name: opened.tensor(name) for name in names}, metadata, dtypes, converted)
+        for name in names:
+            tensors[name] = opened.tensor(name)
+            taken += tensors[name].nbytes
+            if taken > _BREATH:
+                taken = 0
+                yield
+        return Source(tensors, metadata, dtypes, converted)
     except header.HeaderDamagedError as error:
         raise damaged(given, error.reason) from None
     except OSError as error:

@@ -118,7 +118,7 @@ def _weight_files(folder: Path) -> list[Path]:
         try:
             table = json.loads(indexes[0].read_text(encoding="utf-8"))["weight_map"]
             return [folder / Path(name).name for name in sorted(set(table.values()))]
-        except (ValueError, KeyError, AttributeError) as error:
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
             raise _damaged(indexes[0], reason("config_json", name=indexes[0].name)) from error
     files = sorted(folder.glob("*.safetensors"), key=lambda file: (file.name.count("."), file.name))
     return files[:1]

@@ -24,7 +24,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from lora_studio.adapters.canonical import CanonicalAdapter, Dense, LayerChange, LowRank, Plain
+from lora_studio.adapters.canonical import CanonicalAdapter, Dense, Kronecker, LayerChange, LowRank, Plain
 from lora_studio.adapters.workbench.plain import WeightOf, kind_code, kind_of, no_weights, plain
 from lora_studio.adapters.workbench.progress import Done
 from lora_studio.adapters.workbench.ranks import retained
@@ -58,7 +58,8 @@ class How:
 
     Attributes:
         method: one of `METHODS`.
-        rank: of the result of svd and ..._svd, 1 or more; None takes the largest rank of a layer's parts.
+        rank: of the result of svd and ..._svd, 1 or more; None takes the largest rank of a layer's parts as their files
+            have them (a DoRA's is that of its direction).
         density: share of values that ties, dare and pruning keep, above 0 up to 1.
         election: of the signs, see `sparse.merge`.
         seed: of what dare drops; a layer's draws depend on it and on the layer's name alone.
@@ -83,16 +84,18 @@ def combine(parts: Sequence[Part], how: How, weight_of: WeightOf = no_weights) -
     """One set of changes of several adapters. Differences of biases and norms are added up, whatever the method.
 
     Raises:
-        InvalidInput: the ranks of a layer differ where the method works on factors, or a layer's change depends on
-            the base's weights and there is no base.
+        InvalidInput: the ranks of a layer differ where the method works on factors, no part of a layer has a rank and
+            none was given, or a layer's change depends on the base's weights and there is no base.
     """
     layers: dict[str, LayerChange] = {}
     kept: dict[str, float] = {}
     names = sorted({layer for part in parts for layer in part.adapter.layers})
+    ranks = {layer: how.rank or _own_rank(layer, parts, how, weight_of) for layer in names}
     for number, layer in enumerate(names, 1):
         own = [part for part in parts if layer in part.adapter.layers]
         changes = [plain(layer, part.adapter.layers[layer], weight_of) for part in own]
-        layers[layer], kept[layer] = _layer(layer, changes, [part.weight_of(layer) for part in own], how)
+        weights = [part.weight_of(layer) for part in own]
+        layers[layer], kept[layer] = _layer(layer, changes, weights, how, ranks[layer])
         yield Done(number, len(names))
     return Made(layers, kept)
 
@@ -102,6 +105,8 @@ def scaled(change: Plain, scale: float) -> Plain:
     bias = None if change.delta_bias is None else change.delta_bias * scale
     if isinstance(change, LowRank):
         return LowRank(change.down, change.up * scale, bias)
+    if isinstance(change, Kronecker):
+        return Kronecker(change.first, change.second * scale, bias)
     return Dense(change.delta_weight * scale, bias)
 
 
@@ -117,20 +122,52 @@ def joined(changes: Sequence[Plain], weights: Sequence[float]) -> Plain:
     return LowRank(down, torch.cat([part.up.float() for part in factors], dim=1), bias)
 
 
-def _layer(layer: str, changes: Sequence[Plain], weights: Sequence[float], how: How) -> tuple[LayerChange, float]:
-    """One layer of the result and the share of energy that it holds."""
+def _own_rank(layer: str, parts: Sequence[Part], how: How, weight_of: WeightOf) -> int:
+    """The largest rank of a layer's parts; 0 where nothing is to be cut. Raises `InvalidInput`.
+
+    It is asked of all layers before the first one is reckoned with, which may take an hour.
+    """
+    changes = [part.adapter.layers[layer] for part in parts if layer in part.adapter.layers]
+    rank = max(int(getattr(change, "rank", 0)) for change in changes)
+    matrix = next((change for change in changes if _is_matrix(layer, change, weight_of)), None)
+    if rank or matrix is None or not how.method.endswith("svd"):
+        return rank
+    raise InvalidInput(
+        f"The method {how.method} cuts to a rank, and the layer {layer} holds {kind_of(matrix)}, which has none of its "
+        "own; give a rank.",
+        code="workbench_rank_needed",
+        method=how.method,
+        layer=layer,
+        what=kind_of(matrix),
+        kind=kind_code(matrix),
+    )
+
+
+def _is_matrix(layer: str, change: LayerChange, weight_of: WeightOf) -> bool:
+    """True where a change without rank factors comes to a matrix, and not to a norm's vector."""
+    if isinstance(change, LowRank):
+        return False
+    if isinstance(change, Dense):
+        return len(change.shape) > 1
+    weight = weight_of(layer)
+    return weight is not None and weight.ndim > 1
+
+
+def _layer(
+    layer: str, changes: Sequence[Plain], weights: Sequence[float], how: How, rank: int
+) -> tuple[LayerChange, float]:
+    """One layer of the result, cut to `rank` where the method cuts, and the share of energy that it holds."""
     exact = joined(changes, weights)
-    vector = isinstance(exact, Dense) and exact.delta_weight.ndim == 1
-    largest = max((change.rank for change in changes if isinstance(change, LowRank)), default=0)
+    vector = isinstance(exact, Dense) and len(exact.shape) == 1
     if how.method == "cat" or vector or (isinstance(exact, LowRank) and exact.rank == 0):
         return exact, 1.0
     if how.method == "svd":
-        return _cut(exact, how.rank or largest, exact.delta_bias)
+        return _cut(exact, rank, exact.delta_bias)
     method = cast(Sparse, how.method.removesuffix("_svd"))
     generator = torch.Generator().manual_seed(_seed(how.seed, layer))
     if how.method.endswith("_svd"):
         merged = merge(method, [c.delta() for c in changes], weights, how.density, how.election, generator)
-        return _cut(Dense(merged), how.rank or largest, exact.delta_bias)
+        return _cut(Dense(merged), rank, exact.delta_bias)
     factors = _equal_factors(layer, changes, how.method)
     roots = [math.sqrt(abs(weight)) for weight in weights]
     signed = [math.copysign(root, weight) for root, weight in zip(roots, weights, strict=True)]
@@ -140,9 +177,9 @@ def _layer(layer: str, changes: Sequence[Plain], weights: Sequence[float], how: 
 
 
 def _cut(change: Plain, rank: int, bias: Tensor | None) -> tuple[LowRank, float]:
-    """The change cut to a rank (0: all that there is), and the share of energy that is left."""
+    """The change cut to a rank, and the share of energy that is left."""
     svd = decompose(change)
-    rank = min(rank or len(svd.s), len(svd.s))
+    rank = min(rank, len(svd.s))
     return svd.cut(rank, bias), retained(svd.s, rank)
 
 

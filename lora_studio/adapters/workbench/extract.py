@@ -56,21 +56,25 @@ def extract(
     layers: dict[str, LayerChange] = {}
     kept: dict[str, float] = {}
     names = sorted(key for key in before.layers.keys() - alone if text_encoders or not key.startswith("text"))
+    shared = [name for name in before.others if name in after.others]
+    steps = len(names) + len(shared)
     for number, key in enumerate(names, 1):
         difference = after.weight(key) - before.weight(key)
         if bool(difference.any()):
             svd = decompose(Dense(difference))
             rank = target.keep(svd.s, spatial=svd.spatial)
             layers[key], kept[key] = svd.cut(rank), retained(svd.s, rank)
-        yield Done(number, len(names))
+        yield Done(number, steps)
     if not layers:
         raise InvalidInput(
             f"The two models are the same in all {len(names)} layers; give one that was trained further.",
             code="workbench_same_checkpoint",
             layers=len(names),
         )
-    shared = [name for name in before.others if name in after.others]
-    left_out = sum(not torch.equal(before.weight(name), after.weight(name)) for name in shared)
+    left_out = 0
+    for number, name in enumerate(shared, len(names) + 1):
+        left_out += not torch.equal(before.weight(name), after.weight(name))
+        yield Done(number, steps)
     return Extracted(Made(layers, kept), left_out, len(alone))
 
 

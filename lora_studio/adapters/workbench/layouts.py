@@ -21,13 +21,13 @@ diffusers loaders/lora_base.py; huggingface/peft utils/save_and_load.py.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from lora_studio.adapters.canonical import Decomposed, Dense, LayerChange, LowRank
+from lora_studio.adapters.canonical import Decomposed, Dense, Kronecker, LayerChange, LowRank
 from lora_studio.adapters.formats import families, originals
 from lora_studio.adapters.formats.dialects import TEXT, TEXT_2, TRANSFORMER, UNET, kohya_name, sdxl_name
 from lora_studio.adapters.formats.ldm import LdmNames
@@ -102,7 +102,10 @@ def peft_config(layers: Mapping[str, LayerChange]) -> str:
     factors = [(layer.partition(".")[2], getattr(change, "rank", 0)) for layer, change in layers.items()]
     ranks = {path: max(rank, 1) for path, rank in factors}
     common = max(set(ranks.values()), key=lambda rank: (list(ranks.values()).count(rank), rank))
-    others = {path: rank for path, rank in sorted(ranks.items()) if rank != common}
+    others = {path for path, rank in ranks.items() if rank != common}
+    # peft takes a pattern for the end of a name too, the first that fits: FLUX has a `proj_out` and others that end so.
+    listed = [path for path in ranks if path in others or any(ending in others for ending in _endings(path))]
+    patterns = {path: ranks[path] for path in sorted(listed, key=lambda path: (-len(path), path))}
     config = {
         "peft_type": "LORA",
         "task_type": None,
@@ -118,10 +121,15 @@ def peft_config(layers: Mapping[str, LayerChange]) -> str:
         "fan_in_fan_out": False,
         "init_lora_weights": True,
         "target_modules": sorted(ranks),
-        "rank_pattern": others,
-        "alpha_pattern": others,
+        "rank_pattern": patterns,
+        "alpha_pattern": patterns,
     }
     return json.dumps(config, indent=2) + "\n"
+
+
+def _endings(path: str) -> Iterator[str]:
+    """What of a module's path stands behind each of its full stops."""
+    return (path[place + 1 :] for place, sign in enumerate(path) if sign == ".")
 
 
 def _kohya(layers: Mapping[str, LayerChange], dtype: torch.dtype, sdxl: bool) -> dict[str, Tensor]:
@@ -137,19 +145,19 @@ def _kohya(layers: Mapping[str, LayerChange], dtype: torch.dtype, sdxl: bool) ->
             tensors |= _pair(change, f"{name}.lora_down.weight", f"{name}.lora_up.weight", dtype)
             tensors[f"{name}.alpha"] = torch.tensor(float(change.rank))
         elif isinstance(change, Dense):
-            norm = change.delta_weight.ndim == 1
+            norm = len(change.shape) == 1
             tensors[f"{name}.w_norm" if norm else f"{name}.diff"] = _stored(change.delta_weight, dtype)
         elif not isinstance(change, LowRank):
             raise _cannot("kohya", layer, change)
         if change.delta_bias is not None:
-            norm = isinstance(change, Dense) and change.delta_weight.ndim == 1
+            norm = isinstance(change, Dense) and len(change.shape) == 1
             tensors[f"{name}.b_norm" if norm else f"{name}.diff_b"] = _stored(change.delta_bias, dtype)
     return tensors
 
 
 def _magnitude(change: Decomposed) -> Tensor:
     """m in LyCORIS' shape: (out, 1, ...) of rows, (1, in, 1, ...) of columns."""
-    spare = change.direction.delta().ndim - 2
+    spare = len(change.direction.shape) - 2
     m = change.magnitude.detach()
     return m.reshape(-1, 1, *[1] * spare) if change.axis == "out" else m.reshape(1, -1, *[1] * spare)
 
@@ -208,23 +216,29 @@ def _factors(
     return tensors
 
 
+def check_named(layers: Iterable[str], layout: str, family: str) -> None:
+    """Raise `InvalidInput` where a layout has no name for a layer: it can be asked before any change is reckoned."""
+    if layout == "kohya":
+        new = next((layer for layer in layers if layer.startswith(f"{TRANSFORMER}.")), None)
+        if new is not None and not originals.known(family):
+            raise _nameless(new, layout, family, "diffusers, peft")
+        return
+    # A newer family has no UNet: what stands there is a layer whose name diffusers does not know.
+    lost = next((layer for layer in layers if layer.startswith(f"{UNET}.")), None)
+    usable = not family or family in families.USABLE or family.startswith("lora-studio")
+    if lost is not None and not usable:
+        raise _nameless(lost, layout, family, "kohya")
+
+
 def named_for(layers: Mapping[str, LayerChange], layout: str, family: str) -> Mapping[str, LayerChange]:
     """The layers under names that the layout has: kohya's for transformers are their makers'.
 
     Raises:
         InvalidInput: the layout has no name for a layer that is known here, or cannot hold its change.
     """
-    if layout != "kohya":
-        # A newer family has no UNet: what stands there is a layer whose name diffusers does not know.
-        lost = next((layer for layer in layers if layer.startswith(f"{UNET}.")), None)
-        if lost is None or not family or family in families.USABLE or family.startswith("lora-studio"):
-            return layers
-        raise _nameless(lost, layout, family, "kohya")
-    new = next((layer for layer in layers if layer.startswith(f"{TRANSFORMER}.")), None)
-    if new is None:
+    check_named(layers, layout, family)
+    if layout != "kohya" or not any(layer.startswith(f"{TRANSFORMER}.") for layer in layers):
         return layers
-    if not originals.known(family):
-        raise _nameless(new, layout, family, "diffusers, peft")
     try:
         return originals.under_original_names(family, layers)
     except originals.NotWritableError as error:
@@ -256,6 +270,14 @@ def _stored(tensor: Tensor, dtype: torch.dtype) -> Tensor:
 
 def _cannot(layout: str, layer: str, change: LayerChange, what: str = "") -> InvalidInput:
     what = what or kind_of(change)
+    if layout == "kohya":
+        return InvalidInput(
+            f"The layer {layer} holds {what}, which kohya's layout cannot hold; resize it to a rank first.",
+            code="workbench_layout_kohya",
+            layer=layer,
+            what=what,
+            kind=kind_code(change),
+        )
     return InvalidInput(
         f"The layer {layer} holds {what}, which {layout}'s layout cannot hold; convert to kohya, or resize it to a "
         "rank first.",
@@ -271,11 +293,26 @@ def _finite(layers: Mapping[str, LayerChange], dtype: torch.dtype) -> None:
     """Refuse what would become infinite in the file. Raises `InvalidInput`."""
     most = torch.finfo(dtype).max
     for layer, change in layers.items():
-        for tensor in (getattr(change, name, None) for name in ("down", "up", "delta_weight", "delta_bias")):
-            if tensor is not None and tensor.numel() and float(tensor.detach().abs().max()) > most:
-                raise InvalidInput(
-                    f"The layer {layer} holds values beyond {most:g}, the most of this number format; choose float32.",
-                    code="workbench_overflow",
-                    layer=layer,
-                    allowed=f"{most:g}",
-                )
+        if max(_extents(change), default=0.0) > most:
+            raise InvalidInput(
+                f"The layer {layer} holds values beyond {most:g}, the most of this number format; choose float32.",
+                code="workbench_overflow",
+                layer=layer,
+                allowed=f"{most:g}",
+            )
+
+
+def _extents(change: LayerChange) -> Iterator[float]:
+    """The largest size of a number in each tensor that is written of a change."""
+    if isinstance(change, Decomposed):
+        yield from _extents(change.direction)
+    if isinstance(change, Kronecker):
+        yield _largest(change.first) * _largest(change.second)
+    elif isinstance(change, LowRank | Dense):
+        yield from map(_largest, (change.down, change.up) if isinstance(change, LowRank) else (change.delta_weight,))
+    if change.delta_bias is not None:
+        yield _largest(change.delta_bias)
+
+
+def _largest(tensor: Tensor) -> float:
+    return float(tensor.detach().abs().max()) if tensor.numel() else 0.0

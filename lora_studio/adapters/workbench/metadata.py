@@ -24,6 +24,7 @@ from typing import Any
 
 from lora_studio.errors import InvalidInput
 from lora_studio.headers import header
+from lora_studio.types.library import BUNDLED
 
 PRIVATE = (
     "ss_dataset_dirs",
@@ -114,6 +115,7 @@ def plan(path: Path, named: Mapping[str, Any], edit: Edit) -> Plan:
             if key not in edit.put:
                 del after[key]
     after.update(edit.put)
+    after.pop(BUNDLED, None)  # the library's own word, which no file can give
     entries = {name: entry for name, entry in named.items() if name != "__metadata__"}
     wanted = HASHES if edit.hashes else tuple(key for key in HASHES if key in after and key not in edit.put)
     if wanted:
@@ -143,6 +145,12 @@ def _check(before: Mapping[str, str], edit: Edit) -> None:
                 allowed=", ".join(sorted(before)),
             )
     for key, value in edit.put.items():
+        if key == BUNDLED:
+            raise InvalidInput(
+                f"The metadata key {key!r} is the library's own, and no file's; leave it out.",
+                code="meta_own_key",
+                given=key,
+            )
         if not 0 < len(key) <= LONGEST_KEY or key == "__metadata__" or any(ord(c) < 32 for c in key):
             raise InvalidInput(
                 f"The metadata key {key[:80]!r} is not allowed; give 1 to {LONGEST_KEY} printable characters.",

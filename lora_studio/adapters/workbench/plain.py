@@ -75,5 +75,5 @@ def kind_code(change: LayerChange) -> str:
     if isinstance(change, Rotation):
         return "oft"
     if isinstance(change, Dense):
-        return "norm" if change.delta_weight.ndim == 1 else "dense"
+        return "norm" if len(change.shape) == 1 else "dense"
     return "bias" if change.delta_bias is not None else "factors"

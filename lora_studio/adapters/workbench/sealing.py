@@ -21,8 +21,16 @@ from lora_studio import __version__
 from lora_studio.adapters.canonical import LayerChange
 from lora_studio.adapters.workbench.metadata import HASHES, Edit, plan, rewritten
 from lora_studio.headers import header
+from lora_studio.types.library import BUNDLED
 
-_STALE = (*HASHES, "lora_adapter_metadata", "ss_network_args", "modelspec.merged_from", "lora_studio_made_by")
+_STALE = (
+    *HASHES,
+    "lora_adapter_metadata",
+    "ss_network_args",
+    "modelspec.merged_from",
+    "lora_studio_made_by",
+    BUNDLED,  # the library's own word, which no file can give
+)
 
 
 def metadata_of(
@@ -33,7 +41,7 @@ def metadata_of(
     Args:
         sources: the metadata of the files that it was made of; of several what they all say alike stays.
         layers: of the result.
-        how: tool, settings and the sources' sha256, told under `lora_studio_made_by`.
+        how: tool, settings and the beginnings of the sources' hashes, told under `lora_studio_made_by`.
     """
     first, *others = sources or ({},)
     found = {k: v for k, v in first.items() if k not in _STALE and all(other.get(k) == v for other in others)}

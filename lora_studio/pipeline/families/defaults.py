@@ -14,18 +14,12 @@ from lora_studio.errors import InvalidInput
 from lora_studio.pipeline.device import Precision
 from lora_studio.pipeline.parts import Parts
 from lora_studio.types import BaseDefaults
-
-_SAMPLERS = {
-    "EulerDiscreteScheduler": "euler",
-    "EulerAncestralDiscreteScheduler": "euler_a",
-    "DDIMScheduler": "ddim",
-    "DPMSolverMultistepScheduler": "dpmpp_2m",
-}
+from lora_studio.types.generate import known_sampler
 
 
 def sampler_of(scheduler: Mapping[str, Any], otherwise: str) -> str:
     """Our name of the sampler that a base's scheduler config names, `otherwise` where it is none of ours."""
-    name = _SAMPLERS.get(str(scheduler.get("_class_name", "")), otherwise)
+    name = known_sampler(str(scheduler.get("_class_name", "")).removesuffix("Scheduler")) or otherwise
     return "dpmpp_2m_karras" if name == "dpmpp_2m" and scheduler.get("use_karras_sigmas") else name
 
 
@@ -34,10 +28,11 @@ def defaults_of(parts: Parts, precision: Precision, said: Mapping[str, Any], own
 
     Args:
         said: what the base says of itself.
-        own: the family's num_inference_steps, guidance_scale and sampler.
+        own: the family's num_inference_steps, guidance_scale, sampler, and sample_size, the side of its latents where
+            the UNet's config leaves it out.
     """
     factor = 2 ** (len(parts.vae.config.block_out_channels) - 1)
-    native = parts.unet.config.sample_size
+    native = parts.unet.config.sample_size or own["sample_size"]
     sides = (native, native) if isinstance(native, int) else tuple(native)
     tokens = sides[0] * sides[1]
     return BaseDefaults(

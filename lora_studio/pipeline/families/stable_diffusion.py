@@ -114,7 +114,7 @@ def build(parts: Parts, slots: AdapterSlots, precision: Precision, card: dict[st
             parts,
             precision,
             card.get("defaults", {}),
-            {"num_inference_steps": 25, "guidance_scale": 7.0, "sampler": "dpmpp_2m"},
+            {"num_inference_steps": 25, "guidance_scale": 7.0, "sampler": "dpmpp_2m", "sample_size": 64},
         ),
     )
 

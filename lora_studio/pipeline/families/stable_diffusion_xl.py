@@ -145,6 +145,7 @@ def build(parts: Parts, slots: AdapterSlots, precision: Precision, card: dict[st
         "num_inference_steps": _STEPS,
         "guidance_scale": _GUIDANCE,
         "sampler": sampler_of(parts.scheduler, "euler"),
+        "sample_size": 128,
     }
     return StableDiffusionXL(
         tokenizers=(first.tokenizer, second.tokenizer),

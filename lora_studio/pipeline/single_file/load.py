@@ -27,7 +27,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 
 from lora_studio.adapters.tensors import TensorFile, beside_weights
 from lora_studio.pipeline.autoencoder import dtype_of
-from lora_studio.pipeline.device import Precision
+from lora_studio.pipeline.device import Precision, lacks_memory
 from lora_studio.pipeline.parts import Parts, TextPart
 from lora_studio.pipeline.single_file import shapes
 from lora_studio.pipeline.single_file.contents import Contents, damaged, read_contents
@@ -55,7 +55,7 @@ def load_file(source: BaseSource, precision: Precision) -> Parts:
             prediction = predicted(contents, kind.name, opened.weight)
             unet, vae, texts = reading.unet(), reading.vae(), reading.texts()
     except (OSError, KeyError, ValueError, IndexError, RuntimeError) as error:
-        if isinstance(error, torch.OutOfMemoryError):
+        if lacks_memory(error):
             raise
         why = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise damaged(source.ref, f"it lacks {why}" if isinstance(error, KeyError) else why[:200]) from error

@@ -109,7 +109,8 @@ def _any(text: str) -> Reading | None:
 def _any_json(data: dict[str, Any], text: str) -> Reading | None:
     """A JSON object of any of the programs."""
     if "request" in data:
-        return _exact(text, [])
+        remarks: list[Remark] = []
+        return _exact(text, remarks) or Reading(program="lora_studio", remarks=tuple(remarks))
     nested = data.get("prompt")
     if is_graph(data):
         return _something(read_comfyui(data))
@@ -126,4 +127,4 @@ def _any_json(data: dict[str, Any], text: str) -> Reading | None:
 
 def _something(found: Reading) -> Reading | None:
     """None for a reading in which nothing was found."""
-    return found if found.prompt or found.adapters or set(found.settings) - {"emphasis"} else None
+    return found if found.prompt or found.adapters or found.settings else None

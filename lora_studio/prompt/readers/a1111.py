@@ -62,6 +62,7 @@ class Infotext:
             last, found = "", []
         self.last_line = last
         self.pairs: list[tuple[str, str]] = [(key, unquote(value)) for key, value in found if value]
+        self._values = dict(self.pairs)
         parts: tuple[list[str], list[str]] = ([], [])
         negative = False
         for line in lines:
@@ -74,7 +75,7 @@ class Infotext:
 
     def first(self, key: str, default: str = "") -> str:
         """The value of `key`, the last where it stands twice, as A1111's dictionary has it."""
-        return dict(self.pairs).get(key, default)
+        return self._values.get(key, default)
 
 
 def _joined(lines: list[str]) -> str:

@@ -5,21 +5,38 @@ From the sampler everything is found by following the links: `positive` and `neg
 passed through by the input that carries the same kind of thing. The layout is that of ComfyUI's API format
 (https://docs.comfy.org/development/core-concepts/workflow; node inputs as in its `nodes.py`).
 
+ConditioningCombine averages what several texts predict (`calc_cond_batch` in ComfyUI's `comfy/samplers.py`); the same
+comes of AND with weights that come to 1, on the positive side. Other ways of joining texts are one text here, and it is
+said. `embedding:name` in a text is that embedding's name here.
+
 It does not run anything: values that nodes compute are not known.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
+from lora_studio.prompt.language import parse
 from lora_studio.prompt.readers.reading import Draft, NamedFile, Reading, names, number, stem, valid, weight
 from lora_studio.prompt.readers.samplers import take_sampler
+from lora_studio.prompt.schedules import Counting
 
 Node = Mapping[str, Any]
 
 _DEEP = 200
 """Nodes in a row that are followed at most."""
+
+_NESTED = 100
+"""Nodes of texts in a row: these are followed by calls within calls."""
+
+_ROOM = 1_000_000
+"""Characters that texts joined from others may have together; twenty nodes that each join one text twice have more."""
+
+_EMBEDDING = re.compile(r"(?<!\w)embedding:([\w./\\-]*\w)")
 
 _SCALARS = (
     "value",
@@ -47,7 +64,7 @@ _TEXTS = (
     "string1",
     "string2",
 )
-_JOINS = {"ConditioningCombine": " AND ", "ConditioningConcat": " BREAK "}
+_COMBINE, _CONCAT = "ConditioningCombine", "ConditioningConcat"
 _CARRIES = {
     "model": ("model", "model1", "base_model", "MODEL"),
     "clip": ("clip", "clip1", "CLIP"),
@@ -62,7 +79,13 @@ def is_graph(data: Any) -> bool:
 
 
 class Graph:
-    """The nodes by id, and following links between them without ever going round."""
+    """The nodes by id, and following links between them without ever going round or the same way twice.
+
+    Attributes:
+        unknown: classes of nodes that were met on the way to a text and are not known.
+        joined: texts were put one behind the other that ComfyUI keeps apart.
+        too_long: characters of a text that was left out because of `_ROOM`; 0 without one.
+    """
 
     def __init__(self, data: Mapping[str, Any]) -> None:
         self.nodes: dict[str, Node] = {
@@ -73,6 +96,11 @@ class Graph:
             and isinstance(node.get("class_type"), str)
         }
         self.unknown: list[str] = []
+        self.joined = False
+        self.too_long = 0
+        self._room = _ROOM
+        self._texts: dict[str, str] = {}
+        self._words: dict[tuple[str, str], tuple[str, ...]] = {}
 
     def node(self, link: Any) -> Node | None:
         """The node that a link comes from; None where the value is none."""
@@ -102,35 +130,81 @@ class Graph:
             value = next((node["inputs"][key] for key in _CARRIES[kind] if key in node["inputs"]), None)
 
     def text(self, value: Any, depth: int = 0) -> str:
-        """The words behind a link to a text, joined where a node joins several."""
+        """The words behind a link to a text, joined where a node joins several; each node is read once."""
         node = self.node(value)
         if node is None:
             return value if isinstance(value, str) else ""
-        if depth > 20:
-            return ""
-        inputs = node["inputs"]
-        parts = [self.text(inputs[key], depth + 1) for key in (*_TEXTS, *_SCALARS) if key in inputs]
-        unique = list(dict.fromkeys(part for part in parts if part))
-        joint = inputs.get("delimiter", ", ")
-        return (joint if isinstance(joint, str) else ", ").join(unique)
+        name = str(value[0])
+        if name not in self._texts and depth <= _NESTED:
+            self._texts[name] = ""  # what a node that leads back to itself finds there
+            inputs = node["inputs"]
+            parts = [self.text(inputs[key], depth + 1) for key in (*_TEXTS, *_SCALARS) if key in inputs]
+            joint = inputs.get("delimiter", ", ")
+            self._texts[name] = self._join(joint if isinstance(joint, str) else ", ", parts)
+        return self._texts.get(name, "")
 
-    def words(self, value: Any, side: str, depth: int = 0) -> str:
-        """The prompt behind a link to a conditioning; `side` (positive, negative) is what some nodes have both of."""
+    def words(self, value: Any, side: str, depth: int = 0) -> tuple[str, ...]:
+        """The texts behind a link to a conditioning, whose predictions ComfyUI averages.
+
+        Args:
+            value: the link.
+            side: positive or negative, which some nodes have both of.
+        """
         node = self.node(value)
-        if node is None or depth > 40:
-            return ""
+        if node is None:
+            return ()
+        name = (str(value[0]), side)
+        if name not in self._words and depth <= _NESTED:
+            self._words[name] = ()
+            self._words[name] = self._words_of(value, node, side, depth)
+        return self._words.get(name, ())
+
+    def _words_of(self, link: Any, node: Node, side: str, depth: int) -> tuple[str, ...]:
+        """The texts of one node."""
         inputs, kind = node["inputs"], node["class_type"]
         if any(key in inputs for key in _TEXTS) and not any(key in inputs for key in _CARRIES["conditioning"]):
-            return self.text([str(value[0]), 0])
-        if kind in _JOINS:
-            linked = [self.words(link, side, depth + 1) for link in inputs.values() if self.node(link)]
-            return _JOINS[kind].join(words for words in linked if words)
+            text = self.text([str(link[0]), 0])
+            return (text,) if text else ()
+        if kind in (_COMBINE, _CONCAT):
+            linked = (text for one in inputs.values() for text in self.words(one, side, depth + 1))
+            found = tuple(islice(linked, _DEEP + 1))
+            if len(found) > _DEEP:
+                self.unknown.append(kind)
+                return ()
+            return found if kind == _COMBINE else tuple(filter(None, [self.one_text(found)]))
         for key in (*_CARRIES["conditioning"], side):
             if self.node(inputs.get(key)):
                 return self.words(inputs[key], side, depth + 1)
         if "clip" not in inputs and kind != "ConditioningZeroOut":
             self.unknown.append(kind)
-        return ""
+        return ()
+
+    def one_text(self, texts: Sequence[str]) -> str:
+        """Texts that ComfyUI keeps apart, one behind the other."""
+        self.joined = self.joined or len(set(texts)) > 1
+        return self._join(",\n" if any("#" in text for text in texts) else ", ", texts)
+
+    def prompt(self, value: Any, side: str) -> str:
+        """The prompt behind a link to a conditioning, in the language that is read here."""
+        texts = self.words(value, side)
+        shares = Counter(texts)
+        if side == "negative" or len(shares) < 2:
+            return self.one_text(texts)
+        # A comment lasts to the end of its line, and must not take the weight away.
+        weighed = [text + ("\n:" if "#" in text else " :") + f"{n / len(texts):.4g}" for text, n in shares.items()]
+        return self._join(" AND ", weighed)
+
+    def _join(self, joint: str, parts: Sequence[str]) -> str:
+        """The parts in a row, each different one once; nothing where there is no room for them."""
+        unique = list(dict.fromkeys(part for part in parts if part))
+        if len(unique) < 2:
+            return "".join(unique)
+        length = sum(len(part) + len(joint) for part in unique)
+        if length > self._room:
+            self.too_long = max(self.too_long, length)
+            return ""
+        self._room -= length
+        return joint.join(unique)
 
 
 def read_comfyui(data: Any) -> Reading:
@@ -145,7 +219,9 @@ def read_comfyui(data: Any) -> Reading:
     if len(samplers) > 1:
         draft.remark("several_samplers", count=len(samplers))
     inputs = _gathered(graph, first)
-    prompt, negative = (valid(graph.words(inputs.get(side), side)) for side in ("positive", "negative"))
+    said = {side: valid(graph.prompt(inputs.get(side), side)) for side in ("positive", "negative")}
+    acts = any(_acts(text, side) for side in said for text in graph.words(inputs.get(side), side))
+    (prompt, first_names), (negative, more_names) = (_named(text) for text in said.values())
     for name, keys in (
         ("seed", ("seed", "noise_seed")),
         ("num_inference_steps", ("steps",)),
@@ -157,20 +233,51 @@ def read_comfyui(data: Any) -> Reading:
     _skip(graph, draft, inputs)
     model, adapters = _models(graph, inputs.get("model"))
     nodes = [node for node in graph.chain(inputs.get("model"), "model") if node["class_type"] == "RescaleCFG"]
-    draft.rescale(graph.scalar(nodes[0]["inputs"].get("multiplier")) if nodes else None)
-    draft.settings["emphasis"] = "comfy"
-    if graph.unknown:
-        draft.remark("graph", names=names(graph.unknown))
+    draft.take("guidance_rescale", graph.scalar(nodes[0]["inputs"].get("multiplier")) if nodes else None)
+    draft.close(bool(prompt or adapters), "comfy")
+    _remarks(draft, graph, acts)
     return Reading(
         program="comfyui",
         prompt=prompt,
         negative=negative,
         settings=draft.settings,
         adapters=adapters,
+        embeddings=tuple(NamedFile(name) for name in dict.fromkeys((*first_names, *more_names))),
         model=model,
         fields={str(key): node["class_type"] for key, node in graph.nodes.items()},
         remarks=tuple(draft.remarks),
     )
+
+
+def _remarks(draft: Draft, graph: Graph, acts: bool) -> None:
+    """What of the words is not as it was."""
+    if acts:
+        draft.remark("prompt_acts", program="ComfyUI")
+    if graph.joined:
+        draft.remark("texts_joined")
+    if graph.too_long:
+        draft.remark("too_long", given=graph.too_long, allowed=_ROOM)
+    if graph.unknown:
+        draft.remark("graph", names=names(graph.unknown))
+
+
+def _acts(text: str, side: str) -> bool:
+    """Whether signs act here that are plain words in ComfyUI: comments, tags, AND, a weight at the end, schedules."""
+    read = parse(text, Counting(20), negative=side == "negative", reading="comfy")
+    parted = len(read.parts) > 1 or any(part.changes or part.weight != 1 for part in read.parts)
+    return bool(read.comments or read.tags or parted)
+
+
+def _named(text: str) -> tuple[str, list[str]]:
+    """The text with embeddings called by their names alone, as prompts here call them, and these names."""
+    found: list[str] = []
+
+    def plain(match: re.Match[str]) -> str:
+        name = stem(match[1])
+        found.extend([name] if name else [])
+        return name or match[0]
+
+    return _EMBEDDING.sub(plain, text), found
 
 
 def _is_sampler(node: Node) -> bool:

@@ -28,7 +28,6 @@ def read_fooocus(data: Any) -> Reading:
     draft = Draft()
     for name, key in (("seed", "seed"), ("num_inference_steps", "steps"), ("guidance_scale", "guidance_scale")):
         draft.take(name, found.get(key))
-    draft.rescale(None)
     size = re.fullmatch(r"\(\s*'?(\d{1,6})'?\s*,\s*'?(\d{1,6})'?\s*\)", str(found.get("resolution", "")))
     if size:
         draft.take("width", size[1])
@@ -43,10 +42,11 @@ def read_fooocus(data: Any) -> Reading:
     if without:
         draft.remark("not_acting", names=names(without))
     draft.remark("noise", given="GPU")
-    base = found.get("base_model")
+    prompt, base = _words(found.get("prompt")), found.get("base_model")
+    draft.close(bool(prompt))
     return Reading(
         program="fooocus",
-        prompt=_words(found.get("prompt")),
+        prompt=prompt,
         negative=_words(found.get("negative_prompt")),
         settings=draft.settings,
         adapters=tuple(_loras(found)),

@@ -41,12 +41,11 @@ def read_invokeai(data: Any) -> Reading:
     draft = Draft()
     for name, key in _SETTINGS:
         draft.take(name, found.get(key))
-    draft.rescale(found.get("cfg_rescale_multiplier"))
+    draft.take("guidance_rescale", found.get("cfg_rescale_multiplier"))
     skipped = number(found.get("clip_skip"))
     draft.take("clip_skip", None if skipped is None else skipped + 1)
     take_sampler(draft, found.get("scheduler"))
     prompt, negative = (_words(found.get(key)) for key in ("positive_prompt", "negative_prompt"))
-    draft.settings["emphasis"] = "compel"
     if any(mark in (prompt or "") + (negative or "") for mark in ("+", ").", "--", ".and(", ".swap(", ".blend(")):
         draft.remark("prompt_dialect", program="InvokeAI")
     if found.get("rand_device", "cpu") != "cpu":
@@ -58,6 +57,7 @@ def read_invokeai(data: Any) -> Reading:
         draft.remark("not_acting", names=names(without))
     loras = found.get("loras")
     adapters = [_lora(entry) for entry in loras if isinstance(entry, dict)] if isinstance(loras, list) else []
+    draft.close(bool(prompt or adapters), "compel")
     return Reading(
         program="invokeai",
         prompt=prompt,
@@ -85,6 +85,7 @@ def read_old_invokeai(data: Any) -> Reading:
     take_sampler(draft, image.get("sampler"))
     if image.get("type", "txt2img") != "txt2img":
         draft.remark("first_picture")
+    draft.close(bool(positive), "compel")
     model = _words(found.get("model_weights"))
     return Reading(
         program="invokeai",
@@ -101,13 +102,12 @@ def _brackets(text: str) -> tuple[str, str]:
     """The text outside of square brackets, and what stands inside of them."""
     outside: list[str] = []
     inside: list[str] = []
-    rest = text
-    while "[" in rest and "]" in rest.partition("[")[2]:
-        before, _, after = rest.partition("[")
-        within, _, rest = after.partition("]")
-        outside.append(before)
-        inside.append(within.strip())
-    outside.append(rest)
+    place = 0
+    while (opened := text.find("[", place)) >= 0 and (closed := text.find("]", opened)) >= 0:
+        outside.append(text[place:opened])
+        inside.append(text[opened + 1 : closed].strip())
+        place = closed + 1
+    outside.append(text[place:])
     return "".join(outside).strip(), ", ".join(part for part in inside if part)
 
 

@@ -19,7 +19,7 @@ from lora_studio.prompt.readers.a1111 import Infotext, a1111_fields, find_pairs,
 from lora_studio.prompt.readers.reading import Draft, NamedFile, Reading, clean_hash, names, stem, weight
 from lora_studio.prompt.readers.samplers import take_sampler
 from lora_studio.prompt.source import SourceText
-from lora_studio.prompt.tags import find_tags, read_loras
+from lora_studio.prompt.tags import LORA_KINDS, find_tags, read_loras
 from lora_studio.types import EMPHASES
 
 OURS = "lora-studio"
@@ -31,9 +31,9 @@ _LISTS = (("Hashes: ", "{"), ("Civitai resources: ", "["))
 """Keys of Civitai whose values are JSON, and what that begins with."""
 
 _TAKEN = (
-    "Steps Sampler Schedule-type CFG-scale Seed Size Model Model-hash Clip-skip RNG Emphasis Denoising-strength "
-    "Pad-conds Old-prompt-editing-timelines Lora-hashes TI-hashes Raw-prompt Raw-negative-prompt Lora-weights Hashes "
-    "Civitai-resources"
+    "Steps Sampler Schedule-type CFG-scale CFG-Rescale Seed Size Model Model-hash Clip-skip RNG Emphasis Pad-conds "
+    "Denoising-strength Old-prompt-editing-timelines Lora-hashes TI-hashes Raw-prompt Raw-negative-prompt Lora-weights "
+    "Hashes Civitai-resources"
 )
 _HARMLESS = (
     "Version User App Time-taken Civitai-metadata Created-Date VAE-hash Batch-index Batch-size Batch-pos Parser "
@@ -61,8 +61,7 @@ def read_parameters(text: str) -> Reading:
     prompt, tagged = take_loras(info.prompt)
     negative = info.negative
     if program in ("lora_studio", "fooocus"):
-        raw = dict(info.pairs)
-        prompt, negative = raw.get(RAW[0], prompt), raw.get(RAW[1], negative)
+        prompt, negative = info.first(RAW[0], prompt), info.first(RAW[1], negative)
     hashes = _hashes(info)
     adapters = [
         NamedFile(one.name, _hash_of(hashes, "lora", one.name), one.weight, one.text_encoder_weight) for one in tagged
@@ -99,10 +98,10 @@ def program_of(info: Infotext) -> str:
 def take_loras(prompt: str) -> tuple[str, tuple[NamedFile, ...]]:
     """The prompt without its LoRA tags, trimmed where there were some, and what they ask for."""
     source = SourceText.typed(prompt)
-    tags = [tag for tag in find_tags(source) if tag.kind in ("lora", "lyco")]
+    tags = [tag for tag in find_tags(source) if tag.kind in LORA_KINDS]
     found, edges = [], [0]
     for tag in tags:
-        loras, _ = read_loras((type(tag)("lora", tag.items, tag.positional, tag.named, tag.text, tag.place),))
+        loras, _ = read_loras((tag,))
         for lora in loras:
             te = weight(lora.te)
             found.append(NamedFile(lora.name, "", weight(lora.unet), None if lora.te == lora.unet else te))
@@ -130,7 +129,7 @@ def _settings(draft: Draft, info: Infotext, fields: dict[str, Any]) -> None:
     old = version is not None and version < ((1, 9, 0, 0), 1, 0)
     spacing = info.first("Schedule type") or info.first("Scheduler")
     take_sampler(draft, fields.get("Sampler"), spacing, automatic_is_karras=not old)
-    draft.rescale(fields.get("CFG Rescale"))
+    draft.take("guidance_rescale", fields.get("CFG Rescale"))
     emphasis = str(fields.get("Emphasis", "Original")).casefold()
     if emphasis in EMPHASES:
         draft.settings["emphasis"] = emphasis
@@ -143,6 +142,7 @@ def _settings(draft: Draft, info: Infotext, fields: dict[str, Any]) -> None:
     hires = any(key.startswith(("Hires", "First pass")) for key, _ in info.pairs)
     if "Denoising strength" in fields and not hires:
         draft.remark("first_picture")
+    draft.close()
 
 
 def _rest(draft: Draft, info: Infotext) -> None:
@@ -167,7 +167,7 @@ def _hashes(info: Infotext) -> dict[tuple[str, str], str]:
     if isinstance(civitai, dict):
         for key, value in civitai.items():
             kind, colon, name = str(key).partition(":")
-            if colon and kind.casefold() in ("lora", "lyco", "embed"):
+            if colon and kind.casefold() in (*LORA_KINDS, "embed"):
                 found["embed" if kind.casefold() == "embed" else "lora", name] = clean_hash(value)
     for kind, key in (("lora", "Lora hashes"), ("embed", "TI hashes")):
         for part in info.first(key).split(","):

@@ -2,8 +2,7 @@
 
 A reader takes what it understands and says of the rest, by code, what it could not take. It never raises, and it does
 not know which adapters exist: an adapter is named here as the file names it, by a label and the beginning of a hash.
-Remarks are codes
-with values; `REMARKS` has the sentence of each.
+Remarks are codes with values; `REMARKS` has the sentence of each.
 """
 
 from __future__ import annotations
@@ -30,6 +29,8 @@ REMARKS: Mapping[str, str] = {
     "first_picture": "It began from another picture, which is not inside: from noise it will look different.",
     "not_acting": "These settings have no counterpart here: {names}.",
     "prompt_dialect": "Its prompt weighs words in {program}'s own way; such marks are read as words here.",
+    "prompt_acts": "Some signs in its prompt are plain words in {program} and act here: the picture will differ.",
+    "texts_joined": "Its graph keeps several texts apart that are one text here: the picture will differ.",
     "styles": "Styles added words that are not inside: {names}.",
     "several_samplers": "It was made in {count} passes; only the first one was taken over.",
     "graph": "These steps of its graph are not known and were left out: {names}.",
@@ -50,6 +51,14 @@ _KINDS: Mapping[str, type] = {
     "guidance_rescale": float,
     "strength": float,
 }
+_UNSAID: Mapping[str, int | float | bool] = {
+    "clip_skip": 1,
+    "guidance_rescale": 0.0,
+    "pad_prompts": False,
+    "old_scheduling": False,
+    "dynamic": False,
+}
+"""What holds where a text of settings says nothing; emphasis is each program's own."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +101,7 @@ class Reading:
         prompt, negative: the words; None where the text has none.
         settings: fields of `GenerateRequest` by name, each within its range.
         adapters: the LoRAs, in order.
-        embeddings: the embeddings whose hashes are written.
+        embeddings: the embeddings that are named beside the words, with hashes as far as they are written.
         model: the base that it was made with.
         fields: the pairs as the program's own reader names them.
         remarks: what was not taken over.
@@ -139,11 +148,16 @@ class Draft:
         else:
             self.settings[name] = value if _KINDS[name] is int else float(value)
 
-    def rescale(self, given: Any) -> None:
-        """How far guidance was rescaled; settings that do not say it had none, whatever a base here wants."""
-        silent = given is None or given == ""
-        if self.settings or not silent:
-            self.take("guidance_rescale", 0 if silent else given)
+    def close(self, found: bool = False, emphasis: str = "original") -> None:
+        """What a text of settings does not say was off when its picture was made, whatever stands in a form here.
+
+        Args:
+            found: the text asks for something beside settings too; where it asks for nothing at all nothing is set.
+            emphasis: the program's way where none is written.
+        """
+        if self.settings or found:
+            for name, value in (*_UNSAID.items(), ("emphasis", emphasis)):
+                self.settings.setdefault(name, value)
 
 
 def number(given: Any) -> int | float | None:

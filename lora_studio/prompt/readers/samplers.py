@@ -1,4 +1,4 @@
-"""Names of samplers and of the spacing of their steps in other programs, as ours.
+"""What other programs say of sampler and spacing of steps, as ours.
 
 Sources: A1111's `modules/sd_samplers_kdiffusion.py` and `sd_schedulers.py` (v1.10.1), ComfyUI's `comfy/samplers.py`,
 InvokeAI's `invokeai/app/invocations/constants.py` (scheduler names). What A1111 calls Automatic is Karras for DPM++ 2M
@@ -8,25 +8,9 @@ and even steps for Euler and DDIM.
 from __future__ import annotations
 
 from lora_studio.prompt.readers.reading import Draft
+from lora_studio.types.generate import known_sampler, plain
 
-_SAMPLERS = {
-    "dpmpp2m": "dpmpp_2m",
-    "kdpmpp2m": "dpmpp_2m",
-    "dpmsolvermultistep": "dpmpp_2m",
-    "euler": "euler",
-    "keuler": "euler",
-    "eulera": "euler_a",
-    "keulera": "euler_a",
-    "eulerancestral": "euler_a",
-    "keulerancestral": "euler_a",
-    "ddim": "ddim",
-}
 _EVEN = {"", "automatic", "uniform", "normal", "ddim", "ddim uniform", "simple", "use same scheduler"}
-
-
-def plain(name: str) -> str:
-    """Letters and digits in small, `++` as pp."""
-    return "".join(c for c in name.casefold().replace("++", "pp") if c.isalnum())
 
 
 def take_sampler(draft: Draft, sampler: object, schedule: object = "", *, automatic_is_karras: bool = False) -> None:
@@ -41,16 +25,15 @@ def take_sampler(draft: Draft, sampler: object, schedule: object = "", *, automa
     if not isinstance(sampler, str) or not sampler.strip():
         return
     spacing = schedule.strip().casefold().replace("_", " ") if isinstance(schedule, str) else ""
-    key = plain(sampler)
+    found, key = known_sampler(sampler), plain(sampler)
     for ending in ("karras", "k"):
-        if spacing in _EVEN and key.removesuffix(ending) in _SAMPLERS and key not in _SAMPLERS:
-            key, spacing = key.removesuffix(ending), "karras"
-    found = _SAMPLERS.get(key)
+        if found is None and spacing in _EVEN and (found := known_sampler(key.removesuffix(ending))):
+            spacing = "karras"
     if found is None:
         draft.remark("sampler_other", given=sampler)
         return
     if found == "dpmpp_2m" and (spacing == "karras" or (spacing == "automatic" and automatic_is_karras)):
         found = "dpmpp_2m_karras"
     elif spacing not in _EVEN:
-        draft.remark("schedule_other", given=str(schedule))
+        draft.remark("schedule_other", given=str(schedule or spacing))
     draft.settings["sampler"] = found

@@ -39,7 +39,7 @@ def finish(ask: Ask) -> dict[str, Any]:
 
 
 def resume(ask: Ask) -> dict[str, Any]:
-    """Go on with an interrupted run; asking twice is asking once."""
+    """Go on with a run that was interrupted, or failed after a checkpoint; asking twice is asking once."""
     run = ask.job("run")
     if run.state in ("queued", "running"):
         return {"job": run.id}
@@ -94,7 +94,7 @@ def _word(ask: Ask, run: Job) -> EmbeddingEntry | None:
 def _run(ask: Ask, job: Job, known: dict[str, str], sets: dict[str, str]) -> dict[str, Any]:
     """A run as the list shows it; `known` are the names of the LoRAs, `sets` of the sets that are still there."""
     config = dict(job.payload.get("config", {}))
-    kept = ask.studio.workspace.jobs.checkpoint(job.id) if job.state == "interrupted" else None
+    kept = ask.studio.workspace.jobs.checkpoint(job.id) if job.state in ("interrupted", "failed") else None
     adapter = str((job.result or {}).get("adapter", ""))
     return job_view(job) | {
         "config": config,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from lora_studio.errors import NotFound
-from lora_studio.types import DatasetItem, from_json, to_json
+from lora_studio.errors import InvalidInput, NotFound
+from lora_studio.types import DatasetItem, to_json
 from lora_studio.ui.actions.status import examples
 from lora_studio.ui.studio import Ask
 from lora_studio.ui.views import dataset_view
@@ -62,10 +62,30 @@ def caption(ask: Ask) -> dict[str, Any]:
 
 
 def replace_captions(ask: Ask) -> dict[str, Any]:
-    """Replace a text in all captions of a set."""
+    """Replace a text in all captions of a set; `undo` is what `restore_captions` needs, by sha256."""
     found = ask.dataset()
-    count = ask.studio.workspace.datasets.replace_in_captions(found.id, ask.text("find"), ask.text("replace"))
-    return {"changed": count, "set": dataset_view(ask.dataset())}
+    changes = ask.studio.workspace.datasets.replace_in_captions(found.id, ask.text("find"), ask.text("replace"))
+    undo = {sha256: list(texts) for sha256, texts in changes.items()}
+    return {"changed": len(changes), "undo": undo, "set": dataset_view(ask.dataset())}
+
+
+def restore_captions(ask: Ask) -> dict[str, Any]:
+    """Undo `replace_captions`, or a part of it, wherever nobody has written since then."""
+    found = ask.dataset()
+    told = ask.table("undo")
+    changes = {}
+    for sha256, texts in told.items():
+        if not (isinstance(texts, list) and len(texts) == 2 and all(isinstance(text, str) for text in texts)):
+            raise InvalidInput(
+                f"undo was given with {str(texts)[:80]!r}; it must hold two texts for each picture; reload the page.",
+                code="call_value",
+                field="undo",
+                given=str(texts)[:80],
+                allowed="two texts for each picture",
+            )
+        changes[sha256] = (texts[0], texts[1])
+    restored = ask.studio.workspace.datasets.restore_captions(found.id, changes)
+    return {"restored": restored, "set": dataset_view(ask.dataset())}
 
 
 def drop_picture(ask: Ask) -> dict[str, Any]:
@@ -80,7 +100,9 @@ def drop_picture(ask: Ask) -> dict[str, Any]:
 def put_back(ask: Ask) -> dict[str, Any]:
     """Undo `drop_picture`."""
     found = ask.dataset()
-    item = from_json(DatasetItem, ask.table("item"))
+    told = Ask(ask.studio, ask.owner, ask.table("item"))
+    # Its size and what else is said of it are seen in its file.
+    item = DatasetItem(told.text("sha256"), 0, 0, told.text("caption"), told.text("source"))
     ask.studio.workspace.datasets.restore(found.id, item, ask.whole("index"))
     return {"set": dataset_view(ask.dataset())}
 
@@ -104,6 +126,7 @@ ACTIONS = (
     sample_set,
     caption,
     replace_captions,
+    restore_captions,
     drop_picture,
     put_back,
     rename_set,

@@ -8,10 +8,12 @@ from typing import Any
 
 from lora_studio import __version__
 from lora_studio.errors import InvalidInput, NotFound
+from lora_studio.store.mentions import mentions
 from lora_studio.types import (
     RECIPES,
     SAMPLERS,
     BaseInfo,
+    EngineInfo,
     GenerateRequest,
     Job,
     TrainConfig,
@@ -68,7 +70,10 @@ def poll(ask: Ask) -> dict[str, Any]:
     base = info.base
     workspace = ask.studio.workspace
     folders = workspace.folders.state
-    told = {job_id: _news(ask, job_id, seen, active) for job_id, seen in since.items()}
+    told = {job_id: _news(ask, job_id, seen, active, info) for job_id, seen in since.items()}
+    for job_id in set(told) - set(watched):  # a page that does not ask has heard of an end that cannot be written
+        if (told[job_id] or {}).get("state") == "failed":
+            told[job_id] = None
     return {
         "base": {name: getattr(base, name) for name in TOLD} if base else None,
         "page": ask.studio.page,
@@ -132,11 +137,11 @@ def _told(job: Job, ask: Ask) -> dict[str, Any]:
     return told
 
 
-def _news(ask: Ask, job_id: str, since: int, active: dict[str, Job]) -> dict[str, Any] | None:
+def _news(ask: Ask, job_id: str, since: int, active: dict[str, Job], info: EngineInfo) -> dict[str, Any] | None:
     """What is new in one job; None when it is gone or somebody else's. `active` are all jobs that run or wait."""
     engine = ask.studio.engine
     job = active.get(job_id)
-    if job is not None and job.state == "queued" and job.owner == ask.owner:
+    if job is not None and job.state == "queued" and job.owner == ask.owner and not _is_held(job, info.base):
         ahead = sum(1 for other in active.values() if other.created < job.created)
         return job_view(job) | {"since": since, "ahead": ahead}
     try:
@@ -148,7 +153,10 @@ def _news(ask: Ask, job_id: str, since: int, active: dict[str, Job]) -> dict[str
             job = engine.job(job_id)  # it may have ended between the two questions
     except NotFound:
         return None
+    unwritten = events.pop() if events and events[-1].seq < 0 else None
     news = job_view(job) | progress_view(events)
+    if unwritten is not None:  # the disk is full, most likely: the page hears that, whatever still stands in the store
+        news |= {"state": "failed", "error": unwritten.data}
     news["since"] = news.get("since") or since
     glimpse = engine.glimpse(job_id)
     if glimpse is not None:
@@ -156,6 +164,12 @@ def _news(ask: Ask, job_id: str, since: int, active: dict[str, Job]) -> dict[str
     if job.state in ("done", "cancelled"):
         news["result"] = job.result
     return news
+
+
+def _is_held(job: Job, base: BaseInfo | None) -> bool:
+    """True for a job that may be waiting for its own base, of which its events tell."""
+    named = mentions(job.payload).base if job.kind in ("generate", "train") else ""
+    return bool(named and base is not None and named != base.sha256)
 
 
 ACTIONS = (hello, poll, vocabulary, stop)

@@ -11,7 +11,7 @@ from peft import LoraConfig, get_peft_model
 from peft.utils import merge_utils
 from torch import Tensor, nn
 
-from lora_studio.adapters.canonical import CanonicalAdapter, Decomposed, Dense, LowRank
+from lora_studio.adapters.canonical import CanonicalAdapter, Decomposed, Dense, Kronecker, LowRank
 from lora_studio.adapters.workbench.combine import How, Part, combine
 from lora_studio.adapters.workbench.ranks import Target
 from lora_studio.adapters.workbench.resize import bake, resize
@@ -195,7 +195,7 @@ def test_resizing_to_its_own_rank_changes_nothing(adapter: CanonicalAdapter) -> 
 
 
 def test_bake(adapter: CanonicalAdapter) -> None:
-    made = bake(adapter, 0.6, 0.2)
+    made = finish(bake(adapter, 0.6, 0.2))
     for layer, change in made.layers.items():
         scale = 0.2 if layer.startswith("text") else 0.6
         assert near(change.delta(), adapter.layers[layer].delta() * scale, 1e-6)
@@ -212,8 +212,45 @@ def test_dora_needs_the_base_and_is_exact_with_it() -> None:
     truth = moved * (magnitude / moved.norm(dim=1))[:, None] - weight
     whole = finish(resize(adapter, Target(rank=4), lambda layer: weight))
     assert near(whole.layers["unet.a"].delta(), truth, 1e-5)
-    baked = bake(adapter, 0.5, weight_of=lambda layer: weight)
+    baked = finish(bake(adapter, 0.5, weight_of=lambda layer: weight))
     assert near(baked.layers["unet.a"].delta(), truth / 2, 1e-5)
     both = finish(combine([Part(adapter, 0.5), Part(adapter, 1.0)], How("cat"), lambda layer: weight))
     assert near(both.layers["unet.a"].delta(), truth * 1.5, 1e-5)
-    assert bake(adapter, 1.0).layers["unet.a"] is adapter.layers["unet.a"]
+    assert finish(bake(adapter, 1.0)).layers["unet.a"] is adapter.layers["unet.a"]
+
+
+def test_baking_yields_between_two_layers(adapter: CanonicalAdapter) -> None:
+    """Bug: of a DoRA every layer of the model was reckoned in one turn, while everybody else stood still."""
+    assert [done.step for done in bake(adapter, 0.5)] == list(range(1, len(adapter.layers) + 1))
+
+
+def test_svd_keeps_the_rank_of_doras() -> None:
+    """Bug: without a rank, svd kept every singular value of a DoRA's difference: gigabytes of an SDXL LoRA."""
+    weight = torch.randn(6, 5)
+    doras = [
+        CanonicalAdapter(str(n), {"unet.a": Decomposed(low_rank(n, 6, (5,), 2), torch.rand(6) + 0.5, "out")})
+        for n in (1, 2)
+    ]
+    for method in ("svd", "ties_svd"):
+        made = finish(combine([Part(dora, 0.5) for dora in doras], How(method), lambda layer: weight))
+        assert made.layers["unet.a"].rank == 2
+        assert made.retained["unet.a"] < 1
+
+
+def test_svd_asks_for_a_rank_where_nothing_has_one(adapter: CanonicalAdapter) -> None:
+    """And asks before the first layer is reckoned with."""
+    layers = {**adapter.layers, "unet.zzz": dense(1, 6, 4), "unet.norm": dense(2, 6)}
+    part = Part(CanonicalAdapter("1", layers), 1.0)
+    with pytest.raises(InvalidInput, match=r"svd cuts to a rank, and the layer unet\.zzz holds a dense diff") as no:
+        next(combine([part], How("svd")))
+    assert no.value.code == "workbench_rank_needed"
+    assert finish(combine([part], How("svd", rank=2))).layers["unet.zzz"].rank == 2
+
+
+def test_a_lokr_is_scaled_by_its_halves() -> None:
+    halves = Kronecker(torch.randn(2, 3), torch.randn(4, 5), torch.randn(8))
+    (baked,) = finish(bake(CanonicalAdapter("k", {"unet.a": halves}), 0.5)).layers.values()
+    assert isinstance(baked, Kronecker)
+    assert baked.shape == tuple(halves.delta().shape)
+    assert near(baked.delta(), halves.delta() / 2)
+    assert near(baked.delta_bias, halves.delta_bias / 2)

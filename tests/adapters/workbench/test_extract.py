@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -139,3 +140,21 @@ def test_a_single_file_of_sd_s_layout(tmp_path: Path) -> None:
     layer = "text_encoder.encoder.layers.0"
     assert torch.equal(found.weight(f"{layer}.self_attn.k_proj"), fused[8:16])
     assert found.layers[f"{layer}.mlp.fc1"].shape == (16, 8)
+
+
+def test_an_index_of_other_kinds_is_refused(tmp_path: Path) -> None:
+    """Bug: names that are no texts ended the job with a TypeError."""
+    (tmp_path / "unet").mkdir()
+    index = tmp_path / "unet" / "model.safetensors.index.json"
+    for table in ({"a": 3}, [1], 3, {"a": None, "b": "x"}):
+        index.write_text(json.dumps({"weight_map": table}))
+        with pytest.raises(InvalidInput, match="cannot be read as a model"):
+            open_checkpoint(tmp_path)
+
+
+def test_what_else_differs_is_looked_at_in_turns(before: Path, own: SharedBase, tmp_path: Path) -> None:
+    """Bug: biases and norms of two whole models were read in the one turn behind the last layer."""
+    after = write_tiny_base(tmp_path / "after", seed=1)
+    models = open_checkpoint(before), open_checkpoint(after)
+    steps = [done.step for done in extract(*models, Target(rank=1))]
+    assert steps == list(range(1, len(models[0].layers) + len(models[0].others) + 1))

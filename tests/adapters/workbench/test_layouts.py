@@ -12,13 +12,15 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline, UNet2DConditionModel
 from peft import PeftModel
+from peft.utils.other import get_pattern_key
 from safetensors.torch import save_file
 from torch import Tensor
 from transformers import CLIPTextModel
 
 from lora_studio.adapters import admit, inspect
-from lora_studio.adapters.canonical import CanonicalAdapter, Decomposed, Dense, LowRank
+from lora_studio.adapters.canonical import CanonicalAdapter, Decomposed, Dense, Gain, LowRank
 from lora_studio.adapters.formats.families import known_layers
+from lora_studio.adapters.formats.peft_config import PeftConfig, compact
 from lora_studio.adapters.workbench.layouts import FilePart, write
 from lora_studio.errors import InvalidInput
 from lora_studio.pipeline import ModelCall, SharedBase
@@ -308,3 +310,36 @@ def test_an_sdxl_adapter_without_its_base_comes_back_as_it_was(tmp_path: Path, l
         assert isinstance(other, LowRank)
         assert torch.equal(other.down, change.down)
         assert near(other.up, change.up, 1e-6)
+
+
+def test_what_kohya_cannot_hold_is_not_sent_to_kohya() -> None:
+    """Bug: who converted to kohya was told to convert to kohya."""
+    gain = {"unet.conv_in": Gain(torch.ones(4), "out")}
+    with pytest.raises(InvalidInput, match=r"holds IA3, which kohya's layout cannot hold; resize it to a rank first"):
+        write(gain, "kohya", torch.float32, sdxl=False)
+
+
+def test_half_precision_looks_at_the_direction_of_a_dora() -> None:
+    """Bug: a DoRA whose factors overflow in half precision was written as infinities."""
+    direction = LowRank(torch.full((1, 2), 1e5), torch.ones(3, 1))
+    with pytest.raises(InvalidInput, match=r"unet\.a holds values beyond 65504"):
+        write({"unet.a": Decomposed(direction, torch.ones(3), "out")}, "kohya", torch.float16, sdxl=False)
+
+
+def test_a_layer_whose_name_ends_as_another_one_s() -> None:
+    """Bug: FLUX' `proj_out` of rank 2 gave its rank and alpha to every `single_transformer_blocks.N.proj_out`."""
+    ranks = {
+        "proj_out": 2,
+        "single_transformer_blocks.0.proj_out": 4,
+        "single_transformer_blocks.1.proj_out": 4,
+        "x.single_transformer_blocks.1.proj_out": 3,
+        "norm_out.linear": 4,
+    }
+    layers = {f"transformer.{path}": LowRank(torch.ones(r, 8), torch.ones(8, r)) for path, r in ranks.items()}
+    (part,) = write(layers, "peft", torch.float32, sdxl=False)
+    for text in (part.config, compact(part.config)):
+        config = json.loads(text)
+        ours_ = PeftConfig(config)
+        for path, rank in ranks.items():
+            theirs = config["rank_pattern"].get(get_pattern_key(config["rank_pattern"], path), config["r"])
+            assert theirs == ours_.rank_of(path) == ours_.alpha_of(path, rank) == rank, path

@@ -18,8 +18,10 @@ from torch import Tensor
 
 from lora_studio.adapters.door import read_header
 from lora_studio.adapters.workbench.metadata import HASHES, Edit, plan, private_keys, rewritten
+from lora_studio.adapters.workbench.sealing import metadata_of
 from lora_studio.adapters.workbench.thumbnail import LARGEST, SIDE, data_url
 from lora_studio.errors import InvalidInput
+from lora_studio.types.library import BUNDLED
 
 TENSORS: dict[str, Tensor] = {
     "b.lora_down.weight": torch.randn(3, 70_000).half(),
@@ -184,3 +186,16 @@ def test_a_thumbnail_is_small_and_says_nothing(size: tuple[int, int], mode: str)
 def test_no_picture_is_no_thumbnail() -> None:
     with pytest.raises(InvalidInput, match=r"cat\.txt is no picture"):
         data_url(b"hello", "cat.txt")
+
+
+def test_the_library_s_own_key_is_no_file_s(tmp_path: Path) -> None:
+    """Bug: a file could name other files under it, and its entry was then said to hold them."""
+    path = tmp_path / "a.safetensors"
+    save_file(TENSORS, path, metadata={BUNDLED: "[]", "note": "x"})
+    named = read_header(path, "a")
+    planned = plan(path, named, Edit({}))
+    assert planned.metadata == {"note": "x"}
+    assert [(one.key, one.after) for one in planned.changes] == [(BUNDLED, None)]
+    with pytest.raises(InvalidInput, match=f"key '{BUNDLED}' is the library's own"):
+        plan(path, named, Edit({BUNDLED: "[]"}))
+    assert BUNDLED not in metadata_of([{BUNDLED: "[]", "note": "x"}], {}, {})

@@ -34,6 +34,7 @@ def test_the_scheme() -> None:
     assert found.settings == {
         "seed": 7, "num_inference_steps": 30, "guidance_scale": 4.0, "guidance_rescale": 0.0, "width": 1152,
         "height": 896, "sampler": "euler",
+        "clip_skip": 1, "emphasis": "original", "pad_prompts": False, "old_scheduling": False, "dynamic": False,
     }  # fmt: skip
     assert found.adapters == (NamedFile("sd_xl_offset_example-lora_1.0", "4852686128", 0.1), NamedFile("x", "", 2.0))
     assert found.model == NamedFile("juggernautXL_v8Rundiffusion", "aeb7e9e689")

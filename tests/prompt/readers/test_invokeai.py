@@ -38,6 +38,9 @@ def test_version_5() -> None:
         "clip_skip": 2,
         "sampler": "dpmpp_2m_karras",
         "emphasis": "compel",
+        "pad_prompts": False,
+        "old_scheduling": False,
+        "dynamic": False,
     }
     assert found.adapters == (NamedFile("ears", "ab" * 32, 0.6),)
     assert found.model == NamedFile("Dreamshaper 8")
@@ -67,6 +70,14 @@ def test_version_2_keeps_the_negative_prompt_in_brackets() -> None:
     assert (found.prompt, found.negative) == ("a cat  on a mat [blurry", "ugly")
     assert (found.settings["sampler"], found.settings["seed"]) == ("euler_a", 3)
     assert found.model == NamedFile("sd-1.5", "c" * 64)
+    assert (found.settings["clip_skip"], found.settings["emphasis"]) == (1, "compel")
+
+
+def test_a_scheduler_with_k_behind_it_names_the_spacing_that_is_not_here() -> None:
+    """It said "The spacing of steps  is not here"."""
+    found = read_texts({"invokeai_metadata": json.dumps(NEW | {"scheduler": "euler_k"})})
+    assert found.settings["sampler"] == "euler"
+    assert {remark.code: remark.values for remark in found.remarks}["schedule_other"] == {"given": "karras"}
 
 
 def test_other_values_than_expected() -> None:

@@ -20,6 +20,17 @@ Lora hashes: "nekomimi: 1A2B3C4D5E6F, style v2: aabbccdd", \
 TI hashes: "EasyNegativeV2: 339cc9210f70", Version: v1.10.1"""
 
 
+UNSAID = {
+    "clip_skip": 1,
+    "guidance_rescale": 0.0,
+    "emphasis": "original",
+    "pad_prompts": False,
+    "old_scheduling": False,
+    "dynamic": False,
+}
+"""What holds where a text says nothing, whatever stands in a form."""
+
+
 def codes(found: Reading) -> list[str]:
     """The codes of its remarks."""
     return [remark.code for remark in found.remarks]
@@ -47,6 +58,7 @@ def test_a_whole_text_of_a1111() -> None:
         "emphasis": "original",
         "pad_prompts": False,
         "old_scheduling": False,
+        "dynamic": False,
     }
     assert found.adapters == (
         NamedFile("nekomimi", "1a2b3c4d5e6f", 0.8),
@@ -80,7 +92,9 @@ def test_samplers(sampler: str, wanted: str | None, remarks: list[str]) -> None:
 
 def test_rescaled_guidance_is_off_where_nothing_is_said() -> None:
     text = "cat\nSteps: 1, Sampler: Euler, CFG scale: 7, CFG Rescale: 0.7, RNG: CPU, Seed: 2"
-    assert read_pasted(text).settings["guidance_rescale"] == 0.7
+    found = read_pasted(text)
+    assert found.settings["guidance_rescale"] == 0.7
+    assert codes(found) == [], "it was taken over, and named among what has no counterpart all the same"
     assert read_pasted(text.replace("CFG Rescale: 0.7, ", "")).settings["guidance_rescale"] == 0.0
 
 
@@ -88,7 +102,7 @@ def test_values_that_are_not_allowed_are_named_and_left_out() -> None:
     found = read_pasted(
         "cat\nSteps: 0, Sampler: Euler, CFG scale: nan, Seed: -1, Size: 9x99999, RNG: CPU, Clip skip: 99"
     )
-    assert set(found.settings) == {"sampler", "guidance_rescale", "emphasis", "pad_prompts", "old_scheduling"}
+    assert found.settings == UNSAID | {"sampler": "euler"}, "clip skip is left out, so it is what it is without a word"
     assert [remark.values["field"] for remark in found.remarks if remark.code == "value"] == [
         "num_inference_steps",
         "guidance_scale",
@@ -108,7 +122,7 @@ def test_old_texts_count_schedules_in_the_old_way() -> None:
 def test_other_prompt_options() -> None:
     found = settings_of("Steps: 1, Sampler: Euler, Emphasis: No norm, Pad conds: True, Clip skip: 0")
     assert (found["emphasis"], found["pad_prompts"], found["clip_skip"]) == ("no norm", True, 1)
-    assert "emphasis" not in settings_of("Steps: 1, Sampler: Euler, Emphasis: Ignore")
+    assert settings_of("Steps: 1, Sampler: Euler, Emphasis: Ignore")["emphasis"] == "original"
 
 
 def test_a_picture_that_began_from_a_picture() -> None:
@@ -133,7 +147,14 @@ def test_who_wrote_it(extra: str, program: str) -> None:
     assert read_pasted(f"cat\nSteps: 1, Sampler: Euler, Seed: 2, {extra}").program == program
 
 
+@pytest.mark.parametrize("key", UNSAID)
+def test_what_a_text_does_not_say_was_off(key: str) -> None:
+    """Clip skip and old schedules of the picture taken over before stayed, and the card said that all was taken."""
+    assert settings_of("Steps: 1, Sampler: Euler, Seed: 2")[key] == UNSAID[key]
+
+
 def test_words_alone_have_no_program() -> None:
+    assert not read_pasted("cat").settings, "words alone change no form"
     found = read_pasted("cat <lora:a:0.5>\nNegative prompt: dog")
     assert (found.program, found.prompt, found.negative) == ("", "cat", "dog")
     assert (found.adapters, codes(found)) == ((NamedFile("a", "", 0.5),), ["no_settings"])

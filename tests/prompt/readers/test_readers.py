@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import time
 from typing import Any
 
 import pytest
@@ -39,6 +41,72 @@ def test_a_damaged_request_gives_way_to_the_text() -> None:
     found = read_texts({CHUNK: request_chunk(ASKED)[:-5], "parameters": text})
     assert (found.program, found.prompt, found.request) == ("lora_studio", "cat\n ears", None)
     assert [remark.code for remark in found.remarks] == ["damaged"]
+
+
+@pytest.mark.parametrize("damage", [{"format": 99}, {"request": {"prompt": "a"}}, {"index": -1}])
+def test_a_pasted_request_that_cannot_be_read_is_no_prompt(damage: dict[str, Any]) -> None:
+    """Its JSON became the prompt, and nothing said why."""
+    found = read_pasted(json.dumps(json.loads(request_chunk(ASKED)) | damage))
+    assert (found.program, found.prompt, dict(found.settings)) == ("lora_studio", None, {})
+    assert [(remark.code, remark.values) for remark in found.remarks] == [("damaged", {"what": CHUNK})]
+
+
+def test_every_program_says_what_was_off() -> None:
+    """Clip skip, old schedules and alternatives of an earlier picture stayed where a text left them unsaid."""
+    graph = {"1": {"class_type": "KSampler", "inputs": {"positive": 0, "negative": 0, "steps": 3}}}
+    texts = {
+        "comfy": {"prompt": json.dumps(graph)},
+        "original": {"parameters": "cat\nSteps: 3, Sampler: Euler, Seed: 2"},
+        "compel": {"invokeai_metadata": json.dumps({"positive_prompt": "cat", "steps": 3})},
+    }
+    other = {"compel": {"sd-metadata": json.dumps({"image": {"prompt": "cat", "steps": 3}})},
+             "original": {"parameters": json.dumps({"base_model": "x", "prompt": "cat", "steps": 3})}}  # fmt: skip
+    for emphasis, written in (*texts.items(), *other.items()):
+        found = read_texts(written)
+        assert found.settings["num_inference_steps"] == 3
+        assert {key: found.settings[key] for key in ("clip_skip", "pad_prompts", "old_scheduling", "dynamic")} == {
+            "clip_skip": 1, "pad_prompts": False, "old_scheduling": False, "dynamic": False,
+        }  # fmt: skip
+        assert (found.settings["emphasis"], found.settings["guidance_rescale"]) == (emphasis, 0.0)
+
+
+EVERY_FIELD = {
+    "negative_prompt": "dog", "clip_skip": 2, "emphasis": "no norm", "pad_prompts": True, "old_scheduling": True,
+    "guidance_rescale": 0.7, "adapters": (AdapterWeight(SHA, "ears", 0.5, 0.25),),
+    "embeddings": (EmbeddingUse("bad", "ef" * 32),), "base": "cd" * 32, "num_images": 3, "sampler": "dpmpp_2m_karras",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("field", EVERY_FIELD)
+def test_our_own_text_has_nothing_without_a_counterpart(field: str) -> None:
+    """`CFG Rescale` of our own pictures was taken over, and named among what has no counterpart here."""
+    request = dataclasses.replace(ASKED, **{field: EVERY_FIELD[field]})
+    found = read_pasted(infotext(request, ModelFacts("m", "0" * 10, {SHA: "a" * 12})))
+    assert [remark.sentence() for remark in found.remarks] == []
+
+
+HOSTILE = {
+    "brackets": lambda n: {"sd-metadata": json.dumps({"image": {"prompt": "[]" * n}})},
+    "open brackets": lambda n: {"sd-metadata": json.dumps({"image": {"prompt": "[" * n}})},
+    "adapters": lambda n: {"parameters": "cat\n" + "AddNet Model 1: a," * n},
+    "tags": lambda n: {"parameters": "<lora:a:1>" * n + "\nSteps: 1, Sampler: Euler, Seed: 2"},
+    "colons": lambda n: {"parameters": "cat\nSteps: 1, Sampler: Euler, " + "a:" * n},
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_time_grows_with_the_length_alone(kind: str) -> None:
+    """Four million characters of empty brackets were copied two million times; hundreds of thousands of pairs made a
+    dictionary each."""
+
+    def seconds(count: int) -> float:
+        began = time.perf_counter()
+        read_texts(HOSTILE[kind](count))
+        return time.perf_counter() - began
+
+    seconds(1000)
+    few, many = min(seconds(10_000) for _ in range(3)), seconds(100_000)
+    assert many < 40 * few + 0.5
 
 
 def test_the_keywords_in_order() -> None:

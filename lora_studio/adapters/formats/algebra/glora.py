@@ -15,6 +15,7 @@ from torch import Tensor
 
 from lora_studio.adapters.canonical import LayerChange, LowRank, Relative
 from lora_studio.adapters.formats.algebra.common import MisfitError, matrix, scale_of, shaped, wanted
+from lora_studio.headers.parts import glora_sides
 
 PARTS = ("a1", "a2", "b1", "b2", "bm", "alpha", "scalar", "diff_b")
 
@@ -57,5 +58,4 @@ def read(tensors: Mapping[str, Tensor], shape: tuple[int, ...]) -> LayerChange:
 
 def shape_of(tensors: Mapping[str, Tensor]) -> tuple[int, ...]:
     """(out, in) by the factors."""
-    a2, b1 = wanted(tensors, "a2", "b1")
-    return (b1.shape[0], a2.shape[1]) if a2.dim() > 1 else ()
+    return glora_sides({part: tuple(tensor.shape) for part, tensor in tensors.items()})

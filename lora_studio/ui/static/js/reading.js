@@ -13,7 +13,7 @@ export function reading(found, told, point) {
   return [
     told.counted ? null : h("p.hint", {}, t("explain.no_tokens")),
     ...found.parts.map((part, index) => h("div.part", {},
-      several ? h("h3", {}, t("explain.part", { n: index + 1, weight: number(part.weight, 3) })) : null,
+      several || part.weight !== 1 ? h("h3", {}, t("explain.part", { n: index + 1, weight: number(part.weight, 3) })) : null,
       partOf(part, told.steps))),
     found.more_parts ? h("p.hint", {}, t("explain.more_parts", { n: number(found.more_parts) })) : null,
     counted && weighed ? h("p.hint", {}, t("explain.legend")) : null,

@@ -88,7 +88,14 @@ const snapshot = () => structuredClone({
   prompt: draft.prompt, negative: draft.negative, stack: draft.stack, styles: draft.styles, form: draft.form, seedLocked: draft.seedLocked,
 });
 
+// A text of one of the programs that is damaged: there is something to say, and nothing to take over.
+const isEmpty = ({ prompt, form, adapters, missing }) => prompt === null && !Object.keys(form).length && !adapters.length && !missing.length;
+
 function apply(found, name) {
+  if (isEmpty(found)) {
+    for (const remark of found.remarks) complain({ code: remark.code, message: words(remark), values: {} });
+    return;
+  }
   const before = snapshot();
   if (found.prompt !== null) { write("prompt", found.prompt); write("negative", found.negative || ""); }
   replaceStack(found.adapters);

@@ -21,8 +21,12 @@ async function answer(response) {
   });
 }
 
-// One request, repeated while the server cannot be reached: ids are chosen here, so asking twice is asking once.
-async function reach(url, options, tries) {
+export const unreadable = (name) => new Problem({ code: "picture_unreadable", message: `${name} cannot be read.`, values: { name } });
+
+// One request, repeated while the server cannot be reached: ids are chosen here, so asking twice is asking once. Of a body
+// that cannot be read (a folder, a file that was moved since it was chosen) fetch says the same as of a server that is
+// gone: `check` tells them apart.
+async function reach(url, options, tries, check = null) {
   for (let attempt = 0; ; attempt += 1) {
     try {
       const response = await fetch(url, options);
@@ -30,6 +34,7 @@ async function reach(url, options, tries) {
       return await answer(response);
     } catch (error) {
       if (error instanceof Problem) throw error;
+      if (check) await check();
       online(false);
       if (attempt + 1 >= tries) throw new Problem({ code: "offline", message: "The server cannot be reached.", values: {} });
       await pause(Math.min(4000, 400 * 1.6 ** attempt));
@@ -42,10 +47,15 @@ export function call(name, data = {}, tries = 40) {
   return reach(`/studio/call/${name}`, options, tries);
 }
 
+// `values.name` is what the file is called where that is not its own name.
 export function upload(where, file, values) {
-  const query = new URLSearchParams({ ...values, name: file.name });
+  const named = { name: file.name, ...values };
   const options = { method: "POST", headers: { "content-type": "application/octet-stream" }, body: file };
-  return reach(`/studio/upload/${where}?${query}`, options, 40);
+  return reach(`/studio/upload/${where}?${new URLSearchParams(named)}`, options, 40, async () => {
+    const reader = file.stream().getReader(); // a slice of a file that is gone is empty, and no failure
+    try { await reader.read(); } catch { throw unreadable(named.name); }
+    reader.cancel();
+  });
 }
 
 function online(now) {

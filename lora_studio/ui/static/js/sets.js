@@ -41,14 +41,17 @@ export async function create(name) {
   return made;
 }
 
-// Sends files one by one: pictures first, so that captions find the pictures they belong to.
+// Pictures first, so that captions find the pictures they belong to; of two captions of one name .txt counts.
+const rank = ({ name }) => [/\.txt$/i, /\.caption$/i].findIndex((ending) => ending.test(name));
+
+// Sends files ([{ file, name }]) one by one.
 export async function send(files, progress) {
   const id = sets.current.id;
-  const sorted = [...files].sort((a, b) => Number(/\.(txt|caption)$/i.test(a.name)) - Number(/\.(txt|caption)$/i.test(b.name)));
-  for (const [index, file] of sorted.entries()) {
+  const sorted = [...files].sort((a, b) => rank(a) - rank(b));
+  for (const [index, { file, name }] of sorted.entries()) {
     progress(index, sorted.length);
     try {
-      const { set } = await upload("picture", file, { set: id });
+      const { set } = await upload("picture", file, { set: id, name });
       if (sets.current && sets.current.id === id) show(set);
     } catch (error) { complain(error); }
   }

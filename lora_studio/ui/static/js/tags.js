@@ -9,17 +9,18 @@ import { complain, tell } from "./toast.js";
 import { t } from "./text.js";
 
 const TAG = /<([\p{L}\p{N}_]+):([^>]+)>/gu;
+const KINDS = ["lora", "lyco"]; // A1111 has two words for the same
 const MOST = 10;
 
 const sha256Of = new Map(); // by a tag's name as typed
 let tagged = new Set(); // adapters of rows that stood in the text at the last look
 let newer = "stack";
 
-// The <lora:...> tags of a text outside of its comments: where, their items, their name and weights.
+// The <lora:...> and <lyco:...> tags of a text outside of its comments: where, their items, their name and weights.
 export function loraTags(text) {
   const bare = text.replace(/#[^\n]*/g, (comment) => " ".repeat(comment.length));
-  return [...bare.matchAll(TAG)].filter((match) => match[1] === "lora")
-    .map((match) => ({ start: match.index, end: match.index + match[0].length, ...readItems(match[2].split(":")) }))
+  return [...bare.matchAll(TAG)].filter((match) => KINDS.includes(match[1]))
+    .map((match) => ({ kind: match[1], start: match.index, end: match.index + match[0].length, ...readItems(match[2].split(":")) }))
     .filter(({ te, unet }) => Number.isFinite(te) && Number.isFinite(unet));
 }
 
@@ -38,7 +39,7 @@ function readItems(items) {
 const digits = (weight) => String(Math.round(weight * 1e4) / 1e4);
 
 // The tag with another weight: where the parts have two numbers, the UNet's changes.
-export function withWeight({ items }, weight) {
+export function withWeight({ kind, items }, weight) {
   const places = items.map((item, index) => index);
   const plain = places.filter((index) => !isNamed(items[index]));
   const named = (key) => places.findLast((index) => isNamed(items[index]) && items[index].startsWith(`${key}=`));
@@ -48,7 +49,7 @@ export function withWeight({ items }, weight) {
   else if (named("te") !== undefined) changed[named("te")] = `te=${digits(weight)}`;
   else if (plain.length > 1) changed[plain[1]] = digits(weight);
   else changed.splice(plain[0] + 1, 0, digits(weight));
-  return `<lora:${changed.join(":")}>`;
+  return `<${kind}:${changed.join(":")}>`;
 }
 
 export const tagOf = ({ name, weight, te }) => {
@@ -133,7 +134,7 @@ on("stack", (by) => {
 });
 on("explained", ({ prompt }) => {
   for (const { name, adapter, kind } of prompt.tags) {
-    if (kind !== "lora") continue;
+    if (!KINDS.includes(kind)) continue;
     if (adapter) sha256Of.set(name, adapter);
     else sha256Of.delete(name);
   }

@@ -4,6 +4,7 @@ import { on } from "./bus.js";
 import { call, world } from "./server.js";
 import { create, forget, loadSet, loadSets, send, sets, show } from "./sets.js";
 import { askText, confirm } from "./dialog.js";
+import { dropped, filesOf, folderOf } from "./folders.js";
 import { thumbUrl } from "./pictures.js";
 import { attempt, offerUndo, tell } from "./toast.js";
 import { bar } from "./progress.js";
@@ -34,7 +35,7 @@ export function picturesStep(room) {
 function choice() {
   const small = (world.hello || {}).base;
   return [
-    dropzone(t("pictures.drop"), async (files) => {
+    ...dropzone(t("pictures.drop"), async (files) => {
       const name = nameFor(files);
       await attempt(() => create(name));
       if (sets.current) await receive(files);
@@ -66,28 +67,34 @@ function tile(name, words, urls, choose) {
 }
 
 function nameFor(files) {
-  const first = files[0] ? files[0].name : "";
-  return files.length === 1 && /\.zip$/i.test(first) ? first.replace(/\.zip$/i, "") : t("pictures.new_name");
+  const [{ name }] = files;
+  const packed = files.length === 1 && /\.zip$/i.test(name) ? name.replace(/\.zip$/i, "") : "";
+  return (folderOf(files) || packed || t("pictures.new_name")).slice(0, 100);
 }
 
+// A field to drop on, which chooses files when it is clicked, and a button that chooses a folder.
 function dropzone(words, take) {
+  const pick = (input) => { const files = filesOf(input); input.value = ""; if (files.length) take(files); };
   const input = h("input", { type: "file", multiple: true, accept: "image/*,.zip,.txt,.caption", "aria-label": words });
-  input.addEventListener("change", () => { const files = [...input.files]; input.value = ""; if (files.length) take(files); });
+  input.addEventListener("change", () => pick(input));
   const zone = h("label.dropzone", {}, icon("upload"), h("b", {}, words), h("span.hint", {}, t("pictures.drop_hint")), input);
   zone.addEventListener("dragover", (event) => { event.preventDefault(); zone.classList.add("over"); });
   zone.addEventListener("dragleave", () => zone.classList.remove("over"));
-  zone.addEventListener("drop", (event) => {
+  zone.addEventListener("drop", async (event) => {
     event.preventDefault();
     zone.classList.remove("over");
-    const files = [...event.dataTransfer.files];
+    const files = await dropped(event.dataTransfer);
     if (files.length) take(files);
   });
-  return zone;
+  const folder = h("input", { type: "file", webkitdirectory: true });
+  folder.addEventListener("change", () => pick(folder));
+  return [zone, button("quiet.small.folder", { sign: "upload", text: t("pictures.folder"), onclick: () => folder.click() })];
 }
 
 const sending = { bar: null };
 
 async function receive(files) {
+  if (!sets.current) return; // closed while a large folder was read
   const progress = sending.bar;
   await send(files, (done, total) => {
     if (!progress) return;
@@ -110,7 +117,7 @@ function chosen() {
       button("quiet.small", { sign: "trash", text: t("set.delete"), onclick: deleteSet })),
     sending.bar.element,
     h("div.thumbs", {}),
-    dropzone(t("pictures.more"), receive),
+    ...dropzone(t("pictures.more"), receive),
     h("details.refused", { open: true, hidden: true }, h("summary", {}), h("ul", {})),
     h("footer.next", {}, h("p.hint.need", {}), h("button.primary", { type: "button", onclick: () => walk("captions") }, t("next.captions"))),
   ];

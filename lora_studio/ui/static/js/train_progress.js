@@ -41,9 +41,20 @@ export function progressStep(room) {
   return { close: on("job", draw) };
 }
 
+// A run that ended before its time and can go on: an interrupted one, or one that failed after a checkpoint.
+export function goesOn(state, checkpoint) {
+  return state === "interrupted" || (state === "failed" && Boolean(checkpoint));
+}
+
+// Step of the newest checkpoint, 0 without one.
+function checkpointOf(job) {
+  return job.checkpoints.length ? job.checkpoints[job.checkpoints.length - 1].step : 0;
+}
+
 function ending(job) {
-  if (job.state === "failed") return sentence(job.error || {});
-  if (job.state === "interrupted") return job.checkpoints.length ? t("run.interrupted_at", { step: number(job.checkpoints[job.checkpoints.length - 1].step) }) : t("run.interrupted");
+  const step = checkpointOf(job);
+  if (job.state === "failed") return sentence(job.error || {}) + (step ? ` ${t("run.failed_at", { step: number(step) })}` : "");
+  if (job.state === "interrupted") return step ? t("run.interrupted_at", { step: number(step) }) : t("run.interrupted");
   if (job.state === "cancelled") return t("run.discarded");
   return t("run.done");
 }
@@ -75,7 +86,7 @@ function drawVerbs(verbs, job) {
   const found = [];
   if (job.state === "running") found.push(button("quiet", { sign: "stop", text: t("train.stop"), onclick: () => askStop(job) }));
   if (job.state === "queued") found.push(button("quiet", { sign: "close", text: t("train.unqueue"), onclick: () => attempt(async () => { await call("stop", { job: job.id }); hurry(); }) }));
-  if (job.state === "interrupted") found.push(button("primary", { sign: "right", text: t("train.continue"), onclick: () => resume(job.id) }));
+  if (goesOn(job.state, checkpointOf(job))) found.push(button("primary", { sign: "right", text: t("train.continue"), onclick: () => resume(job.id) }));
   if (job.state === "done") found.push(button("primary", { sign: "right", text: t("next.result"), onclick: () => walk("result") }));
   if (job.state === "failed" || job.state === "cancelled") found.push(button("quiet", { sign: "again", text: t("train.recipe_again"), onclick: () => walk("recipe") }));
   verbs.replaceChildren(...found);

@@ -6,7 +6,7 @@ import { call, watch, world } from "./server.js";
 import { loadLibrary } from "./library_data.js";
 import { forget, loadSet, loadSets } from "./sets.js";
 import { confirm } from "./dialog.js";
-import { resume } from "./train_progress.js";
+import { goesOn, resume } from "./train_progress.js";
 import { walk } from "./train.js";
 import { attempt, tell } from "./toast.js";
 import { number, sentence, t, when } from "./text.js";
@@ -45,7 +45,8 @@ function drawRun(element, run) {
   const key = JSON.stringify([run.state, run.adapter, run.set, run.checkpoint]);
   if (element.drawn === key) return;
   element.drawn = key;
-  const from = run.state === "interrupted" && run.checkpoint ? t("run.from_step", { step: number(run.checkpoint) }) : null;
+  const open = goesOn(run.state, run.checkpoint);
+  const from = open && run.checkpoint ? t("run.from_step", { step: number(run.checkpoint) }) : null;
   const active = ["queued", "running", "stopping"].includes(run.state);
   element.replaceChildren(
     h(`span.state.${run.state}`, {}, t(`state.${run.state}`)),
@@ -54,7 +55,7 @@ function drawRun(element, run) {
       run.state === "failed" && run.error ? h("p.remark.bad", {}, icon("warn"), h("span", {}, sentence(run.error))) : null),
     h("div.verbs", {},
       button("quiet.small", { text: t(active ? "run.watch" : "run.look"), onclick: () => look(run) }),
-      run.state === "interrupted" ? button("primary.small", { sign: "right", text: t("train.continue"), onclick: () => resume(run.id) }) : null,
+      open ? button("primary.small", { sign: "right", text: t("train.continue"), onclick: () => resume(run.id) }) : null,
       button("quiet.small", { sign: "again", text: t("run.as_recipe"), onclick: () => useAsRecipe(run) }),
       active ? null : button("ghost.square", { sign: "trash", label: t("run.delete"), onclick: () => removeRun(run) })));
 }

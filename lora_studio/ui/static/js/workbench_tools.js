@@ -1,5 +1,5 @@
 // The workbench's tools for one LoRA: what it is, another layout, another rank, a weight baked in.
-import { h } from "./dom.js";
+import { button, h } from "./dom.js";
 import { shelf } from "./library_data.js";
 import { t } from "./text.js";
 import { inputOf, given, labelled, maker, numeric, ruleOf, suffixed } from "./workbench_parts.js";
@@ -27,8 +27,22 @@ export const convert = (entry, runner) => maker(runner, {
 
 export function resize(entry, runner) {
   const rule = ruleOf(Math.max(1, Math.floor((entry.rank || 8) / 2)));
+  const found = h("p.hint", { role: "status" });
+  const suggest = button("quiet.small", { text: t("bench.suggest"), onclick: async () => {
+    const result = await runner.run("inspect", { file: entry.sha256, details: true });
+    if (!result) return;
+    if (!result.details || !result.details.rank_99) { // it says itself why it could not be taken apart
+      const why = result.refusal || result.report.warnings.at(-1);
+      if (why) runner.fail(why);
+      return;
+    }
+    const { rank_90: most, rank_99: nearly } = result.details;
+    rule.fields.rank.value = String(Math.max(1, nearly.median));
+    rule.fields.rank.dispatchEvent(new Event("input", { bubbles: true }));
+    found.textContent = t("bench.needed", { low: most.median, high: nearly.median });
+  } });
   return maker(runner, {
-    tool: "resize", rows: [rule.row], fields: rule.fields,
+    tool: "resize", rows: [rule.row, h("div.bench-run", {}, suggest, found)], fields: rule.fields,
     ask: () => ({ file: entry.sha256, rule: rule.ask() }), named: () => suffixed(entry, t("bench.resize").toLowerCase()),
   });
 }
