@@ -19,7 +19,6 @@ from lora_studio.types.library import ADAPTER_SUFFIXES, BUNDLED, EMBEDDING_SUFFI
 from lora_studio.ui.actions import actions
 from lora_studio.ui.studio import Ask, Studio
 from lora_studio.ui.texts import FOLDER, LANGUAGES, strings
-from tests.support import lora_files
 from tests.support.fake_engine import adapter_entry, safetensors
 from tests.ui.conftest import ROOT, Call, uid
 
@@ -89,9 +88,12 @@ def test_what_a_page_may_not_name(call: Call, studio: Studio) -> None:
 
 def test_a_file_that_names_another_ones_file_gets_nothing_of_it(call: Call, studio: Studio) -> None:
     """A key of ours in a file's own metadata made its owner a holder of whatever file it named."""
+    import torch
+    from safetensors.torch import save
+
     secret = studio.workspace.files.put_bytes(b"ben's", ".safetensors")
-    text = json.dumps([["word", secret, 1, {}]])
-    data = lora_files.file_bytes(lora_files.kohya("none"), {BUNDLED: text})
+    tensors = {f"lora_unet_conv_in.lora_{n}.weight": torch.ones(s) for n, s in (("down", (2, 4)), ("up", (3, 2)))}
+    data = save(tensors, metadata={BUNDLED: json.dumps([["word", secret, 1, {}]])})
     entry = studio.workspace.adapters.add(adapter_entry(studio.workspace, data, "mine", "ann"))
     request = {"file": entry.sha256, "put": {"sha256": secret, "x": secret}, "write": True}
     made = result(call, studio, tool="meta", request=request, name=secret)
