@@ -339,6 +339,28 @@ def test_a_job_that_cannot_be_entered_whole_is_not_entered(
     engine.close()
 
 
+def test_a_wait_for_events_ends_in_time_whatever_others_tell(workspace: Workspace, folder: Path) -> None:
+    """Every event of another job began the wait anew."""
+    engine = start(workspace, folder)
+    quiet = workspace.jobs.create(JobSpec(new_id(), "generate", "ann", {})).id
+    over = threading.Event()
+
+    def tell() -> None:
+        while not over.wait(0.02):
+            engine._told(Event("another", 0, time.time(), "step", {}))
+
+    telling = threading.Thread(target=tell)
+    telling.start()
+    limit = threading.Timer(20, over.set)
+    limit.start()
+    assert list(engine.events(quiet, timeout=1.0)) == []
+    assert not over.is_set(), "it waited for as long as the other one told something"
+    limit.cancel()
+    over.set()
+    telling.join()
+    engine.close()
+
+
 def interrupted(workspace: Workspace, folder: Path, tmp_path: Path, base: str = "") -> str:
     """A run on the base in `folder` that ended before its time; `base` is what its settings name."""
     engine = start(workspace, folder)

@@ -365,18 +365,6 @@ class EngineContract:
         assert times == sorted(times)
         assert ended(engine, other).time < times[-1]
 
-    def test_a_wait_for_events_ends_in_time_whatever_others_tell(self, engine: Engine, workspace: Workspace) -> None:
-        """Every event of another job began the wait anew."""
-        quiet = workspace.jobs.create(JobSpec(new_id(), "generate", "ann", {})).id
-        busy = draw(engine, request(engine, num_inference_steps=400), "bob")
-        wait_for(engine, busy, "started")
-        began = time.monotonic()
-        assert list(engine.events(quiet, timeout=0.4)) == []
-        assert time.monotonic() - began < 10
-        assert engine.job(busy).state == "running", "it told of its progress all the time"
-        engine.cancel(busy)
-        ended(engine, busy)
-
     def test_glimpses_show_while_it_runs_and_are_not_kept(self, engine: Engine) -> None:
         job = draw(engine, request(engine, num_inference_steps=200))
         seen, until = None, time.monotonic() + 60
