@@ -15,12 +15,13 @@ from lora_studio.adapters import AdapterReport, CanonicalAdapter
 from lora_studio.adapters.canonical import Decomposed, Dense, LayerChange, LowRank
 from lora_studio.adapters.door import FileOptions, inspecting
 from lora_studio.adapters.formats import families
+from lora_studio.adapters.unpacking import ELSEWHERE
 from lora_studio.adapters.workbench.combine import Made
 from lora_studio.adapters.workbench.plain import WeightOf, no_weights
 from lora_studio.adapters.workbench.progress import Done
 from lora_studio.headers.adapter import TITLES
 from lora_studio.pipeline import Report, SharedBase
-from lora_studio.pipeline.calls import Turn
+from lora_studio.pipeline.calls import Turn, WaitElsewhere
 from lora_studio.store import Workspace
 
 _OF_UNETS = (*families.USABLE, "lora-studio-base")
@@ -84,7 +85,7 @@ def family_of(sources: Sequence[Source]) -> str:
     return next((source.report.family for source in sources if source.report.family), "")
 
 
-def read(bench: Bench, sha256: str) -> Generator[Turn, None, tuple[Source | None, AdapterReport]]:
+def read(bench: Bench, sha256: str) -> Generator[Turn | WaitElsewhere, None, tuple[Source | None, AdapterReport]]:
     """A file for the loaded base, or where that has no use for it for its own family; None for a damaged one.
 
     Returns:
@@ -100,15 +101,15 @@ def read(bench: Bench, sha256: str) -> Generator[Turn, None, tuple[Source | None
     return None if adapter is None else Source(adapter, report), said or report
 
 
-def turned(work: Generator[Any, None, Any]) -> Generator[Turn, None, Any]:
+def turned(work: Generator[Any, None, Any]) -> Generator[Turn | WaitElsewhere, None, Any]:
     """Work that is cut into pieces as a job's: each is a turn."""
     with contextlib.closing(work):
         while True:
             try:
-                next(work)
+                looked = next(work)
             except StopIteration as end:
                 return end.value
-            yield Turn()
+            yield WaitElsewhere() if looked == ELSEWHERE else Turn()
 
 
 def told(tool: Generator[Done, None, Any], **also: Any) -> Generator[Any, Any, Any]:
