@@ -231,6 +231,30 @@ def test_the_steps_can_be_pressed_while_it_trains(page: Page, server: Server) ->
     expect(page.locator(".verdict")).to_have_text(EN["run.discarded"])
 
 
+def test_a_training_begins_with_the_captions_as_they_stand(page: Page, server: Server) -> None:
+    """Start overtook a caption that was still on its way, and the training learnt from the text before it."""
+    order: list[str] = []
+    waiting: list[Route] = []
+    page.on("request", lambda request: order.append(request.url.rsplit("/", 1)[-1]))
+    server.control(step_seconds=0.1)
+    open_set(page)
+    page.click(".step .next .primary")
+    page.route("**/call/caption", lambda route: waiting.append(route))
+    page.locator(".caption-card textarea").first.fill("cat ears, said late")
+    page.click(".step .next .primary")
+    page.click(".step .next .primary")
+    page.wait_for_timeout(800)
+    assert "caption" in order
+    assert "train" not in order
+    waiting[0].continue_()
+    page.wait_for_selector(".verdict")
+    assert "train" in order
+    page.unroute("**/call/caption")
+    page.locator(".step .next").get_by_role("button", name="Stop").click()
+    page.get_by_role("button", name="Discard").click()
+    expect(page.locator(".verdict")).to_have_text(EN["run.discarded"])
+
+
 def test_the_head_speaks_only_of_what_else_runs(page: Page, server: Server) -> None:
     """Its words changed with every percent, twice a second, and screen readers never came to an end."""
     server.control(step_seconds=0.05)

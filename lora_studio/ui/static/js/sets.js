@@ -1,4 +1,5 @@
 // The sets of pictures: the list, and the one that is open.
+import { hold } from "./autosave.js";
 import { emit } from "./bus.js";
 import { draft, keep } from "./draft.js";
 import { Problem, call, upload } from "./server.js";
@@ -51,7 +52,7 @@ export async function send(files, progress) {
   for (const [index, { file, name }] of sorted.entries()) {
     progress(index, sorted.length);
     try {
-      const { set } = await upload("picture", file, { set: id, name });
+      const { set } = await hold(upload("picture", file, { set: id, name }));
       if (sets.current && sets.current.id === id) show(set);
     } catch (error) { complain(error); }
   }

@@ -1,4 +1,5 @@
 // Step 2: a card per picture with its caption, saved at each edit; find and replace; the trigger word.
+import { hold } from "./autosave.js";
 import { debounce, h, reconcile, set } from "./dom.js";
 import { on } from "./bus.js";
 import { draft, keep } from "./draft.js";
@@ -92,7 +93,7 @@ function take(id, answer) {
 const sending = new Map(); // by set and picture: the newest text, and the promise that it is saved
 
 const keyOf = (id, sha256) => `${id} ${sha256}`;
-const settled = () => Promise.allSettled([...sending.values()].map(({ done }) => done));
+export const settled = () => Promise.allSettled([...sending.values()].map(({ done }) => done));
 
 // True where the newest text is saved in the end; what went wrong is said.
 function save(id, sha256, text) {
@@ -100,7 +101,7 @@ function save(id, sha256, text) {
   if (running) { running.text = text; return running.done; }
   const one = { text };
   sending.set(keyOf(id, sha256), one);
-  one.done = deliver(id, sha256, one);
+  one.done = hold(deliver(id, sha256, one));
   return one.done;
 }
 

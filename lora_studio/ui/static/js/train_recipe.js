@@ -5,6 +5,7 @@ import { draft, keep } from "./draft.js";
 import { call, hurry, world } from "./server.js";
 import { sets } from "./sets.js";
 import { Fields } from "./fields.js";
+import { settled } from "./train_captions.js";
 import { loadRuns } from "./train_runs.js";
 import { complain } from "./toast.js";
 import { walk } from "./train.js";
@@ -90,6 +91,7 @@ async function begin(start, forms, wrong) {
   set(wrong, { hidden: true, text: "" });
   start.disabled = true;
   try {
+    await settled(); // it learns from the captions as they stand here
     await call("train", { job, set: sets.current ? sets.current.id : "", form: sent });
     walk("progress", { run: job });
     hurry();
