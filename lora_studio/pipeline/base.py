@@ -137,7 +137,7 @@ def load_base(source: BaseSource, precision: Precision, choice: BaseChoice | Non
         for module in modules:
             module.to(precision.device)
         return SharedBase(parts if choice is None else with_choice(parts, choice), precision, source)
-    except (OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
         _empty(modules)  # the error holds this frame, and whoever catches it may want to load another base
         if lacks_memory(error):
             raise

@@ -88,7 +88,7 @@ def test_three_are_combined_and_it_is_undone(
     expect(choices[2]).to_be_focused()
     for choice, name in zip(choices, ("ash", "birch", "cedar"), strict=True):
         choice.select_option(option(choice, name))
-    dialog.get_by_label(words["bench.part_weight"].replace("{n}", "2")).fill("-0,5")
+    dialog.get_by_label(words["bench.part_weight"].replace("{n}", "2")).fill("-0.5")
     dialog.get_by_role("combobox", name=words["bench.method"], exact=True).select_option("svd")
     rank = dialog.get_by_label(words["bench.rank"], exact=True)
     rank.fill("many")

@@ -54,7 +54,7 @@ def load_file(source: BaseSource, precision: Precision) -> Parts:
             reading = _Reading(contents, kind, opened, precision, default_assets() / "configs")
             prediction = predicted(contents, kind.name, opened.weight)
             unet, vae, texts = reading.unet(), reading.vae(), reading.texts()
-    except (OSError, KeyError, ValueError, IndexError, RuntimeError) as error:
+    except (OSError, KeyError, ValueError, IndexError, RuntimeError, ArithmeticError) as error:
         if lacks_memory(error):
             raise
         why = (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -129,6 +129,12 @@ def test_a_good_header_with_changes(
     assert loaded(tmp_path / "base.safetensors") or shapes != whole[kind] or dtypes
 
 
+def test_a_side_of_zero_is_refused(whole: dict[str, Shapes], tmp_path: Path) -> None:
+    """diffusers divided by it."""
+    sparse(whole["sd1"] | {UNET + "input_blocks.1.0.in_layers.2.weight": (0,)}, {}, tmp_path / "base.safetensors")
+    assert not loaded(tmp_path / "base.safetensors")
+
+
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.dictionaries(st.one_of(st.text(max_size=20), st.builds(str.format, PLACES, NUMBERS)),
                        st.lists(SIDES, max_size=4).map(tuple), max_size=8))  # fmt: skip
