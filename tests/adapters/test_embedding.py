@@ -293,7 +293,7 @@ def test_the_bounds_of_the_process(act: str, tmp_path: Path) -> None:
     program = (
         "import runpy, sys, types, signal\n"
         f"unpack = types.SimpleNamespace(**runpy.run_path({unpack.__file__!r}))\n"
-        "allowed = unpack.limits('embedding')._replace(seconds=1)\n"
+        "allowed = unpack.limits('embedding')._replace(seconds=3)\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_DFL)\n"  # Python's own start ignores it
         "unpack.bound(allowed)\n"
         "try:\n"
