@@ -25,23 +25,6 @@ from tests.support.tiny import EXACT, kohya_file, load_tiny, random_adapter, wri
 from tests.support.workbench import near
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_base(tmp_path_factory.mktemp("tiny"))
-
-
-@pytest.fixture(scope="module")
-def base(folder: Path) -> SharedBase:
-    return load_tiny(folder)
-
-
-@pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
-    opened = Workspace.open(tmp_path_factory.mktemp("ws"))
-    yield opened
-    opened.close()
-
-
 @pytest.fixture(scope="module", params=["with a base", "without"])
 def engine(request: pytest.FixtureRequest, folder: Path, workspace: Workspace) -> Iterator[InlineEngine]:
     choice = BaseChoice(str(folder) if request.param == "with a base" else NO_BASE)

@@ -26,23 +26,7 @@ from lora_studio.types import LOCAL, NO_BASE, AdapterEntry, BaseChoice, Event, J
 from lora_studio.types.library import BUNDLED, bundled_in
 from lora_studio.types.workbench import tool_request
 from lora_studio.ui.sizes import planned
-from tests.support.tiny import EXACT, kohya_file, load_tiny, random_adapter, write_tiny_base
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_base(tmp_path_factory.mktemp("tiny"))
-
-
-@pytest.fixture(scope="module")
-def base(folder: Path) -> SharedBase:
-    return load_tiny(folder)
-
-
-@pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
-    with Workspace.open(tmp_path_factory.mktemp("ws")) as opened:
-        yield opened
+from tests.support.tiny import EXACT, kohya_file, load_tiny, random_adapter
 
 
 def built(workspace: Workspace, base: str) -> Iterator[InlineEngine]:
