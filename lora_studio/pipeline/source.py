@@ -142,15 +142,25 @@ def _checked(ref: str, folder: Path) -> dict[str, Any]:
     index = _table(ref, index_file)
     card_file = folder / "lora_studio.json"
     card = _table(ref, card_file) if card_file.is_file() else {}
-    kind = str(index.get("_class_name", ""))
-    missing = [name for name in _PIPELINES.get(kind, ()) if not (folder / name).is_dir()]
-    if kind not in _PIPELINES or missing:
-        what = f"lacks the folder {missing[0]}" if missing else f"is a {kind}"
+    kind = str(index.get("_class_name", "unknown"))
+    if kind not in _PIPELINES:
         raise BaseUnavailable(
-            f"The base {ref!r} {what}; Stable Diffusion 1.x, 2.x and XL are read here; choose such a base.",
+            f"The base {ref!r} is of another kind ({kind}); Stable Diffusion 1.x, 2.x and XL are read here; choose "
+            "such a base.",
             code="base_architecture",
             given=ref,
-            what=what,
+            family=kind,
+        )
+    missing = [name for name in _PIPELINES[kind] if not (folder / name).is_dir()]
+    if missing:
+        raise BaseUnavailable(
+            f"The base {ref!r} lacks the folder {missing[0]}; a {kind} has {', '.join(_PIPELINES[kind])}; fetch it "
+            "again or choose another base.",
+            code="base_lacks_folder",
+            given=ref,
+            folder=missing[0],
+            pipeline=kind,
+            allowed=", ".join(_PIPELINES[kind]),
         )
     return card
 

@@ -79,7 +79,7 @@ def kind_of(contents: Contents) -> Kind:
             "channels where 4 are drawn from; choose a base for text to image.",
             code="base_channels",
             given=contents.ref,
-            task=_CHANNELS.get(found, "?"),
+            task=_CHANNELS.get(found, "another task"),
             channels=str(found),
         )
     vae = next((prefix for prefix in VAES if contents.has(prefix + "decoder.")), None)
@@ -94,7 +94,7 @@ def _by_text(contents: Contents, vae: str) -> Kind:
     """The kind, by its text encoders."""
     if contents.has("conditioner.embedders.") or contents.has(UNET + "label_emb."):
         if contents.has("conditioner.embedders.0.model.") and not contents.has(XL_OPEN_CLIP):
-            raise _architecture(contents, "is a refiner of Stable Diffusion XL")
+            raise _architecture(contents, "Stable Diffusion XL refiner")
         for prefix in (XL_CLIP_L, XL_OPEN_CLIP):
             if not contents.has(prefix):
                 raise _lacks(contents, "text encoder", prefix)
@@ -117,9 +117,9 @@ def _refuse_others(contents: Contents) -> None:
         )
     for mark, family in _FOREIGN:
         if any(mark in name for name in names):
-            raise _architecture(contents, f"is a {family} model")
+            raise _architecture(contents, family)
     if contents.has("control_model.") or any(name.startswith("controlnet_") for name in names):
-        raise _architecture(contents, "is a ControlNet")
+        raise _architecture(contents, "ControlNet")
     if contents.has(UNET + "input_blocks."):
         return
     if contents.has("down_blocks.") or contents.has("encoder.down_blocks."):
@@ -130,7 +130,7 @@ def _refuse_others(contents: Contents) -> None:
             given=contents.ref,
         )
     if is_embedding({name: {"shape": list(shape)} for name, shape in names.items()}) if names else False:
-        raise _architecture(contents, "is an embedding")
+        raise _architecture(contents, "embedding")
     raise _lacks(contents, "UNet", UNET)
 
 
@@ -145,10 +145,11 @@ def _lacks(contents: Contents, part: str, prefix: str) -> BaseUnavailable:
     )
 
 
-def _architecture(contents: Contents, what: str) -> BaseUnavailable:
+def _architecture(contents: Contents, family: str) -> BaseUnavailable:
     return BaseUnavailable(
-        f"The base {contents.ref!r} {what}; Stable Diffusion 1.x, 2.x and XL are read here; choose such a base.",
+        f"The base {contents.ref!r} is of another kind ({family}); Stable Diffusion 1.x, 2.x and XL are read here; "
+        "choose such a base.",
         code="base_architecture",
         given=contents.ref,
-        what=what,
+        family=family,
     )

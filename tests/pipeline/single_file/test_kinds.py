@@ -48,19 +48,19 @@ def test_an_incomplete_file_says_what_is_missing(
 @pytest.mark.parametrize(
     ("names", "said"),
     [
-        (["model.diffusion_model.double_blocks.0.img_attn.norm.key_norm.scale"], "a Flux model"),
-        (["double_blocks.0.img_attn.norm.key_norm.scale"], "a Flux model"),
-        (["model.diffusion_model.joint_blocks.0.context_block.adaLN_modulation.1.bias"], "a Stable Diffusion 3 model"),
-        (["model.diffusion_model.head.modulation"], "a Wan model"),
-        (["distilled_guidance_layer.in_proj.bias", "double_blocks.0.img_attn.qkv.weight"], "a Chroma model"),
-        (["control_model.time_embed.0.weight"], "a ControlNet"),
-        (["emb_params"], "an embedding"),
-        (["edm_mean", UNET + "input_blocks.0.0.weight"], "a Playground 2.5 model"),
+        (["model.diffusion_model.double_blocks.0.img_attn.norm.key_norm.scale"], "Flux"),
+        (["double_blocks.0.img_attn.norm.key_norm.scale"], "Flux"),
+        (["model.diffusion_model.joint_blocks.0.context_block.adaLN_modulation.1.bias"], "Stable Diffusion 3"),
+        (["model.diffusion_model.head.modulation"], "Wan"),
+        (["distilled_guidance_layer.in_proj.bias", "double_blocks.0.img_attn.qkv.weight"], "Chroma"),
+        (["control_model.time_embed.0.weight"], "ControlNet"),
+        (["emb_params"], "embedding"),
+        (["edm_mean", UNET + "input_blocks.0.0.weight"], "Playground 2.5"),
     ],
 )
 def test_other_families_are_named(tmp_path: Path, names: list[str], said: str) -> None:
     error = refusal(write_file({name: torch.zeros(4, 4) for name in names}, tmp_path / "other.safetensors"))
-    assert (error.code, error.values["what"]) == ("base_architecture", f"is {said}")
+    assert (error.code, error.values["family"]) == ("base_architecture", said)
 
 
 def test_a_video_model_of_five_dimensions_is_named(tmp_path: Path) -> None:
@@ -166,4 +166,6 @@ def test_a_folder_of_another_kind(tmp_path: Path) -> None:
     (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": "StableDiffusionXLInpaintPipeline"}))
     assert "StableDiffusionXLInpaintPipeline" in refusal(tmp_path).message
     (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": "StableDiffusionXLPipeline"}))
-    assert "lacks the folder unet" in refusal(tmp_path).message
+    error = refusal(tmp_path)
+    assert (error.code, error.values["folder"]) == ("base_lacks_folder", "unet")
+    assert "lacks the folder unet" in error.message

@@ -63,6 +63,8 @@ function allowedNumber(text, whole) {
   return text === "any value" ? kind : t("allowed.of", { kind, range: allowed(text) });
 }
 
+const WORDS = ["family", "part", "task"]; // values that may be an English word of ours, or a name that has no translation
+
 // What went wrong in the page's language; the server's own sentence where a value is missing for ours.
 export function sentence(error) {
   const values = { ...(error.values || {}) };
@@ -70,6 +72,7 @@ export function sentence(error) {
   if (has(`state.${values.state}`)) values.state = t(`state.${values.state}`);
   if (values.field && has(`field.${values.field}`)) values.field = t(`field.${values.field}`);
   if (values.kind && has(`kind.${values.kind}`)) values.what = t(`kind.${values.kind}`);
+  for (const name of WORDS) if (has(`word.${values[name]}`)) values[name] = t(`word.${values[name]}`);
   if (has(`why.${values.why_code}`)) values.why = t(`why.${values.why_code}`, values.why_values);
   if (Array.isArray(values.near)) values.near = values.near.join(", ");
   const key = has(`error.${error.code}`) ? `error.${error.code}` : `notice.${error.code}`;
