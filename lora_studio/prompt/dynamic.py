@@ -4,10 +4,12 @@ The language is that of the Dynamic Prompts extension (github.com/adieyal/sd-dyn
 
     {a|b|c}                 one of them; {2::a|b} draws a twice as often (a million times at most); {|a} may be nothing
     {2$$a|b|c}              two of them, each at most once, joined by ", "
-    {1-3$$ and $$a|b|c}     one to three, joined by " and "
+    {1-3$$ and $$a|b|c}     one to three, joined by " and "; {-3$$...} the same, {2-$$...} two up to all
+    {2$$__name__}           two lines of the wildcard, each at most once
     __name__                a line of the wildcard `name`; __season/*__: of any wildcard of that folder
 
 All of it may stand in one another, and lines of wildcards may hold more of it; `\\{`, `\\|` and `\\}` are characters.
+Not read: variables (`${a=...}`, they stay with a warning), names of wildcards with blanks in them.
 It is off unless it is asked for: in A1111's own language braces are plain text. What cannot be read stays as it is,
 with a warning; nothing here raises, and no text makes it run long (`DRAWS`, `DEPTH`, `LONGEST`).
 """
@@ -16,6 +18,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -60,7 +63,15 @@ class _Wildcard:
     text: str
 
 
-_Piece = str | _Choice | _Wildcard
+@dataclass(frozen=True)
+class _Line:
+    """A line of a wildcard, chosen already."""
+
+    name: str
+    text: str
+
+
+_Piece = str | _Choice | _Wildcard | _Line
 
 
 @dataclass
@@ -91,7 +102,9 @@ def has_alternatives(text: str) -> bool:
 
 def _read(text: str, drawing: _Drawing) -> list[_Piece]:
     """The pieces of a text; braces without a partner are characters."""
-    partners = _partners(text)
+    partners, variables = _partners(text)
+    if variables:
+        drawing.warnings.append(warning("dynamic_variable", text=quote(text[variables[0][0] : variables[0][1]])))
     stray = sum(1 for mark in _MARK.finditer(text) if mark[0] in "{}" and mark.start() not in partners)
     if stray:
         drawing.warnings.append(warning("dynamic_brace", count=stray))
@@ -103,7 +116,11 @@ def _read(text: str, drawing: _Drawing) -> list[_Piece]:
             here.append(text[at : mark.start()])
         at = mark.end()
         found = mark[0]
-        if found == "{" and mark.start() in partners:
+        while variables and variables[0][1] <= mark.start():
+            variables.popleft()
+        if variables and variables[0][0] <= mark.start():
+            here.append(found)
+        elif found == "{" and mark.start() in partners:
             choice = _Choice([[]], text, mark.start())
             stack.append(choice)
             here.append(choice)
@@ -122,16 +139,22 @@ def _read(text: str, drawing: _Drawing) -> list[_Piece]:
     return top
 
 
-def _partners(text: str) -> set[int]:
-    """Places of all braces that have a partner."""
+def _partners(text: str) -> tuple[set[int], deque[tuple[int, int]]]:
+    """Places of all braces that have a partner; and where variables stand, `${` to `}`, the outermost only."""
     found: set[int] = set()
+    variables: deque[tuple[int, int]] = deque()
     opened: list[int] = []
     for mark in _MARK.finditer(text):
         if mark[0] == "{":
             opened.append(mark.start())
         elif mark[0] == "}" and opened:
-            found |= {opened.pop(), mark.start()}
-    return found
+            start = opened.pop()
+            found |= {start, mark.start()}
+            if text[start - 1 : start] == "$":
+                while variables and variables[-1][0] > start:
+                    variables.pop()
+                variables.append((start - 1, mark.end()))
+    return found, variables
 
 
 def _drawn(pieces: Sequence[_Piece], drawing: _Drawing, inside: tuple[str, ...]) -> str:
@@ -148,28 +171,32 @@ def _drawn(pieces: Sequence[_Piece], drawing: _Drawing, inside: tuple[str, ...])
                 drawing.warnings.append(warning("dynamic_limit", text=quote(piece.text), allowed=DRAWS))
             parts.append(piece.text)
             drawing.length += len(piece.text)
+        elif isinstance(piece, _Line):
+            drawing.draws += 1
+            parts.append(_drawn(_read(piece.text, drawing), drawing, (*inside, piece.name)))
         elif isinstance(piece, _Choice):
             drawing.draws += 1
-            todo.extend(reversed(_chosen(piece, drawing)))
+            todo.extend(reversed(_chosen(piece, drawing, inside)))
         else:
             drawing.draws += 1
             parts.append(_line_of(piece, drawing, inside))
     return "".join(parts)
 
 
-def _chosen(choice: _Choice, drawing: _Drawing) -> list[_Piece]:
-    """The pieces that stand for one pair of braces."""
+def _chosen(choice: _Choice, drawing: _Drawing, inside: tuple[str, ...]) -> list[_Piece]:
+    """The pieces that stand for one pair of braces. inside: the wildcards that it came from."""
     options = [list(option) for option in choice.options]
     least, most, joint = 1, 1, _JOINED
     first = options[0]
     if first and isinstance(first[0], str) and (count := _COUNT.match(first[0])) and (count[1] or count[2]):
-        least = int(count[1]) if count[1] else 0
-        most = (int(count[3]) if count[3] else len(options)) if count[2] else least
+        least = int(count[1]) if count[1] else 1
         rest = first[0][count.end() :]
         own, sign, behind = rest.partition("$$")
         if sign:
             joint, rest = own, behind
         first[0] = rest
+        options = _lines_for(options, drawing, inside) or options
+        most = (int(count[3]) if count[3] else len(options)) if count[2] else least
     weights = []
     for option in options:
         weight = _WEIGHT.match(option[0]) if option and isinstance(option[0], str) else None
@@ -185,6 +212,18 @@ def _chosen(choice: _Choice, drawing: _Drawing) -> list[_Piece]:
         left.remove(k)
         pieces += ([joint] if pieces else []) + options[k]
     return pieces
+
+
+def _lines_for(options: Sequence[Sequence[_Piece]], drawing: _Drawing, inside: tuple[str, ...]) -> list[list[_Piece]]:
+    """The lines of the one wildcard that a counted choice is made of; none where it is made of anything else."""
+    pieces = [one for one in options[0] if not isinstance(one, str) or one.strip()] if len(options) == 1 else []
+    if len(pieces) != 1 or not isinstance(pieces[0], _Wildcard):
+        return []
+    name = pieces[0].name
+    if name in inside or len(inside) >= DEPTH:
+        return []  # the wildcard itself stays, with a warning
+    lines = [(line, weight.end() if (weight := _WEIGHT.match(line)) else 0) for line in drawing.wildcards(name)]
+    return [[line[:end], _Line(name, line[end:])] for line, end in lines]
 
 
 def _share(weight: re.Match[str] | None) -> float:

@@ -31,6 +31,7 @@ Said where alternatives are drawn:
 
     dynamic_brace         {count}               { or } without a partner: read as characters
     dynamic_limit         {text, allowed}       too much to draw: from there on it stays as it is
+    dynamic_variable      {text}                ${...}, a variable of Dynamic Prompts: it stays as it is
     wildcard_unknown      {name}                __name__ without such a wildcard: stays as it is
     wildcard_in_itself    {name}                a wildcard in its own lines, or too deep: stays as it is
 

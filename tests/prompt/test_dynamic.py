@@ -21,6 +21,16 @@ LINES = {
 }
 
 
+THINGS = (("red hat", "blue hat"), ("big ball", "small ball"))
+
+
+def permutations(pairs: tuple[tuple[str, str], tuple[str, str]]) -> list[tuple[str, str]]:
+    """One of each pair, in either order."""
+    first, second = pairs
+    made = [(one, other) for one in first for other in second]
+    return [*made, *((other, one) for one, other in made)]
+
+
 def lines(name: str) -> Sequence[str]:
     return LINES.get(name, ())
 
@@ -42,7 +52,15 @@ def codes(text: str) -> list[str]:
         ("{2$$a|b}", {"a, b", "b, a"}),
         ("{2$$ and $$a|b}", {"a and b", "b and a"}),
         ("{0-1$$a}", {"", "a"}),
-        ("{-1$$a}", {"", "a"}),
+        ("{-1$$a}", {"a"}),
+        ("{-2$$a|b}", {"a", "b", "a, b", "b, a"}),
+        ("{2$$__colour__}", {"red, blue", "blue, red"}),
+        ("{9$$ and $$ __heavy__ }", {"often and seldom", "seldom and often"}),
+        ("{2$$__thing__}", {f"{a}, {b}" for a, b in permutations(THINGS)}),
+        ("{1$$a __colour__}", {"a red", "a blue"}),
+        ("{2$$__loop__}", {"a __loop__ b"}),
+        ("{2$$__nothing__}", {"__nothing__"}),
+        ("${c=!{x|y}} {${c}} {a|b}", {"${c=!{x|y}} ${c} a", "${c=!{x|y}} ${c} b"}),
         ("{5$$a|b}", {"a, b", "b, a"}),
         ("{0::a|b}", {"b"}),
         ("__colour__", {"red", "blue"}),
@@ -74,6 +92,9 @@ def test_what_cannot_be_read_stays_and_is_told() -> None:
     assert codes("__nothing__") == ["wildcard_unknown"]
     assert expand("__loop__", lines, 1)[0] == "a __loop__ b"
     assert codes("__loop__") == ["wildcard_in_itself"]
+    assert codes("{2$$__nothing__}") == ["wildcard_unknown"]
+    assert codes("${a=red} {b|${a}}") == ["dynamic_variable"]
+    assert codes("$ {a|b}") == []
 
 
 def test_wildcards_that_name_each_other_end() -> None:

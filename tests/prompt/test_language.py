@@ -146,7 +146,7 @@ def test_every_code_is_listed() -> None:
             "tag_weight_limit",
         ),
         *("embedding_not_installed", "embedding_misfit"),
-        *("dynamic_brace", "dynamic_limit", "wildcard_unknown", "wildcard_in_itself"),
+        *("dynamic_brace", "dynamic_limit", "dynamic_variable", "wildcard_unknown", "wildcard_in_itself"),
     }
     assert listed - found == elsewhere
 
