@@ -5,7 +5,8 @@ about which files act; the tags stay in the text and act no more. Both doors, pa
 The order is A1111's (`lora_studio.prompt.language`): styles, comments, tags.
 
 - An adapter that the request has already keeps its weight, whatever a tag says; a tag that says otherwise is told.
-- Several tags of one adapter add up, as in A1111.
+- Several tags of one adapter add up. (A1111 puts the last one's weight in as often as the file is named: there
+  `<lora:a:0.5> <lora:a:0.3>` acts at 0.6, here at 0.8; equal weights agree.)
 - Alternatives are drawn after the styles, so that styles may hold some, and before everything else.
 - Names of embeddings are found by the base's tokens where there is a tokenizer, else as plain text; those that the
   request has already stay, so that a recipe made again uses the same files.
@@ -25,14 +26,16 @@ from lora_studio.prompt.chunks import Embedding, Tokenize, cut_chunks, vocabular
 from lora_studio.prompt.dynamic import Wildcards, expand
 from lora_studio.prompt.explain import embeddings_in_text, name_warnings, unknown_tag
 from lora_studio.prompt.language import ParsedPrompt, parse
-from lora_studio.prompt.names import Named, Names
+from lora_studio.prompt.names import Names
 from lora_studio.prompt.notices import PromptWarning, gather, quote, warning
+from lora_studio.prompt.readers.reading import MOST
 from lora_studio.prompt.schedules import Counting
 from lora_studio.prompt.source import SourceText
 from lora_studio.prompt.styles import Style, apply_styles, choose_styles
 from lora_studio.prompt.tags import LoraTag
 from lora_studio.sentences import sentence
 from lora_studio.store import Workspace
+from lora_studio.store.naming import names_of
 from lora_studio.types import (
     AdapterEntry,
     AdapterWeight,
@@ -44,9 +47,6 @@ from lora_studio.types import (
     to_json,
 )
 from lora_studio.types.library import bundled_in
-
-MOST = 10.0
-"""Largest weight of an adapter in a request, up or down (`AdapterWeight`)."""
 
 
 @dataclass(frozen=True)
@@ -73,11 +73,8 @@ class Shelves:
 
     @cached_property
     def named(self) -> Names:
-        """The adapters by what they go by; the name that its maker gave a file is an alias."""
-        return Names(
-            Named(e.sha256, e.name, tuple(filter(None, (e.metadata.get("ss_output_name"),))), e.stem, e.places)
-            for e in self.adapters
-        )
+        """The adapters by what they go by."""
+        return names_of(self.adapters)
 
     @property
     def installed(self) -> tuple[Embedding, ...]:
@@ -238,35 +235,36 @@ def _adapters(
     names: dict[str, str] = {}
     for lora in parsed.loras:
         entry = known.find(lora.name)
-        told = unknown_tag(lora, parsed, known)
+        told = unknown_tag(lora, known)
         warnings += [told] if told else []
         if entry is None:
             continue
         names[entry.key] = entry.name
         asked.setdefault(entry.key, []).append(lora)
         if lora.dyn is not None:
-            text, option = _text_of(lora, parsed), f"dyn={lora.dyn}"
-            warnings.append(warning("tag_option_inactive", lora.place, tag=quote(text), option=option))
+            option = f"dyn={lora.dyn}"
+            warnings.append(warning("tag_option_inactive", lora.place, tag=quote(lora.text), option=option))
     made = []
     for key, loras in asked.items():
         te, unet = sum(lora.te for lora in loras), sum(lora.unet for lora in loras)
-        if key in there:
-            weight = there[key].weight
-            if weight not in (0.0, unet):
-                text = quote(_text_of(loras[-1], parsed))
-                warnings.append(warning("tag_overruled", loras[-1].place, tag=text, name=names[key], weight=weight))
-            continue
         kept = [max(-MOST, min(MOST, weight)) for weight in (te, unet)]
+        last, text = loras[-1], quote(loras[-1].text)
         if kept != [te, unet]:
-            text = quote(_text_of(loras[-1], parsed))
-            warnings.append(warning("tag_weight_limit", loras[-1].place, tag=text, allowed=MOST))
+            warnings.append(warning("tag_weight_limit", last.place, tag=text, allowed=MOST))
+        if key in there:
+            if not _agree(there[key], kept):
+                weight = there[key].weight
+                warnings.append(warning("tag_overruled", last.place, tag=text, name=names[key], weight=weight))
+            continue
         made.append(AdapterWeight(key, names[key], kept[1], None if kept[0] == kept[1] else kept[0]))
     return (*given, *made), warnings
 
 
-def _text_of(lora: LoraTag, parsed: ParsedPrompt) -> str:
-    """The tag as it stands in the text."""
-    return next((tag.text for tag in parsed.tags if tag.place == lora.place), lora.name)
+def _agree(given: AdapterWeight, asked: Sequence[float]) -> bool:
+    """Whether a row says what its tags ask for (te, unet), or is switched off; rows are rounded to four digits."""
+    te = given.weight if given.text_encoder_weight is None else given.text_encoder_weight
+    same = all(abs(one - other) < 1e-4 for one, other in zip((te, given.weight), asked, strict=True))
+    return same or given.weight == 0.0
 
 
 def _embeddings(

@@ -16,11 +16,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from lora_studio.engine.completion import look_up, put_styles, shelves_of
+from lora_studio.engine.completion import look_up, shelves_of
 from lora_studio.prompt.chunks import Tokenize
 from lora_studio.prompt.explain import Known, Reading, explain, warning_json
 from lora_studio.prompt.language import parse
 from lora_studio.prompt.schedules import Counting
+from lora_studio.prompt.styles import choose_styles
 from lora_studio.store import Workspace
 from lora_studio.types import ExplainOptions, to_json
 from lora_studio.types.generate import check_texts
@@ -59,8 +60,11 @@ def explain_texts(
         "prompt": explain(texts[0], known, how),
         "negative": explain(texts[1], known, how, negative=True),
     }
-    styled, _ = put_styles(texts, options.styles, shelves.styles)
-    parsed = (parse(styled[0], how.counting), parse(styled[1], how.counting, negative=True))
+    styles, _ = choose_styles(shelves.styles, options.styles)  # put around what was typed, whose places are told
+    parsed = (
+        parse(texts[0], how.counting, styles=styles),
+        parse(texts[1], how.counting, negative=True, styles=styles),
+    )
     found = look_up(parsed, shelves, tokenize, (options.adapters, ()))
     added = {"tag_overruled", "tag_weight_limit", "tag_option_inactive"}  # the rest is in the readings
     told["prompt"]["warnings"] += [warning_json(warn) for warn in found.warnings if warn.code in added]

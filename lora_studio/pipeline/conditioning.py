@@ -3,6 +3,11 @@
 A conditioning is a tuple of segments, each valid up to its last step, each a weighted sum of text conditions:
 schedules, composition by AND and unequal lengths fit in without a rebuild. This module holds the form, what is asked
 of a family, padding and batching; how a text becomes embeddings is its family's business.
+
+Different on purpose: A1111 fills the shorter texts of one schedule up with encoded empty chunks and the shorter parts
+of an AND with their last vector, since its tensors must be of one length. Here each text keeps its own length and a
+mask hides what fills a batch, so that a text means the same wherever it stands; `pad_prompts` fills up the pair of
+prompt and negative prompt as A1111's setting of that name does.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ def explain(text: str, known: Known, how: Reading, *, negative: bool = False) ->
     parsed = parse(text, how.counting, negative=negative, styles=styles, reading=how.reading)
     found = list(warnings) if not negative else []  # one list of styles serves both texts: say it once
     found += parsed.warnings
-    found += [warn for tag in parsed.loras if (warn := unknown_tag(tag, parsed, known.adapters))]
+    found += [warn for tag in parsed.loras if (warn := unknown_tag(tag, known.adapters))]
     words = vocabulary(known.tokenize, known.embeddings) if known.tokenize else None
     used: dict[str, None] = {}
     parts = [_part(part, words, how.backtrack, used, found) for part in parsed.parts[:PARTS]]
@@ -101,12 +101,12 @@ def explain(text: str, known: Known, how: Reading, *, negative: bool = False) ->
     }
 
 
-def unknown_tag(lora: LoraTag, parsed: ParsedPrompt, adapters: Names) -> PromptWarning | None:
+def unknown_tag(lora: LoraTag, adapters: Names) -> PromptWarning | None:
     """What to say of a `<lora:...>` that names no adapter, or several; None where it names one."""
     found, every = adapters.find_all(lora.name)
     if len(every) == 1:
         return None
-    text = next((tag.text for tag in parsed.tags if tag.place == lora.place), lora.name)
+    text = lora.text
     if every:
         rest = ", ".join(one.name for one in every if one is not found)
         if found is None:
@@ -165,8 +165,8 @@ def _tags(parsed: ParsedPrompt, adapters: Names) -> list[dict[str, Any]]:
 
 
 def _is_of(lora: LoraTag, tag: Tag) -> bool:
-    """True where the adapter's tag is this one; those of styles have no place, so their names decide."""
-    return tag.kind in LORA_KINDS and lora.place == tag.place and lora.name in tag.items
+    """True where the adapter's tag is this one; those of styles have no place, so their texts decide."""
+    return tag.kind in LORA_KINDS and lora.place == tag.place and lora.text == tag.text
 
 
 def _part(

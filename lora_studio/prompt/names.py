@@ -69,13 +69,14 @@ class Names:
             return _only(placed)
         for form in (_exact, str.casefold, _plain, _safe):
             labels, files = self._table(form)
-            for name in dict.fromkeys((form(asked), form(_stem(asked)))):
+            for name in filter(None, dict.fromkeys((form(asked), form(_stem(asked))))):
                 filed = files.get(name, {})
                 if name in labels:
                     return labels[name], tuple(({labels[name].key: labels[name]} | filed).values())
                 if filed:
                     return _only(filed)
-        other = self._aliases.get(_safe(_stem(asked)))
+        name = _safe(_stem(asked))
+        other = self._aliases.get(name) if name else None
         return (None, ()) if other is None else (other, (other,))
 
     def near(self, asked: str) -> list[str]:

@@ -16,8 +16,11 @@ on from the first and 1.0 to 2.0 is the second pass. Old counting: below 1 is a 
 
 Different on purpose: where a bracket that is a character comes right behind a schedule, as in `[a:b:3])`, A1111 sees
 the schedule in about half of its runs and plain words in the others (its parser, lark 1.1.2, decides by the hash seed
-of the process); here it is always the schedule. A number beyond all floats is words where A1111 raises; no depth is too
-deep.
+of the process); here it is always the schedule. A number beyond all floats is words where A1111 raises; no depth is
+too deep. The lists of (last step, text) are A1111's; what acts in a step is what its documentation says of them:
+`[a:b:5]` is a for five steps, `[a|b]` begins a, b. A1111 itself counts the calls of the model from 0 against these
+steps (`CFGDenoiser.step`, `reconstruct_cond_batch`), so that there the first text holds one step longer, `[a|b]` begins
+a, a, b, and a change at the step before the last never comes; a picture that is taken over says so.
 
 It does not know weights or tokens. Reading is linear in the text; saying the texts is linear in what is said.
 """

@@ -59,6 +59,7 @@ class LoraTag:
         start, end: first and last step (or part of all steps) as typed, or None; they do not act yet.
         lbw: block weights as typed, or None; they do not act yet.
         place: of the whole tag in what was typed; None in a style.
+        text: the whole tag as written.
     """
 
     name: str
@@ -69,6 +70,7 @@ class LoraTag:
     end: float | None = None
     lbw: str | None = None
     place: Place | None = None
+    text: str = ""
 
 
 def take_tags(text: SourceText) -> tuple[SourceText, tuple[Tag, ...]]:
@@ -178,6 +180,7 @@ def _lora(tag: Tag, warnings: list[PromptWarning]) -> LoraTag | None:
         limits.get("end"),
         tag.named.get("lbw"),
         tag.place,
+        tag.text,
     )
 
 

@@ -1,24 +1,38 @@
 """Which entry a name means: the label that people gave it, the name of its file as A1111 writes it, or its hash.
 
-Order: the label exactly, the file's name exactly, both in any case, the place below a folder (`style/ink`), the
-beginning of the sha256 (8 hex digits or more). Where no label but several files have the name, nothing is guessed. It
-knows no tables.
+Texts (tags, what other programs wrote into pictures) are read by `names_of`. What somebody typed on the command line is
+read more strictly, by `found_by_name`. Its order: the label exactly, the file's name exactly, both in any case, the
+place below a folder (`style/ink`), the beginning of the sha256 (8 hex digits or more). Where no label but several files
+have the name, nothing is guessed. It knows no tables.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from lora_studio.errors import InvalidInput, NotFound
+from lora_studio.prompt.names import Named, Names
 from lora_studio.store.names import near_names
 from lora_studio.types import AdapterEntry
 from lora_studio.types.library import ADAPTER_SUFFIX
 
 _PREFIX = re.compile(r"[0-9a-f]{8,64}")
 _MOST_TOLD = 5
+_HEADER_NAMES = ("ss_output_name", "modelspec.title")
+"""What its maker called a file; names that it goes by where nothing else has them."""
 
 Form = Callable[[str], str]
+
+
+def names_of(entries: Iterable[AdapterEntry]) -> Names:
+    """What the entries go by in texts; the first come first wherever several have a name."""
+
+    def named(entry: AdapterEntry) -> Named:
+        called = tuple(str(entry.metadata[key]) for key in _HEADER_NAMES if entry.metadata.get(key))
+        return Named(entry.sha256, entry.name, called, entry.stem, entry.places)
+
+    return Names(map(named, entries))
 
 
 def found_by_name(asked: str, entries: Sequence[AdapterEntry]) -> AdapterEntry:

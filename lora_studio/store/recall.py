@@ -2,8 +2,9 @@
 
 A LoRA with a hash is found by any of a file's hashes, whatever it is called here: sha256 (its beginning is "AutoV2"),
 the hash of its tensors ("AutoV3"), and those that kohya's trainer writes into the header. A LoRA without a hash is
-found by its name. One whose name is here with another hash is another file: it is offered, never taken. It does not
-read pictures or texts (`lora_studio.dataset.texts`, `lora_studio.prompt.readers`).
+found by its name, as a tag of that name would be (`lora_studio.store.naming.names_of`). One whose name is here with
+another hash is another file: it is offered, never taken. It does not read pictures or texts
+(`lora_studio.dataset.texts`, `lora_studio.prompt.readers`).
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ from typing import Any
 
 from lora_studio.errors import NotFound
 from lora_studio.prompt.infotext import safe_name
+from lora_studio.prompt.names import Names
 from lora_studio.prompt.readers import REMARKS, NamedFile, Reading, Remark
+from lora_studio.prompt.readers.reading import MOST
+from lora_studio.store.naming import names_of
 from lora_studio.types import AdapterEntry, AdapterWeight, BaseInfo
 
 SENTENCES = {
@@ -33,7 +37,6 @@ HashOf = Callable[[str], str]
 """The hash of a stored file's tensors by its sha256; raises `NotFound`."""
 
 _HEADER_HASHES = ("sshs_model_hash", "sshs_legacy_hash")
-_HEADER_NAMES = ("ss_output_name", "modelspec.title")
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class Missing:
 class Recalled:
     """A reading with its files found.
 
-    `adapters` has each file once; where a text names one twice, its weights are summed, as A1111 applies both.
+    `adapters` has each file once; where a text names one twice, its weights are summed, as those of tags are.
     """
 
     reading: Reading
@@ -92,22 +95,31 @@ def recall(
     """
     found: dict[str, AdapterWeight] = {}
     missing: list[Missing] = []
+    held: list[Remark] = []
+    known = names_of(library)
     for wanted in reading.adapters:
-        entry = find(wanted, library, tensors_hash)
+        entry = find(wanted, library, tensors_hash, known)
         if entry is None:
-            missing.append(Missing(wanted, _by_name(wanted.name, library) if wanted.hash else None))
+            missing.append(Missing(wanted, _by_name(wanted.name, library, known) if wanted.hash else None))
         else:
-            found[entry.sha256] = _summed(found.get(entry.sha256), entry, wanted)
-    remarks = [*reading.remarks, *_about_embeddings(reading, embeddings)]
+            found[entry.sha256], told = _summed(found.get(entry.sha256), entry, wanted)
+            held += told
+    remarks = [*reading.remarks, *held, *_about_embeddings(reading, embeddings)]
     if base is not None and reading.program:
         remarks += _about_base(reading, base)
     return Recalled(reading, tuple(found.values()), tuple(missing), tuple(remarks))
 
 
-def find(wanted: NamedFile, library: Sequence[AdapterEntry], tensors_hash: HashOf) -> AdapterEntry | None:
-    """The entry that a text means: by hash where it gives one, else by name."""
+def find(
+    wanted: NamedFile, library: Sequence[AdapterEntry], tensors_hash: HashOf, known: Names | None = None
+) -> AdapterEntry | None:
+    """The entry that a text means: by hash where it gives one, else by name.
+
+    Args:
+        known: the names of `library`, for whoever looks for several.
+    """
     if not wanted.hash:
-        return _by_name(wanted.name, library)
+        return _by_name(wanted.name, library, known or names_of(library))
     for entry in library:
         written = [str(entry.metadata.get(key, "")).casefold() for key in _HEADER_HASHES]
         if any(known.startswith(wanted.hash) for known in (entry.sha256, *written)):
@@ -121,27 +133,26 @@ def find(wanted: NamedFile, library: Sequence[AdapterEntry], tensors_hash: HashO
     return None
 
 
-def _by_name(name: str, library: Sequence[AdapterEntry]) -> AdapterEntry | None:
-    """By name in any case, by the name as our tags have it, then by the names in the files' headers."""
-    folded = name.casefold().strip()
-    for entry in library:
-        if folded and folded in (entry.name.casefold(), safe_name(entry.name, entry.sha256[:12]).casefold()):
-            return entry
-    for entry in library:
-        if folded and folded in [str(entry.metadata.get(key, "")).casefold() for key in _HEADER_NAMES]:
-            return entry
-    return None
+def _by_name(name: str, library: Sequence[AdapterEntry], known: Names) -> AdapterEntry | None:
+    """The one that goes by a name; None where several files have it and no label."""
+    found = known.find(name)
+    return None if found is None else next(entry for entry in library if entry.sha256 == found.key)
 
 
-def _summed(before: AdapterWeight | None, entry: AdapterEntry, wanted: NamedFile) -> AdapterWeight:
-    """The weight of a file that was named once or, as A1111 allows, several times; within -10 to 10."""
+def _summed(before: AdapterWeight | None, entry: AdapterEntry, wanted: NamedFile) -> tuple[AdapterWeight, list[Remark]]:
+    """The weight of a file that was named once or, as A1111 allows, several times; one beyond `MOST` is remarked on."""
     unet = wanted.weight + (before.weight if before else 0.0)
     te = unet
     if wanted.text_encoder_weight is not None or (before and before.text_encoder_weight is not None):
         own = wanted.weight if wanted.text_encoder_weight is None else wanted.text_encoder_weight
         te = own + (0.0 if before is None else _te(before))
-    unet, te = (max(-10.0, min(10.0, value)) for value in (unet, te))
-    return AdapterWeight(entry.sha256, entry.name, unet, None if te == unet else te)
+    held = [max(-MOST, min(MOST, value)) for value in (unet, te)]
+    remarks = [
+        Remark("lora_weight", {"name": entry.name, "given": given, "allowed": MOST})
+        for given, kept in dict.fromkeys(zip((unet, te), held, strict=True))
+        if given != kept
+    ]
+    return AdapterWeight(entry.sha256, entry.name, held[0], None if held[0] == held[1] else held[1]), remarks
 
 
 def _te(adapter: AdapterWeight) -> float:

@@ -132,7 +132,7 @@ def test_lyco_is_another_word_for_lora(page: Page) -> None:
 
 def test_the_weight_of_a_whole_prompt_is_shown(page: Page) -> None:
     """ "16:9" at its end multiplied guidance by nine, and the panel showed the text without its 9 and no reason."""
-    write(page, "portrait, aspect ratio 16:9")
+    write(page, "😺 portrait, aspect ratio 16:9")  # two UTF-16 units for one character: another place was selected
     reading = opened(page)
     expect(reading.locator(".part h3")).to_have_text("Part 1, weight 9")
     expect(reading.locator(".notices li")).to_contain_text('":9" at the end is read as the weight of the whole prompt')

@@ -166,6 +166,20 @@ def test_choosing_a_picture(page: Page, tmp_path: Path) -> None:
     assert page.input_value("#g-seed") == "99"
 
 
+def test_a_chosen_text_of_words_alone_is_refused_and_a_graph_is_read(page: Page, tmp_path: Path) -> None:
+    """Such a file was passed over without a word, and a .json was not taken at all."""
+    (tmp_path / "words.txt").write_text("a cat, sitting")
+    (tmp_path / "made.json").write_text(json.dumps({"positive_prompt": "a dog", "seed": 3}))
+    for name in ("words.txt", "made.json"):
+        with page.expect_file_chooser() as waiting:
+            page.get_by_role("button", name="From a picture").click()
+        waiting.value.set_files(tmp_path / name)
+        if name == "words.txt":
+            expect(page.locator("#toasts")).to_contain_text('"words.txt" does not say how it was made')
+    expect(page.locator(".recalled")).to_contain_text("made.json (InvokeAI)")
+    expect(page.locator("#prompt textarea")).to_have_value("a dog")
+
+
 def test_pictures_for_a_training_stay_pictures_for_a_training(page: Page) -> None:
     goto(page, "train")
     page.wait_for_selector(".dropzone")

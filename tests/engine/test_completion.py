@@ -90,7 +90,7 @@ def test_two_weights_and_several_tags_of_one(workspace: Workspace) -> None:
     done, _ = complete(request("x <lora:Cat ears:0.25:0.75>"), workspace, "ann")
     assert [(a.weight, a.text_encoder_weight) for a in done.adapters] == [(0.75, 0.25)]
     done, _ = complete(request("x <lora:Cat ears:0.5> <lora:cat_ears:0.25>"), workspace, "ann")
-    assert [a.weight for a in done.adapters] == [0.75], "A1111 applies both"
+    assert [a.weight for a in done.adapters] == [0.75], "both count"
 
 
 def test_the_weight_of_the_mix_wins(workspace: Workspace) -> None:
@@ -98,6 +98,9 @@ def test_the_weight_of_the_mix_wins(workspace: Workspace) -> None:
     done, warnings = complete(request("x <lora:Cat ears:0.8>", adapters=(used,)), workspace, "ann")
     assert done.adapters == (used,)
     assert [(w.code, w.values["weight"]) for w in warnings] == [("tag_overruled", 0.3)]
+    done, warnings = complete(request("x <lora:Cat ears:0.5:0.3>", adapters=(used,)), workspace, "ann")
+    assert codes(warnings) == ["tag_overruled"], "its weight on the reading of words was dropped without a word"
+    assert complete(request("x <lora:Cat ears:0.1> <lora:Cat ears:0.2>", adapters=(used,)), workspace, "ann")[1] == ()
     silent = dataclasses.replace(used, weight=0.0)
     done, warnings = complete(request("x <lora:Cat ears:0.8>", adapters=(silent,)), workspace, "ann")
     assert (done.adapters, warnings) == ((silent,), ()), "one that is switched off stays off"

@@ -101,6 +101,20 @@ def test_styles_are_in_both_texts_and_bring_their_tags(workspace: Workspace) -> 
     assert codes(found["negative"]) == []
 
 
+def test_remarks_of_tags_stand_where_they_were_typed_with_a_style_too(workspace: Workspace) -> None:
+    """Their places counted the characters of the styled text: the page selected nothing, or other words."""
+    sha256 = workspace.files.put_bytes(b"ink", ".safetensors")
+    workspace.adapters.add(AdapterEntry(sha256, "ink", "ann", time.time(), 8))
+    quality = StyleEntry("quality", "ann", "masterpiece, best quality, {prompt}", "")
+    brings = StyleEntry("brings", "ann", "{prompt} <hypernet:h:1> <lora:gone:1>", "")
+    workspace.styles.save([quality, brings])
+    found = told(workspace, "<lora:ink:20>", styles=("quality",))
+    assert [(warn["code"], warn["place"]) for warn in found["prompt"]["warnings"]] == [("tag_weight_limit", [0, 13])]
+    found = told(workspace, "cat", styles=("brings",))
+    gone = next(warn for warn in found["prompt"]["warnings"] if warn["code"] == "adapter_not_found")
+    assert (gone["place"], gone["values"]["tag"]) == (None, "<lora:gone:1>"), "another tag of the style was quoted"
+
+
 def test_without_a_base_nothing_is_counted_and_the_rest_is_said(workspace: Workspace) -> None:
     install(workspace, "Easy", 4)
     found = explain_texts(("(a:1.2) easy [b:c:3]", "("), ExplainOptions("ann", 6), workspace, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Callable
@@ -72,6 +73,26 @@ def test_without_a_hash_the_name_counts(workspace: Workspace, entry: Make, name:
     assert [a.sha256 for a in found(workspace, NamedFile(name)).adapters] == [one.sha256]
 
 
+@pytest.mark.parametrize("name", ["ears_v2", "EARS_V2.safetensors", "anime/ears_v2", "anime\\ears_v2.safetensors"])
+def test_a_file_is_found_by_its_own_name_and_folder(workspace: Workspace, entry: Make, name: str) -> None:
+    """A tag found it, and a picture whose graph named the file was told that the library had none."""
+    places = ("Lora/anime/ears_v2.safetensors",)
+    one = keep(workspace, entry, "Cat ears", lora(), stem="ears_v2", places=places)
+    library = [dataclasses.replace(one, stem="ears_v2", places=places)]
+    asked = Reading(program="comfyui", adapters=(NamedFile(name),))
+    result = recall(asked, library, workspace.files.tensors_hash, BASE)
+    assert [adapter.sha256 for adapter in result.adapters] == [one.sha256]
+
+
+def test_of_several_files_of_one_name_none_is_guessed(workspace: Workspace, entry: Make) -> None:
+    library = [
+        dataclasses.replace(keep(workspace, entry, label, lora(label.encode())), stem="cat") for label in ("a", "b")
+    ]
+    asked = Reading(program="comfyui", adapters=(NamedFile("cat"),))
+    result = recall(asked, library, workspace.files.tensors_hash, BASE)
+    assert (result.adapters, [one.wanted.name for one in result.missing]) == ((), ["cat"])
+
+
 def test_what_is_nowhere_is_missing(workspace: Workspace, entry: Make) -> None:
     keep(workspace, entry, "other", lora())
     result = found(workspace, NamedFile("ears", "0" * 12), NamedFile(""), NamedFile("hat"))
@@ -90,6 +111,7 @@ def test_a_lora_that_is_named_twice_acts_twice(workspace: Workspace, entry: Make
     one = keep(workspace, entry, "ears", lora())
     result = found(workspace, NamedFile("ears", "", 0.5), NamedFile("EARS", "", 9.75))
     assert result.adapters == (AdapterWeight(one.sha256, "ears", 10.0),), "within what is allowed"
+    assert [dict(remark.values) for remark in result.remarks] == [{"name": "ears", "given": 10.25, "allowed": 10.0}]
     result = found(workspace, NamedFile("ears", "", 0.5), NamedFile("ears", "", 0.25, 0.125))
     assert result.adapters == (AdapterWeight(one.sha256, "ears", 0.75, 0.625),)
 

@@ -20,10 +20,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from lora_studio.prompt.language import parse
-from lora_studio.prompt.readers.reading import Draft, NamedFile, Reading, names, number, stem, valid, weight
+from lora_studio.prompt.readers.reading import Draft, NamedFile, Reading, acts_here, names, number, stem, valid, weight
 from lora_studio.prompt.readers.samplers import take_sampler
-from lora_studio.prompt.schedules import Counting
 
 Node = Mapping[str, Any]
 
@@ -36,7 +34,8 @@ _NESTED = 100
 _ROOM = 1_000_000
 """Characters that texts joined from others may have together; twenty nodes that each join one text twice have more."""
 
-_EMBEDDING = re.compile(r"(?<!\w)embedding:([\w./\\-]*\w)")
+_EMBEDDING = re.compile(r"(?<!\w)embedding:([^\s,():]*[^\s,():.])")
+"""ComfyUI takes the name up to the next blank or comma (`comfy/sd1_clip.py`), brackets and weight being gone."""
 
 _SCALARS = (
     "value",
@@ -220,7 +219,11 @@ def read_comfyui(data: Any) -> Reading:
         draft.remark("several_samplers", count=len(samplers))
     inputs = _gathered(graph, first)
     said = {side: valid(graph.prompt(inputs.get(side), side)) for side in ("positive", "negative")}
-    acts = any(_acts(text, side) for side in said for text in graph.words(inputs.get(side), side))
+    acts = any(
+        acts_here(text, negative=side == "negative", reading="comfy")
+        for side in said
+        for text in graph.words(inputs.get(side), side)
+    )
     (prompt, first_names), (negative, more_names) = (_named(text) for text in said.values())
     for name, keys in (
         ("seed", ("seed", "noise_seed")),
@@ -259,13 +262,6 @@ def _remarks(draft: Draft, graph: Graph, acts: bool) -> None:
         draft.remark("too_long", given=graph.too_long, allowed=_ROOM)
     if graph.unknown:
         draft.remark("graph", names=names(graph.unknown))
-
-
-def _acts(text: str, side: str) -> bool:
-    """Whether signs act here that are plain words in ComfyUI: comments, tags, AND, a weight at the end, schedules."""
-    read = parse(text, Counting(20), negative=side == "negative", reading="comfy")
-    parted = len(read.parts) > 1 or any(part.changes or part.weight != 1 for part in read.parts)
-    return bool(read.comments or read.tags or parted)
 
 
 def _named(text: str) -> tuple[str, list[str]]:

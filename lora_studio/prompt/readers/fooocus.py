@@ -2,7 +2,8 @@
 
 Keys as in Fooocus' `modules/meta_parser.py`: `prompt`, `negative_prompt`, `resolution` as "(width, height)", `loras` as
 [name, weight, sha256 (10 digits)], or `lora_combined_1`: "name : weight". Texts of its scheme "a1111" are read as
-A1111's are. Its styles add words that are not in `prompt`.
+A1111's are, and hold the words of its styles; in this one the styles add words that are not in `prompt`. It weighs
+words as ComfyUI does, with A1111's mean restored, and knows `<lora:...>`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,17 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from lora_studio.prompt.readers.reading import Draft, NamedFile, Reading, clean_hash, names, stem, valid, weight
+from lora_studio.prompt.readers.reading import (
+    Draft,
+    NamedFile,
+    Reading,
+    acts_here,
+    clean_hash,
+    names,
+    stem,
+    valid,
+    weight,
+)
 from lora_studio.prompt.readers.samplers import take_sampler
 
 _WITHOUT = ("sharpness", "adm_guidance", "refiner_model", "freeu", "adaptive_cfg", "inpaint_mode")
@@ -43,6 +54,10 @@ def read_fooocus(data: Any) -> Reading:
         draft.remark("not_acting", names=names(without))
     draft.remark("noise", given="GPU")
     prompt, base = _words(found.get("prompt")), found.get("base_model")
+    texts = (prompt or "", _words(found.get("negative_prompt")) or "")
+    acts = [acts_here(text, negative=bool(no), reading="comfy", tags=False) for no, text in enumerate(texts)]
+    if any(acts) or any("[" in text for text in texts):
+        draft.remark("prompt_acts", program="Fooocus")
     draft.close(bool(prompt))
     return Reading(
         program="fooocus",

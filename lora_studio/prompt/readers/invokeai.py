@@ -7,9 +7,20 @@ its models are blake3, so its LoRAs are found by name.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-from lora_studio.prompt.readers.reading import Draft, NamedFile, Reading, clean_hash, names, number, valid, weight
+from lora_studio.prompt.readers.reading import (
+    Draft,
+    NamedFile,
+    Reading,
+    acts_here,
+    clean_hash,
+    names,
+    number,
+    valid,
+    weight,
+)
 from lora_studio.prompt.readers.samplers import take_sampler
 
 _WITHOUT = (
@@ -24,6 +35,12 @@ _WITHOUT = (
     "regions",
 )
 """Fields that change the picture and have no counterpart here."""
+
+_MARKS = re.compile(r"\)(?:[-+]|\.?\d)|\w[-+]+(?=[\s,.)]|$)|\)?\.(?:and|blend|swap)\(")
+"""compel's own signs (its doc/syntax.md): `word+`, `word--`, `(words)++`, `(words)1.1`, `("a", "b").and()`."""
+
+_STYLES = ("positive_style_prompt", "negative_style_prompt")
+"""The text for the second text encoder of Stable Diffusion XL, where it is another one."""
 
 _SETTINGS = (
     ("seed", "seed"),
@@ -46,13 +63,14 @@ def read_invokeai(data: Any) -> Reading:
     draft.take("clip_skip", None if skipped is None else skipped + 1)
     take_sampler(draft, found.get("scheduler"))
     prompt, negative = (_words(found.get(key)) for key in ("positive_prompt", "negative_prompt"))
-    if any(mark in (prompt or "") + (negative or "") for mark in ("+", ").", "--", ".and(", ".swap(", ".blend(")):
-        draft.remark("prompt_dialect", program="InvokeAI")
+    _dialect(draft, prompt or "", negative or "")
     if found.get("rand_device", "cpu") != "cpu":
         draft.remark("noise", given=str(found["rand_device"]))
-    if found.get("init_image") or "2img" in str(found.get("generation_mode", "")).replace("txt2img", ""):
+    if found.get("init_image") or not str(found.get("generation_mode") or "txt2img").endswith("txt2img"):
         draft.remark("first_picture")
     without = [key for key in _WITHOUT if found.get(key)]
+    texts = zip(_STYLES, (prompt, negative), strict=True)
+    without += [key for key, text in texts if found.get(key) not in (None, "", text)]
     if without:
         draft.remark("not_acting", names=names(without))
     loras = found.get("loras")
@@ -85,6 +103,7 @@ def read_old_invokeai(data: Any) -> Reading:
     take_sampler(draft, image.get("sampler"))
     if image.get("type", "txt2img") != "txt2img":
         draft.remark("first_picture")
+    _dialect(draft, positive, negative)
     draft.close(bool(positive), "compel")
     model = _words(found.get("model_weights"))
     return Reading(
@@ -96,6 +115,14 @@ def read_old_invokeai(data: Any) -> Reading:
         fields=found,
         remarks=tuple(draft.remarks),
     )
+
+
+def _dialect(draft: Draft, prompt: str, negative: str) -> None:
+    """Say that compel's signs are words here, or else that words of it are signs here."""
+    if _MARKS.search(prompt) or _MARKS.search(negative):
+        draft.remark("prompt_dialect", program="InvokeAI")
+    elif acts_here(prompt) or acts_here(negative, negative=True):
+        draft.remark("prompt_acts", program="InvokeAI")
 
 
 def _brackets(text: str) -> tuple[str, str]:

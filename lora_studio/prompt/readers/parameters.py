@@ -3,8 +3,9 @@
 The same layout is written by A1111, Forge, SD.Next, Fooocus (as its scheme "a1111"), Civitai and ourselves, each with
 keys of its own. Adapters stand as `<lora:...>` tags in the prompt and are taken out of it; their hashes stand in
 `Lora hashes` (A1111), `Hashes: {...}` and `Civitai resources: [...]` (Civitai), `AddNet ...` (an extension of 2023);
-Fooocus writes weights in `Lora weights`. Where a prompt would not survive A1111's reader, Fooocus and we add it as
-`Raw prompt` and `Raw negative prompt`.
+Fooocus writes weights in `Lora weights`, its version 2.2 in the hashes (`name: hash: weight`). Where a prompt would not
+survive A1111's reader we add it as `Raw prompt` and `Raw negative prompt`; Fooocus writes there what was typed, without
+the words of its styles, which drew the picture too and stand in the text.
 
 It does not know which adapters exist.
 """
@@ -15,9 +16,11 @@ import json
 import re
 from typing import Any
 
+from lora_studio.prompt.language import parse
 from lora_studio.prompt.readers.a1111 import Infotext, a1111_fields, find_pairs, version_of
-from lora_studio.prompt.readers.reading import Draft, NamedFile, Reading, clean_hash, names, stem, weight
+from lora_studio.prompt.readers.reading import MOST, Draft, NamedFile, Reading, clean_hash, names, stem, weight
 from lora_studio.prompt.readers.samplers import take_sampler
+from lora_studio.prompt.schedules import Counting
 from lora_studio.prompt.source import SourceText
 from lora_studio.prompt.tags import LORA_KINDS, find_tags, read_loras
 from lora_studio.types import EMPHASES
@@ -33,7 +36,7 @@ _LISTS = (("Hashes: ", "{"), ("Civitai resources: ", "["))
 _TAKEN = (
     "Steps Sampler Schedule-type CFG-scale CFG-Rescale Seed Size Model Model-hash Clip-skip RNG Emphasis Pad-conds "
     "Denoising-strength Old-prompt-editing-timelines Lora-hashes TI-hashes Raw-prompt Raw-negative-prompt Lora-weights "
-    "Hashes Civitai-resources"
+    "Hashes Civitai-resources CFG-rescale LoRA-networks LoRA-hashes Embeddings"
 )
 _HARMLESS = (
     "Version User App Time-taken Civitai-metadata Created-Date VAE-hash Batch-index Batch-size Batch-pos Parser "
@@ -49,7 +52,7 @@ def read_parameters(text: str) -> Reading:
     if not info.pairs:
         draft = Draft()
         draft.remark("no_settings")
-        words, named = take_loras(info.prompt)
+        words, named = take_loras(info.prompt, draft)
         return Reading(
             prompt=words, negative=info.negative or None, adapters=named, fields=a1111_fields(info),
             remarks=tuple(draft.remarks),
@@ -58,16 +61,18 @@ def read_parameters(text: str) -> Reading:
     draft = Draft()
     program = program_of(info)
     _settings(draft, info, fields)
-    prompt, tagged = take_loras(info.prompt)
+    prompt, tagged = take_loras(info.prompt, draft)
     negative = info.negative
-    if program in ("lora_studio", "fooocus"):
+    if program == "lora_studio":
         prompt, negative = info.first(RAW[0], prompt), info.first(RAW[1], negative)
+    _dialect(draft, info, program, (prompt, negative))
     hashes = _hashes(info)
     adapters = [
         NamedFile(one.name, _hash_of(hashes, "lora", one.name), one.weight, one.text_encoder_weight) for one in tagged
     ]
     adapters += _other_adapters(info, hashes, {one.name for one in adapters})
     embeddings = [NamedFile(name, found) for (kind, name), found in hashes.items() if kind == "embed"]
+    embeddings += [NamedFile(name) for part in info.first("Embeddings").split(",") if (name := part.strip())]
     model = NamedFile(info.first("Model"), clean_hash(info.first("Model hash")))
     _rest(draft, info)
     return Reading(
@@ -95,14 +100,24 @@ def program_of(info: Infotext) -> str:
     return "forge" if re.match(r"f\d|neo", version) else "a1111"
 
 
-def take_loras(prompt: str) -> tuple[str, tuple[NamedFile, ...]]:
-    """The prompt without its LoRA tags, trimmed where there were some, and what they ask for."""
+def take_loras(prompt: str, draft: Draft) -> tuple[str, tuple[NamedFile, ...]]:
+    """The prompt without its LoRA tags, trimmed where there were some, and what they ask for.
+
+    What a tag asks for beside its weight (`lbw=`, a rank to cut to ...) is lost with it, and remarked on.
+    """
     source = SourceText.typed(prompt)
     tags = [tag for tag in find_tags(source) if tag.kind in LORA_KINDS]
     found, edges = [], [0]
     for tag in tags:
-        loras, _ = read_loras((tag,))
+        loras, warnings = read_loras((tag,))
+        lost = [str(one.values["option"]) for one in warnings if one.code.startswith("tag_option_")]
         for lora in loras:
+            lost += [] if lora.dyn is None else [f"dyn={lora.dyn}"]
+            if lost:
+                draft.remark("not_acting", names=f"{lora.name}: {names(lost)}")
+            for given in dict.fromkeys((lora.unet, lora.te)):
+                if weight(given) != given:
+                    draft.remark("lora_weight", name=lora.name, given=given, allowed=MOST)
             te = weight(lora.te)
             found.append(NamedFile(lora.name, "", weight(lora.unet), None if lora.te == lora.unet else te))
             if tag.place is not None:
@@ -129,7 +144,7 @@ def _settings(draft: Draft, info: Infotext, fields: dict[str, Any]) -> None:
     old = version is not None and version < ((1, 9, 0, 0), 1, 0)
     spacing = info.first("Schedule type") or info.first("Scheduler")
     take_sampler(draft, fields.get("Sampler"), spacing, automatic_is_karras=not old)
-    draft.take("guidance_rescale", fields.get("CFG Rescale"))
+    draft.take("guidance_rescale", fields.get("CFG Rescale", fields.get("CFG rescale")))  # Forge's spelling, SD.Next's
     emphasis = str(fields.get("Emphasis", "Original")).casefold()
     if emphasis in EMPHASES:
         draft.settings["emphasis"] = emphasis
@@ -143,6 +158,15 @@ def _settings(draft: Draft, info: Infotext, fields: dict[str, Any]) -> None:
     if "Denoising strength" in fields and not hires:
         draft.remark("first_picture")
     draft.close()
+
+
+def _dialect(draft: Draft, info: Infotext, program: str, texts: tuple[str, str]) -> None:
+    """Say where the words acted another way there than they do here."""
+    if program == "sdnext" and re.search("compel|xhinker|fixed", info.first("Parser").casefold()):
+        draft.remark("prompt_dialect", program="SD.Next")
+    read = [parse(text, Counting(20), negative=bool(number)) for number, text in enumerate(texts)]
+    if program in ("a1111", "forge") and any(part.changes for one in read for part in one.parts):
+        draft.remark("schedule_later", program="Forge" if program == "forge" else "A1111")
 
 
 def _rest(draft: Draft, info: Infotext) -> None:
@@ -204,6 +228,11 @@ def _other_adapters(info: Infotext, hashes: dict[tuple[str, str], str], named: s
         name, colon, value = part.rpartition(": ")
         if colon:
             found.append(NamedFile(name, _hash_of(hashes, "lora", name), weight(value)))
+    if not found:
+        for part in info.first("Lora hashes").split(", "):
+            entry = part.split(": ")
+            if len(entry) == 3:
+                found.append(NamedFile(entry[0], clean_hash(entry[1]), weight(entry[2])))
     for key, value in info.pairs:
         head = re.fullmatch(r"AddNet Model (\d{1,4})", key)
         if head and info.first(f"AddNet Module {head[1]}", "LoRA") == "LoRA" and value != "None":

@@ -14,6 +14,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from lora_studio.prompt.language import parse
+from lora_studio.prompt.schedules import Counting
 from lora_studio.types import GenerateRequest, describe
 
 MAX_TEXT = 4_000_000
@@ -28,6 +30,8 @@ REMARKS: Mapping[str, str] = {
     "noise": "Its noise was drawn another way ({given}): the same seed gives another picture here.",
     "first_picture": "It began from another picture, which is not inside: from noise it will look different.",
     "not_acting": "These settings have no counterpart here: {names}.",
+    "lora_weight": "The LoRA {name} has the weight {given} there; at most {allowed}, up or down, acts here.",
+    "schedule_later": "In {program} the first text of [a:b:5] or [a|b] holds one step longer: the picture will differ.",
     "prompt_dialect": "Its prompt weighs words in {program}'s own way; such marks are read as words here.",
     "prompt_acts": "Some signs in its prompt are plain words in {program} and act here: the picture will differ.",
     "texts_joined": "Its graph keeps several texts apart that are one text here: the picture will differ.",
@@ -160,6 +164,22 @@ class Draft:
                 self.settings.setdefault(name, value)
 
 
+def acts_here(text: str, *, negative: bool = False, reading: str = "a1111", tags: bool = True) -> bool:
+    """Whether signs act here that are plain words elsewhere: comments, AND, a weight at the end, schedules, brackets.
+
+    Args:
+        text: a prompt of another program.
+        negative: it is the negative prompt.
+        reading: how it will be read here; with comfy, brackets mean what they mean there.
+        tags: `<lora:...>` is plain there.
+    """
+    read = parse(text, Counting(20), negative=negative, reading=reading)
+    parted = len(read.parts) > 1 or any(part.changes or part.weight != 1 for part in read.parts)
+    spans = [span for part in read.parts for segment in part.segments for span in segment.spans]
+    weighed = reading != "comfy" and any(span.weight != 1 for span in spans)
+    return bool(read.comments or (tags and read.tags) or parted or weighed)
+
+
 def number(given: Any) -> int | float | None:
     """The finite number that `given` is or says, else None; whole numbers lose no digits."""
     if isinstance(given, bool):
@@ -178,10 +198,14 @@ def number(given: Any) -> int | float | None:
     return given if isinstance(given, float) and math.isfinite(given) else None
 
 
+MOST = 10.0
+"""Largest weight of a LoRA in a request, up or down (`AdapterWeight`)."""
+
+
 def weight(given: Any, otherwise: float = 1.0) -> float:
-    """A LoRA's weight within -10 to 10; `otherwise` where it is no number."""
+    """A LoRA's weight within -`MOST` to `MOST`; `otherwise` where it is no number."""
     value = number(given)
-    return otherwise if value is None else max(-10.0, min(10.0, float(value)))
+    return otherwise if value is None else max(-MOST, min(MOST, float(value)))
 
 
 def clean_hash(given: Any) -> str:

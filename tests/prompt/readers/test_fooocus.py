@@ -58,3 +58,9 @@ def test_the_log_with_labels() -> None:
 )
 def test_other_values_than_expected(changes: dict[str, object]) -> None:
     assert read_texts({"parameters": json.dumps(SCHEME | changes)}).program == "fooocus"
+
+
+@pytest.mark.parametrize(("prompt", "acts"), [("a [cat]", True), ("a AND b", True), ("(a:1.2), <lora:x:1>", False)])
+def test_signs_that_are_plain_words_there_are_told(prompt: str, acts: bool) -> None:
+    found = read_texts({"parameters": json.dumps(SCHEME | {"prompt": prompt})})
+    assert ("prompt_acts" in [one.code for one in found.remarks]) is acts

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from lora_studio.prompt.readers import NamedFile, read_pasted, read_texts
 
 NEW = {
@@ -46,6 +48,44 @@ def test_version_5() -> None:
     assert found.model == NamedFile("Dreamshaper 8")
     assert [remark.code for remark in found.remarks] == ["prompt_dialect", "not_acting"]
     assert read_pasted(json.dumps(NEW)).prompt == "a (red)++ cat"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "remark"),
+    [
+        ("a (cat)1.1", "prompt_dialect"),
+        ("a (cat).9 b", "prompt_dialect"),
+        ("mountain- man", "prompt_dialect"),
+        ("(a cat)-, b", "prompt_dialect"),
+        ('("a cat", "a dog").and()', "prompt_dialect"),
+        ("a (cat)", "prompt_acts"),
+        ("[a|b]", "prompt_acts"),
+        ("a cat AND a dog", "prompt_acts"),
+        ("a well-lit cat, 2 dogs.", None),
+    ],
+)
+def test_signs_that_mean_something_else_here_are_told(prompt: str, remark: str | None) -> None:
+    """A weight behind brackets was drawn as a word, and nothing was said."""
+    data = NEW | {"positive_prompt": prompt, "controlnets": []}
+    found = read_texts({"invokeai_metadata": json.dumps(data)})
+    assert [one.code for one in found.remarks] == ([remark] if remark else [])
+    old = {"image": {"prompt": [{"prompt": prompt}], "seed": 3}}
+    if "[" not in prompt:
+        assert [one.code for one in read_pasted(json.dumps(old)).remarks] == ([remark] if remark else [])
+
+
+@pytest.mark.parametrize("mode", ["img2img", "inpaint", "outpaint", "sdxl_inpaint", "flux_img2img"])
+def test_pictures_that_began_from_a_picture(mode: str) -> None:
+    found = read_texts({"invokeai_metadata": json.dumps(NEW | {"generation_mode": mode})})
+    assert "first_picture" in [one.code for one in found.remarks]
+    plain = read_texts({"invokeai_metadata": json.dumps(NEW | {"generation_mode": "sdxl_txt2img"})})
+    assert "first_picture" not in [one.code for one in plain.remarks]
+
+
+def test_a_text_for_the_second_encoder_is_told() -> None:
+    styled = NEW | {"positive_style_prompt": "oil on canvas", "negative_style_prompt": "dog", "controlnets": []}
+    found = read_texts({"invokeai_metadata": json.dumps(styled)})
+    assert {one.code: one.values for one in found.remarks}["not_acting"] == {"names": "positive_style_prompt"}
 
 
 def test_version_3_names_models_in_another_way() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from lora_studio.prompt.readers import NamedFile, Reading, read_pasted, read_texts
 from lora_studio.prompt.readers.parameters import take_loras
+from lora_studio.prompt.readers.reading import Draft
 
 A1111 = """masterpiece, (red hair: 1.1) <lora:nekomimi:0.8> <lora:style v2:0.5:0.7>
 second line
@@ -202,12 +203,57 @@ def test_fooocus_in_a1111_s_layout() -> None:
             "fooocus_scheme": "a1111",
         }
     )
-    assert (found.program, found.prompt, found.negative) == ("fooocus", "cat\nwith hat", "anime")
+    words = ("cat, cinematic still", "anime")  # of its styles too: they drew the picture, and are nowhere else
+    assert (found.program, found.prompt, found.negative) == ("fooocus", *words)
     assert found.adapters == (NamedFile("offset", "4852686128", 0.1), NamedFile("x", "aaaabbbb", 1.5))
     assert "sampler_other" in codes(found)
 
 
+def test_fooocus_2_2_wrote_weights_among_the_hashes() -> None:
+    found = read_pasted(
+        'cat\nSteps: 30, Sampler: Euler, Seed: 5, Lora hashes: "offset: 4852686128: 0.1, x: aaaabbbb: 1.5", '
+        "Version: Fooocus v2.2.1"
+    )
+    assert found.adapters == (NamedFile("offset", "4852686128", 0.1), NamedFile("x", "aaaabbbb", 1.5))
+
+
+def test_sd_next_s_own_keys() -> None:
+    """Its rescale was read as 0, and it and the lists of LoRAs and embeddings were said to have no counterpart."""
+    text = (
+        "cat <lora:ears:1>\nSteps: 9, Sampler: Euler, Seed: 2, RNG: CPU, CFG rescale: 0.7, LoRA networks: ears, "
+        'LoRA hashes: 1a2b3c4d, Embeddings: "bad, ok", Parser: native, App: SD.Next'
+    )
+    found = read_pasted(text)
+    assert (found.settings["guidance_rescale"], codes(found)) == (0.7, [])
+    assert found.embeddings == (NamedFile("bad"), NamedFile("ok"))
+    other = read_pasted(text.replace("native", "Compel parser"))
+    assert [(one.code, one.values) for one in other.remarks] == [("prompt_dialect", {"program": "SD.Next"})]
+
+
+@pytest.mark.parametrize("prompt", ["[cat:dog:0.5]", "a [b|c]", "[a::2] b"])
+def test_schedules_of_a1111_are_told_to_act_a_step_later_there(prompt: str) -> None:
+    last = "\nSteps: 9, Sampler: Euler, Seed: 2, RNG: CPU, Version: "
+    assert codes(read_pasted(prompt + last + "v1.10.1")) == ["schedule_later"]
+    assert codes(read_pasted(prompt + last + "lora-studio 9.9")) == []
+    assert codes(read_pasted("[cat]" + last + "v1.10.1")) == []
+
+
 # ------------------------------------------------------------ tags
+@pytest.mark.parametrize(
+    ("tag", "remarks"),
+    [
+        ("<lora:x:0.5>", {}),
+        ("<lora:x:1:lbw=A:start=5>", {"not_acting": {"names": "x: lbw=A, start=5"}}),
+        ("<lora:x:1:1:8>", {"not_acting": {"names": "x: dyn=8"}}),
+        ("<lora:x:15>", {"lora_weight": {"name": "x", "given": 15.0, "allowed": 10.0}}),
+    ],
+)
+def test_what_is_lost_with_a_tag_is_told(tag: str, remarks: dict[str, dict[str, Any]]) -> None:
+    """The block weights of a picture were dropped, and the card said that everything was taken over."""
+    found = read_pasted(f"cat {tag}\nSteps: 1, Sampler: Euler, Seed: 2, RNG: CPU")
+    assert {remark.code: remark.values for remark in found.remarks} == remarks
+
+
 @pytest.mark.parametrize(
     ("prompt", "rest", "found"),
     [
@@ -222,6 +268,6 @@ def test_fooocus_in_a1111_s_layout() -> None:
     ],
 )
 def test_tags_leave_the_prompt(prompt: str, rest: str, found: list[tuple[str, float, float | None]]) -> None:
-    kept, loras = take_loras(prompt)
+    kept, loras = take_loras(prompt, Draft())
     assert kept == rest
     assert [(one.name, one.weight, one.text_encoder_weight) for one in loras] == found

@@ -113,11 +113,13 @@ function counters(found) {
   ].filter(Boolean);
 }
 
-// Selects a place of the text, so that it is seen where it stands.
+// Selects a place of the text, so that it is seen where it stands. Places count characters, a field counts UTF-16.
 function point(name, [start, end]) {
   const field = document.querySelector(`#${name} textarea`);
+  const characters = [...field.value];
+  const units = (count) => characters.slice(0, count).join("").length;
   field.focus();
-  field.setSelectionRange(start, end);
+  field.setSelectionRange(units(start), units(end));
 }
 
 function drawWide(line, name) {

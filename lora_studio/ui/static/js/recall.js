@@ -23,7 +23,7 @@ const dropped = new Set(); // jobs that read files which were dropped for what i
 
 // ------------------------------------------------------------ the panel above the prompt
 export function recall(panel) {
-  const input = h("input", { type: "file", accept: "image/png,image/jpeg,image/webp,.txt", hidden: true });
+  const input = h("input", { type: "file", accept: "image/png,image/jpeg,image/webp,.txt,.json", hidden: true });
   input.addEventListener("change", () => { const [file] = input.files; input.value = ""; if (file) fromFile(file); });
   const opener = button("quiet.small", { sign: "picture", text: "", onclick: () => input.click() });
   const card = h("section.recalled", { hidden: true });
@@ -127,7 +127,11 @@ function undo() {
 
 // `otherwise` takes a picture that says nothing of how it was made, in place of the complaint.
 async function fromFile(file, otherwise = null) {
-  if (!isPicture(file)) { await fromText(await file.text(), file.name); return; }
+  if (!isPicture(file)) {
+    const taken = await fromText(await file.text(), file.name);
+    if (taken === false) complain({ code: "recall_nothing", message: "", values: { given: file.name } });
+    return;
+  }
   try {
     apply(await upload("recall", file, {}), file.name);
   } catch (error) {
@@ -136,10 +140,15 @@ async function fromFile(file, otherwise = null) {
   }
 }
 
-// True where the text was one of settings.
+// True where the text was one of settings, null where that is not known; what went wrong is said.
 async function fromText(text, name = "") {
-  const found = await attempt(() => call("recall_text", { text: text.slice(0, LIMIT) }));
-  if (!found || !found.program) return false;
+  if (text.length > LIMIT) {
+    complain({ code: "too_long", message: t("recall.too_long", { given: number(text.length), allowed: number(LIMIT) }), values: {} });
+    return null;
+  }
+  const found = await attempt(() => call("recall_text", { text }));
+  if (!found) return null;
+  if (!found.program) return false;
   apply(found, name);
   return true;
 }
@@ -221,7 +230,7 @@ async function pasted(event) {
 
 function takeDrop(event, own) {
   const files = [...event.dataTransfer.files];
-  const picture = files.find((file) => isPicture(file) || /\.txt$/i.test(file.name));
+  const picture = files.find((file) => isPicture(file) || /\.(txt|json)$/i.test(file.name));
   // A picture of the page itself that was only shifted a little is none that somebody means.
   if (!picture || (own && !event.target.closest("#form"))) return;
   // In the library a picture may be an embedding.

@@ -29,7 +29,7 @@ const isNamed = (item) => item.split("=").length === 2;
 function readItems(items) {
   const plain = items.filter((item) => !isNamed(item));
   const named = Object.fromEntries(items.filter(isNamed).map((item) => item.split("=")));
-  const number = (text) => (text.trim() === "" ? NaN : Number(text));
+  const number = (text) => (/^\s*[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\s*$/i.test(text) ? Number(text) : NaN);
   const te = named.te ?? plain[1];
   const unet = named.unet ?? plain[2];
   const teNumber = te === undefined ? 1 : number(te);
@@ -136,7 +136,7 @@ on("explained", ({ prompt }) => {
   for (const { name, adapter, kind } of prompt.tags) {
     if (!KINDS.includes(kind)) continue;
     if (adapter) sha256Of.set(name, adapter);
-    else sha256Of.delete(name);
+    else if (!prompt.tags.some((one) => one.name === name && one.adapter)) sha256Of.delete(name); // a mistyped twin
   }
   if (newer === "text") stackFollows();
   else textFollows();
