@@ -4,9 +4,7 @@ A completed request says everything itself: its texts hold their styles, `adapte
 about which files act; the tags stay in the text and act no more. Both doors, page and command line, come through here.
 The order is A1111's (`lora_studio.prompt.language`): styles, comments, tags.
 
-- An adapter that the request has already keeps its weight, whatever a tag says; a tag that says otherwise is told.
-- Several tags of one adapter add up. (A1111 puts the last one's weight in as often as the file is named: there
-  `<lora:a:0.5> <lora:a:0.3>` acts at 0.6, here at 0.8; equal weights agree.)
+- What tags come to beside the request's own adapters stands in `tagged`.
 - Alternatives are drawn after the styles, so that styles may hold some, and before everything else.
 - Names of embeddings are found by the base's tokens where there is a tokenizer, else as plain text; those that the
   request has already stay, so that a recipe made again uses the same files.
@@ -21,24 +19,24 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from lora_studio.engine.tagged import Ground, acting
 from lora_studio.errors import InvalidInput
 from lora_studio.prompt.chunks import Embedding, Tokenize, cut_chunks, vocabulary
 from lora_studio.prompt.dynamic import Wildcards, expand
-from lora_studio.prompt.explain import embeddings_in_text, name_warnings, unknown_tag
+from lora_studio.prompt.explain import embeddings_in_text, name_warnings
 from lora_studio.prompt.language import ParsedPrompt, parse
 from lora_studio.prompt.names import Names
-from lora_studio.prompt.notices import PromptWarning, gather, quote, warning
-from lora_studio.prompt.readers.reading import MOST
+from lora_studio.prompt.notices import PromptWarning, gather
 from lora_studio.prompt.schedules import Counting
 from lora_studio.prompt.source import SourceText
 from lora_studio.prompt.styles import Style, apply_styles, choose_styles
-from lora_studio.prompt.tags import LoraTag
 from lora_studio.sentences import sentence
 from lora_studio.store import Workspace
 from lora_studio.store.naming import names_of
 from lora_studio.types import (
     AdapterEntry,
     AdapterWeight,
+    BaseInfo,
     EmbeddingEntry,
     EmbeddingUse,
     GenerateRequest,
@@ -47,6 +45,7 @@ from lora_studio.types import (
     to_json,
 )
 from lora_studio.types.library import bundled_in
+from lora_studio.types.mix import NO_BLOCKS, UNetBlocks
 
 
 @dataclass(frozen=True)
@@ -62,6 +61,8 @@ class Shelves:
     styles: tuple[Style, ...] = ()
     widths: dict[str, int] = field(default_factory=dict)
     """Of the base's text encoders, {} where they are not known."""
+    blocks: UNetBlocks = NO_BLOCKS
+    """Of the base's UNet."""
 
     def beside(self, adapters: Sequence[AdapterWeight]) -> Shelves:
         """With the embeddings that came within these adapters, where they act; such a name comes before others."""
@@ -98,15 +99,17 @@ class Found:
     warnings: tuple[PromptWarning, ...]
 
 
-def shelves_of(workspace: Workspace, owner: str, widths: dict[str, int] | None = None) -> Shelves:
-    """What `owner` can name; `widths` are those of the base's text encoders, None or {} where they are not known."""
+def shelves_of(workspace: Workspace, owner: str, base: BaseInfo | None = None) -> Shelves:
+    """What `owner` can name on a base, None where there is none yet."""
+    widths = {} if base is None else base.text_widths
     styles = tuple(Style(s.name, s.prompt, s.negative_prompt) for s in workspace.styles.list(owner))
     listed = workspace.embeddings.list(owner)
-    fitting = tuple(entry for entry in listed if entry.fits(widths or {}))
+    fitting = tuple(entry for entry in listed if entry.fits(widths))
     names = {entry.name.casefold() for entry in fitting}
-    unfit = [entry.name for entry in listed if not entry.fits(widths or {})]
+    unfit = [entry.name for entry in listed if not entry.fits(widths)]
     misfits = tuple(name for name in unfit if name.casefold() not in names)
-    return Shelves(tuple(workspace.adapters.shelf(owner)), fitting, misfits, styles, widths or {})
+    blocks = NO_BLOCKS if base is None else base.blocks
+    return Shelves(tuple(workspace.adapters.shelf(owner)), fitting, misfits, styles, widths, blocks)
 
 
 def requests_of(payload: dict[str, Any]) -> tuple[GenerateRequest, ...]:
@@ -122,7 +125,7 @@ def requests_of(payload: dict[str, Any]) -> tuple[GenerateRequest, ...]:
 
 
 def completed(
-    spec: JobSpec, workspace: Workspace, tokenize: Tokenize | None, widths: dict[str, int] | None = None
+    spec: JobSpec, workspace: Workspace, tokenize: Tokenize | None, base: BaseInfo | None = None
 ) -> tuple[JobSpec, list[dict[str, Any]]]:
     """The job with its requests complete, and the warnings of that, each once; other kinds of jobs as they are.
 
@@ -131,7 +134,7 @@ def completed(
     """
     if spec.kind != "generate":
         return spec, []
-    shelves = shelves_of(workspace, spec.owner, widths)
+    shelves = shelves_of(workspace, spec.owner, base)
     requests: list[Any] = []
     told: dict[tuple[str, str], dict[str, Any]] = {}
     for request in requests_of(spec.payload):
@@ -153,14 +156,14 @@ def complete(
     workspace: Workspace,
     owner: str,
     tokenize: Tokenize | None = None,
-    widths: dict[str, int] | None = None,
+    base: BaseInfo | None = None,
 ) -> tuple[GenerateRequest, tuple[PromptWarning, ...]]:
     """The request with nothing left to look up, and what is to be said of it.
 
     Raises:
         InvalidInput: with its styles a text is longer than is allowed.
     """
-    return _complete(request, shelves_of(workspace, owner, widths), workspace.wildcards.lines, tokenize)
+    return _complete(request, shelves_of(workspace, owner, base), workspace.wildcards.lines, tokenize)
 
 
 def _complete(
@@ -173,7 +176,7 @@ def _complete(
         warnings = [*warnings, *drawn]
     counting = Counting(request.num_inference_steps, old=request.old_scheduling)
     parsed = (parse(texts[0], counting), parse(texts[1], counting, negative=True))
-    found = look_up(parsed, shelves, tokenize, (request.adapters, request.embeddings))
+    found = look_up(parsed, shelves, tokenize, (request.adapters, request.embeddings), request.num_inference_steps)
     completed = replace(
         request,
         prompt=texts[0],
@@ -211,60 +214,19 @@ def look_up(
     shelves: Shelves,
     tokenize: Tokenize | None,
     given: tuple[Sequence[AdapterWeight], Sequence[EmbeddingUse]],
+    steps: int,
 ) -> Found:
     """What prompt and negative prompt, styles included, name on the shelves, behind what is `given` already.
 
     The warnings are about names alone: what else there is to say of the texts is in `parsed`, and said by whoever
     reads them.
     """
-    adapters, warnings = _adapters(given[0], parsed[0], shelves.named)
+    adapters, warnings = acting(given[0], parsed[0].loras, Ground(shelves.named, steps, shelves.blocks))
     shelves = shelves.beside(adapters)
     embeddings = _embeddings(given[1], parsed, shelves, tokenize)
     installed = [use.name for use in embeddings] + [entry.name for entry in shelves.embeddings]
     told = [warn for text in parsed for warn in name_warnings(text.words, installed, shelves.misfits)]
     return Found(adapters, embeddings, (*warnings, *told))
-
-
-def _adapters(
-    given: Sequence[AdapterWeight], parsed: ParsedPrompt, known: Names
-) -> tuple[tuple[AdapterWeight, ...], list[PromptWarning]]:
-    """Those of the request, then those of the tags."""
-    warnings: list[PromptWarning] = []
-    there = {adapter.sha256: adapter for adapter in given}
-    asked: dict[str, list[LoraTag]] = {}
-    names: dict[str, str] = {}
-    for lora in parsed.loras:
-        entry = known.find(lora.name)
-        told = unknown_tag(lora, known)
-        warnings += [told] if told else []
-        if entry is None:
-            continue
-        names[entry.key] = entry.name
-        asked.setdefault(entry.key, []).append(lora)
-        if lora.dyn is not None:
-            option = f"dyn={lora.dyn}"
-            warnings.append(warning("tag_option_inactive", lora.place, tag=quote(lora.text), option=option))
-    made = []
-    for key, loras in asked.items():
-        te, unet = sum(lora.te for lora in loras), sum(lora.unet for lora in loras)
-        kept = [max(-MOST, min(MOST, weight)) for weight in (te, unet)]
-        last, text = loras[-1], quote(loras[-1].text)
-        if kept != [te, unet]:
-            warnings.append(warning("tag_weight_limit", last.place, tag=text, allowed=MOST))
-        if key in there:
-            if not _agree(there[key], kept):
-                weight = there[key].weight
-                warnings.append(warning("tag_overruled", last.place, tag=text, name=names[key], weight=weight))
-            continue
-        made.append(AdapterWeight(key, names[key], kept[1], None if kept[0] == kept[1] else kept[0]))
-    return (*given, *made), warnings
-
-
-def _agree(given: AdapterWeight, asked: Sequence[float]) -> bool:
-    """Whether a row says what its tags ask for (te, unet), or is switched off; rows are rounded to four digits."""
-    te = given.weight if given.text_encoder_weight is None else given.text_encoder_weight
-    same = all(abs(one - other) < 1e-4 for one, other in zip((te, given.weight), asked, strict=True))
-    return same or given.weight == 0.0
 
 
 def _embeddings(

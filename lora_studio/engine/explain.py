@@ -6,7 +6,8 @@ answer is `lora_studio.prompt.explain`'s for each text, and what a request with 
     steps       in which schedules are counted
     counted     False where there is no base and therefore no tokens
     prompt, negative    see `lora_studio.prompt.explain`
-    adapters    [{sha256, name, weight, text_encoder_weight}] of the tags, those of the options first
+    adapters    [{sha256, name, weight, text_encoder_weight, start, stop, blocks}], those of the options first, then
+                those of tags; where the options leave steps and blocks open, those of their tags
     embeddings  [{name, sha256}]
 
 It does not know who asks why, nor what a sentence is in any language.
@@ -23,7 +24,7 @@ from lora_studio.prompt.language import parse
 from lora_studio.prompt.schedules import Counting
 from lora_studio.prompt.styles import choose_styles
 from lora_studio.store import Workspace
-from lora_studio.types import ExplainOptions, to_json
+from lora_studio.types import BaseInfo, ExplainOptions, to_json
 from lora_studio.types.generate import check_texts
 
 
@@ -32,20 +33,20 @@ def explain_texts(
     options: ExplainOptions,
     workspace: Workspace,
     tokenize: Tokenize | None,
-    widths: dict[str, int] | None = None,
+    base: BaseInfo | None = None,
 ) -> dict[str, Any]:
     """See the module's docstring.
 
     Args:
         texts: the prompt and the negative prompt; either may be empty.
         tokenize: the base's, None where there is no base.
-        widths: of the base's text encoders, as embeddings must have them.
+        base: the loaded one; None where there is none.
 
     Raises:
         InvalidInput: a text is longer than prompts may be, or holds half a character.
     """
     check_texts(*texts)
-    shelves = shelves_of(workspace, options.owner, widths)
+    shelves = shelves_of(workspace, options.owner, base)
     shelves = shelves.beside(options.adapters)
     known = Known(tokenize, shelves.installed, shelves.named, shelves.styles, shelves.misfits)
     how = Reading(
@@ -65,7 +66,8 @@ def explain_texts(
         parse(texts[0], how.counting, styles=styles),
         parse(texts[1], how.counting, negative=True, styles=styles),
     )
-    found = look_up(parsed, shelves, tokenize, (options.adapters, ()))
-    added = {"tag_overruled", "tag_weight_limit", "tag_option_inactive"}  # the rest is in the readings
-    told["prompt"]["warnings"] += [warning_json(warn) for warn in found.warnings if warn.code in added]
+    found = look_up(parsed, shelves, tokenize, (options.adapters, ()), options.steps)
+    there = {str(warn) for warn in told["prompt"]["warnings"]}
+    added = [warning_json(warn) for warn in found.warnings if warn.code.startswith("tag_")]
+    told["prompt"]["warnings"] += [warn for warn in added if str(warn) not in there]
     return told | {"adapters": to_json(found.adapters), "embeddings": to_json(found.embeddings)}

@@ -34,6 +34,7 @@ from lora_studio.types import (
     LOCAL,
     NO_BASE,
     BaseChoice,
+    BaseInfo,
     DeviceInfo,
     EngineInfo,
     Event,
@@ -264,10 +265,10 @@ class InlineEngine:
             self._changed.notify_all()
 
     # ------------------------------------------------------------ helpers
-    def _reader(self) -> tuple[Tokenize | None, dict[str, int]]:
-        """The loaded base's tokenizer, safe in this thread whatever the worker does meanwhile, and its widths."""
+    def _reader(self) -> tuple[Tokenize | None, BaseInfo | None]:
+        """The loaded base's tokenizer, safe in this thread whatever the worker does meanwhile, and what it is."""
         base = self._worker.base
-        return (None, {}) if base is None else (base.tokenize, base.info.text_widths)
+        return (None, None) if base is None else (base.tokenize, base.info)
 
     def _base_for(self, spec: JobSpec) -> SharedBase | None:
         """The base that a job will meet; None where that is not known, as another one is to be loaded before."""

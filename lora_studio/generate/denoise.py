@@ -32,6 +32,7 @@ class PictureTask:
         positive, negative: what the prompts say.
         guidance: CFG scale; 1 leaves the negative side out.
         mix: its adapters.
+        changes: (first step, adapters) of each step from 1 on at which others begin to act instead, in order.
         latents: (C, h, w) noise to start from instead of the seed's own, or None.
         rescale: 0 to 1, how much of the contrast that guidance adds is taken back.
     """
@@ -43,6 +44,11 @@ class PictureTask:
     mix: Mix = ()
     latents: Tensor | None = None
     rescale: float = 0.0
+    changes: tuple[tuple[int, Mix], ...] = ()
+
+    def mix_at(self, step: int) -> Mix:
+        """The adapters of step `step` (1 is the first)."""
+        return next((mix for first, mix in reversed(self.changes) if first <= step), self.mix)
 
 
 def denoise(
@@ -86,7 +92,7 @@ def denoise(
                 timesteps=timestep.expand(len(some)),
                 embeddings=embeddings,
                 mask=mask,
-                mixes=tuple(tasks[row.picture].mix for row in some),
+                mixes=tuple(tasks[row.picture].mix_at(index + 1) for row in some),
                 pooled=pooled_batch(texts),
             )
             assert part is not None

@@ -21,10 +21,10 @@ from lora_studio.generate.picture import Picture, glimpse_uri, to_png
 from lora_studio.generate.samplers import make_scheduler
 from lora_studio.generate.texts import ReadEmbedding, Said, encode_texts
 from lora_studio.pipeline.base import SharedBase
-from lora_studio.pipeline.calls import Blob, LiveAdapter, Mix, ModelCall, Report, Turn
+from lora_studio.pipeline.calls import Blob, LiveAdapter, Mix, ModelCall, Report, Turn, Weight
 from lora_studio.pipeline.heap import give_back
 from lora_studio.prompt.infotext import ModelFacts
-from lora_studio.types import GenerateRequest
+from lora_studio.types import AdapterWeight, GenerateRequest
 
 Resolve = Callable[[str], CanonicalAdapter]
 """The adapter of a file's sha256; raises `NotFound` or `AdapterRefused`."""
@@ -32,11 +32,14 @@ Resolve = Callable[[str], CanonicalAdapter]
 
 @dataclass(frozen=True, eq=False)
 class _Wanted:
-    """One picture to make: of which request, which of its pictures, with what adapters in the UNet, and its texts."""
+    """One picture to make: of which request, which of its pictures, and its texts.
+
+    `mixes` is what acts in the UNet from which step on; it begins with step 1 (`PictureTask.changes`).
+    """
 
     request: GenerateRequest
     index: int
-    mix: Mix
+    mixes: tuple[tuple[int, Mix], ...]
     said: Said
 
 
@@ -84,8 +87,8 @@ def generate(
     asked = [(request, text_mix) for request, (_, text_mix) in zip(requests, mixes, strict=True)]
     texts = yield from encode_texts(base, asked, _reader(embedding, live))
     wanted = [
-        _Wanted(request, index, mix, said)
-        for request, (mix, _), said in zip(requests, mixes, texts, strict=True)
+        _Wanted(request, index, by_step, said)
+        for request, (by_step, _), said in zip(requests, mixes, texts, strict=True)
         for index in range(request.num_images)
     ]
     base.autoencoder.fit_look()
@@ -166,6 +169,7 @@ def check_fits(base: SharedBase, request: GenerateRequest) -> None:
             given=str(request.clip_skip),
             allowed=str(base.family.text_layers),
         )
+    _check_blocks(base, request)
     if request.init_image is not None or request.mask is not None:
         raise InvalidInput(
             f"The request starts from the picture {(request.init_image or request.mask or '')[:10]}; starting from "
@@ -175,19 +179,55 @@ def check_fits(base: SharedBase, request: GenerateRequest) -> None:
         )
 
 
-def _mixes(request: GenerateRequest, resolve: Resolve, live: LiveAdapter | None) -> tuple[Mix, Mix]:
-    """The adapters of a request at their weights in the UNet, and in the text encoder."""
-    unet, text = [], []
+def _check_blocks(base: SharedBase, request: GenerateRequest) -> None:
+    """Raise `InvalidInput` where an adapter has weights for other blocks than this base's."""
+    for chosen in request.adapters:
+        if len(chosen.blocks) not in (0, len(base.info.blocks.names)):
+            raise InvalidInput(
+                f"The block weights of {chosen.name!r} are {len(chosen.blocks)}, and the UNet of {base.info.title} has "
+                f"{len(base.info.blocks.names)} blocks; give as many, or take them out.",
+                code="blocks_of_another_base",
+                name=chosen.name,
+                given=str(len(chosen.blocks)),
+                allowed=str(len(base.info.blocks.names)),
+                title=base.info.title,
+            )
+
+
+def _mixes(
+    request: GenerateRequest, resolve: Resolve, live: LiveAdapter | None
+) -> tuple[tuple[tuple[int, Mix], ...], Mix]:
+    """The adapters of a request at their weights: in the UNet by the step from which they act, and in the text encoder.
+
+    In steps in which one does not act it is left out, as at weight 0.
+    """
+    unet: list[tuple[AdapterWeight, CanonicalAdapter]] = []
+    text: list[tuple[CanonicalAdapter, Weight]] = []
     for chosen in request.adapters:
         words = chosen.weight if chosen.text_encoder_weight is None else chosen.text_encoder_weight
         if chosen.weight or words:
             adapter = resolve(chosen.sha256)
-            unet += [(adapter, chosen.weight)] if chosen.weight else []
+            unet += [(chosen, adapter)] if chosen.weight else []
             text += [(adapter, words)] if words else []
+    preview: Mix = ()
     if live is not None and live.weight:
-        unet.append((live.adapter, live.weight))
-        text.append((live.adapter, live.weight))
-    return tuple(unet), tuple(text)
+        preview = ((live.adapter, live.weight),)
+    by_step: list[tuple[int, Mix]] = []
+    acting: list[bool] | None = None
+    for step in range(1, request.num_inference_steps + 1):
+        now = [chosen.acts_in(step, request.num_inference_steps) for chosen, _ in unet]
+        if now != acting:
+            acting = now
+            mix = tuple((adapter, _weight(chosen)) for (chosen, adapter), acts in zip(unet, now, strict=True) if acts)
+            by_step.append((step, mix + preview))
+    return tuple(by_step), (*text, *preview)
+
+
+def _weight(chosen: AdapterWeight) -> Weight:
+    """The weight in the UNet, by its blocks where they differ."""
+    if all(factor == 1.0 for factor in chosen.blocks):
+        return chosen.weight
+    return (*(chosen.weight * factor for factor in chosen.blocks), chosen.weight)
 
 
 def _groups(wanted: Sequence[_Wanted], batch_size: int) -> list[list[_Wanted]]:
@@ -245,7 +285,8 @@ def _sample(
             positive=one.said[0],
             negative=one.said[1],
             guidance=one.request.guidance_scale,
-            mix=one.mix,
+            mix=one.mixes[0][1],
+            changes=one.mixes[1:],
             rescale=one.request.guidance_rescale,
         )
         for one in group

@@ -112,6 +112,7 @@ class SharedBase:
             prediction_type=str(self.scheduler_config.get("prediction_type", "epsilon")),
             defaults=self.family.defaults,
             recipes={str(kind): dict(changes) for kind, changes in source.card.get("recipes", {}).items()},
+            blocks=self.slots.blocks,
             text_widths=self.text_widths,
             small=bool(source.card.get("small", False)),
             zero_terminal_snr=bool(self.scheduler_config.get("rescale_betas_zero_snr", False)),

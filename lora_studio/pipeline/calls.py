@@ -16,7 +16,10 @@ from lora_studio.adapters.canonical import CanonicalAdapter
 from lora_studio.adapters.embedding import TextEmbedding
 from lora_studio.types import EventType, GenerateRequest
 
-Mix = tuple[tuple[CanonicalAdapter, float], ...]
+Weight = float | tuple[float, ...]
+"""The `s` of an adapter; or one for each block of the UNet, and behind them that of all layers outside of blocks."""
+
+Mix = tuple[tuple[CanonicalAdapter, Weight], ...]
 """Adapters with their weights, for one row of a batch."""
 
 

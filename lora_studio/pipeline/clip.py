@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from lora_studio.adapters.embedding import TextEmbedding
-from lora_studio.pipeline.calls import Mix, Turn
+from lora_studio.pipeline.calls import Mix, Turn, Weight
 from lora_studio.pipeline.conditioning import TextCondition, WantedText
 from lora_studio.pipeline.device import Precision
 from lora_studio.pipeline.emphasis import blended, from_empty, multiplied, share_of_hidden
@@ -52,7 +52,7 @@ class _Row:
     vectors: tuple[tuple[int, str], ...]
     hidden: tuple[int, ...]
     clip_skip: int
-    mix: tuple[tuple[str, float], ...]
+    mix: tuple[tuple[str, Weight], ...]
     learning: bool = False
 
 
@@ -130,7 +130,7 @@ class ClipEncoder:
     def encode(self, texts: Sequence[WantedText]) -> Generator[Turn, None, list[TextCondition]]:
         """The conditions of `texts`, in order; one call of the encoder per turn, each different row encoded once."""
         plans = [self._plan(text) for text in texts]
-        mixes: dict[tuple[tuple[str, float], ...], Mix] = {}
+        mixes: dict[tuple[tuple[str, Weight], ...], Mix] = {}
         embeddings: dict[str, TextEmbedding] = {}
         for text in texts:
             mixes.setdefault(mix_key(text.mix, self._reading.component), text.mix)
@@ -159,7 +159,7 @@ class ClipEncoder:
         empty = self._part(Chunk((), ()), text, mix).row if wants_empty else None
         return _Plan(text, tuple(parts), empty, share)
 
-    def _part(self, chunk: Chunk, text: WantedText, mix: tuple[tuple[str, float], ...]) -> _Part:
+    def _part(self, chunk: Chunk, text: WantedText, mix: tuple[tuple[str, Weight], ...]) -> _Part:
         """A chunk with begin, end and padding."""
         spare = CHUNK - len(chunk.tokens)
         ids = (self._begin, *(token.id for token in chunk.tokens), self._end, *[self._pad] * spare)
@@ -233,7 +233,7 @@ class TokenVectors:
         return output
 
 
-def mix_key(mix: Mix, *components: str) -> tuple[tuple[str, float], ...]:
+def mix_key(mix: Mix, *components: str) -> tuple[tuple[str, Weight], ...]:
     """What decides how a mix changes text encoders (all of them where none is named); equal keys read texts alike."""
     named = components or TEXT_ENCODERS
     return tuple((adapter.identity, weight) for adapter, weight in mix if weight and any(map(adapter.touches, named)))

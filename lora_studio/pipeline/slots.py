@@ -7,10 +7,11 @@ Per layer all active adapters are joined along the rank axis:
 with `alpha/rank` folded into B and `s` the weights, repeated over each adapter's ranks and indexed by (layer, row,
 rank). One extra pair of products, whatever the number of adapters; changing weights writes one small tensor. Changes
 that depend on the base's weight are bound to it when they are joined (`joining`), and how each kind acts on a call
-stands in `effects`.
+stands in `effects`. An adapter may have a weight of its own in each block of the UNet: s then is another one there.
 
 The hooks are installed once, when the base is loaded, and stay: names, hooks and flags of the serving tree never
-change. Adapters of weight 0 in every row are left out, so that weight 0 is the base bit for bit.
+change. Adapters of weight 0 in every row are left out, and so is a block in which all are 0: weight 0 is the base bit
+for bit.
 
 Source: the batched form of Hu et al. 2021 (arXiv 2106.09685); compare S-LoRA (arXiv 2311.03285) and Punica (arXiv
 2310.18547), which serve language models so.
@@ -26,9 +27,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lora_studio.adapters.blocks import block_of_layers
 from lora_studio.adapters.canonical import CanonicalAdapter, LayerShape
 from lora_studio.adapters.formats.families import layers_of
-from lora_studio.pipeline.calls import Mix
+from lora_studio.pipeline.calls import Mix, Weight
 from lora_studio.pipeline.effects import effect_of
 from lora_studio.pipeline.joining import Joined, join_layer
 
@@ -53,6 +55,7 @@ class AdapterSlots:
 
     Attributes:
         shapes: layer key to shape, of the linear layers, convolutions and norms.
+        blocks: the UNet's, of which weights by block are.
     """
 
     def __init__(self, components: Mapping[str, nn.Module]) -> None:
@@ -69,6 +72,7 @@ class AdapterSlots:
                 module = self._modules[key] = modules[key.partition(".")[2]]
                 self.shapes[key] = shape
                 module.register_forward_hook(_Hook(slot))
+        self.blocks, self._block = block_of_layers(self.shapes)
 
     def weight(self, key: str) -> Tensor:
         """W of a layer, the base's very tensor."""
@@ -83,31 +87,42 @@ class AdapterSlots:
 
     @contextmanager
     def active(self, mixes: Sequence[Mix]) -> Iterator[None]:
-        """Let `mixes` (one per row of the batch) act within the context."""
+        """Let `mixes` (one per row of the batch) act within the context.
+
+        Weights by block are as many as the UNet has blocks and one (`Weight`).
+        """
         adapters: dict[str, CanonicalAdapter] = {}
         for mix in mixes:
-            adapters |= {adapter.identity: adapter for adapter, weight in mix if weight != 0.0}
+            adapters |= {adapter.identity: adapter for adapter, weight in mix if _acts(weight)}
         if not adapters:
             yield
             return
-        order = list(adapters)
-        table = torch.zeros(len(mixes), len(order))
-        for row, mix in enumerate(mixes):
-            for adapter, weight in mix:
-                if weight != 0.0:
-                    table[row, order.index(adapter.identity)] += weight
         joined = self._join(tuple(adapters.values()))
+        table = self._table(mixes, list(adapters))
         # Once for each device, not for each of some 700 layers: every copy to a GPU waits for it.
-        tables = {device: table.to(device) for device in {layer.columns.device for layer in joined.values()}}
+        tables = {device: tuple(table.to(device)) for device in {layer.columns.device for layer in joined.values()}}
+        silent = {block for block, weights in enumerate(table) if not weights.any()}
         try:
             for key, layer in joined.items():
-                slot = self._slots[key]
-                slot.joined, slot.weights = layer, tables[layer.columns.device]
+                block = self._block.get(key, len(table) - 1) if len(table) > 1 else 0
+                if block not in silent:
+                    slot = self._slots[key]
+                    slot.joined, slot.weights = layer, tables[layer.columns.device][block]
             yield
         finally:
             for key in joined:
                 slot = self._slots[key]
                 slot.joined = slot.weights = None
+
+    def _table(self, mixes: Sequence[Mix], order: Sequence[str]) -> Tensor:
+        """Weights (1, rows, adapters), or (blocks and the rest, rows, adapters) where one of them goes by blocks."""
+        by_block = any(isinstance(weight, tuple) for mix in mixes for _, weight in mix)
+        table = torch.zeros(len(self.blocks.names) + 1 if by_block else 1, len(mixes), len(order))
+        for row, mix in enumerate(mixes):
+            for adapter, weight in mix:
+                if _acts(weight):
+                    table[:, row, order.index(adapter.identity)] += torch.tensor(weight)
+        return table
 
     def forget(self, key: str | None = None) -> None:
         """Free joined factors that hold the adapter `key` (all of them when None)."""
@@ -138,6 +153,11 @@ class AdapterSlots:
             while len(self._cache) > _SETS or (len(self._cache) > 1 and self.nbytes > REMEMBERED):
                 self._cache.popitem(last=False)
         return joined
+
+
+def _acts(weight: Weight) -> bool:
+    """Whether a weight is another than 0 anywhere."""
+    return any(weight) if isinstance(weight, tuple) else weight != 0.0
 
 
 class _Hook:

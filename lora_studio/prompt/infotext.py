@@ -62,7 +62,8 @@ class ModelFacts:
 def infotext(request: GenerateRequest, facts: ModelFacts, *, index: int = 0) -> str:
     """A1111's `parameters` text of picture `index` (0-based; its seed is `request.seed + index`)."""
     names = tag_names(request.adapters)
-    tags = [_tag(name, adapter) for name, adapter in zip(names, request.adapters, strict=True)]
+    steps = request.num_inference_steps
+    tags = [_tag(name, adapter, steps) for name, adapter in zip(names, request.adapters, strict=True)]
     pairs = _pairs(request, facts, names, request.seed + index)
     words = _without_tags(request.prompt)
     for tagged in (_behind(words, tags), " ".join([*tags, words])):
@@ -130,11 +131,21 @@ def _pairs(request: GenerateRequest, facts: ModelFacts, names: list[str], seed: 
 
 
 # ------------------------------------------------------------ tags and names
-def _tag(name: str, adapter: AdapterWeight) -> str:
-    """`<lora:name:unet>`, or `<lora:name:te:unet>` where the text encoder's part has a weight of its own."""
+def _tag(name: str, adapter: AdapterWeight, steps: int) -> str:
+    """`<lora:name:unet>`, or `<lora:name:te:unet>` where the text encoder's part has a weight of its own.
+
+    Steps and blocks follow as sd-webui-lora-block-weight reads them: the first step in which it acts, the first one
+    without it, BASE and all blocks.
+    """
     te = adapter.text_encoder_weight
-    parts = [adapter.weight] if te is None or te == adapter.weight else [te, adapter.weight]
-    return f"<lora:{name}:{':'.join(number(part) for part in parts)}>"
+    parts = [number(part) for part in ([] if te is None or te == adapter.weight else [te])]
+    parts.append(number(adapter.weight))
+    first, last = adapter.span(steps) or (steps + 1, steps)
+    parts += [f"start={first}"] if first > 1 else []
+    parts += [f"stop={last + 1}"] if last < steps else []
+    if adapter.blocks:
+        parts.append("lbw=" + ",".join(number(factor) for factor in (1.0, *adapter.blocks)))
+    return f"<lora:{name}:{':'.join(parts)}>"
 
 
 def _without_tags(prompt: str) -> str:

@@ -7,9 +7,9 @@ No sentence stands here: a page says each code in its own language. The codes an
     style_file_columns    {columns}             a styles file without the columns name and prompt (or text)
     style_file_row        {line, problem}       a row of a styles file that cannot be read (problem: name, csv)
     tag_not_applied       {tag, part}           a <lora:...> tag whose `part` is no finite number, or without a name
-    tag_option_inactive   {tag, option}         start=, end=, stop=, step=, lbw= ...: read, without effect so far
+    tag_option_inactive   {tag, option}         dyn=, lbwe=, x=, lbw= without a base: read, without effect
     tag_option_unknown    {tag, option}         another name before `=`: ignored, as A1111 does
-    tag_option_unreadable {tag, option}         start= or end= that is no finite number
+    tag_option_unreadable {tag, option}         start=, stop= or step= that is no step and no share of them
     tag_unsupported       {tag, kind}           <hypernet:...>: taken out of the text, not applied
     tag_unknown           {tag, kind}           <anything:...>: taken out of the text, not applied
     tag_in_negative       {tag}                 a tag in the negative prompt: stays there as words
@@ -43,6 +43,10 @@ Said where the names of a text are looked up:
     adapter_also          {tag, name, near}     a label that is the name of other files too: the labelled one is meant
     tag_overruled         {tag, name, weight}   the mix has that adapter with another weight, which is used
     tag_weight_limit      {tag, allowed}        a weight beyond what a mix may have; held there
+    tag_places_differ     {tag, name}           several tags of an adapter in different steps or blocks: the last holds
+    tag_places_overruled  {tag, name}           the mix has that adapter in other steps or blocks, which are used
+    tag_steps_none        {tag, steps}          in none of the steps it would act on the picture
+    tag_blocks_unreadable {tag, option, allowed}  lbw= that is no preset and no list of this base: all blocks act
     embedding_misfit      {name}                an installed embedding for another kind of base: read as words
     embedding_not_installed {name}              a word that looks like an embedding's name: read as ordinary words
 

@@ -7,8 +7,12 @@ at `:`, items with exactly one `=` are named. A LoRA is `name:te:unet:dyn` or `t
 it is not given, te is 1; names are not trimmed. The blanks around a tag stay.
 
 Different on purpose: a LoRA tag that cannot be read is left out alone, with a warning (in A1111 one such tag turns
-off all LoRAs); numbers that are not finite are refused and weights are held within 1e4. `start=`, `end=` (or
-`stop=`), `lbw=` and their kind belong to extensions of A1111: they are read and do not act.
+off all LoRAs); numbers that are not finite are refused and weights are held within 1e4.
+
+`start=`, `stop=` (or `end=`), `step=a-b` and `lbw=` are those of hako-mikan/sd-webui-lora-block-weight
+(scripts/lora_block_weight.py, `loradealer`, `denoiser_callback`): from step a on, and before step b. There they are
+whole numbers; here one with a decimal point is a share of all steps, as in a schedule, so that `stop=0.5` is the first
+half. What `lbw=` says is read by `lora_studio.prompt.block_weights`. `lbwe=` and `x=` are read and do not act.
 
 It does not know which adapters exist. The search is linear: a `<` looks for its `>` only while there is one.
 """
@@ -32,8 +36,22 @@ LORA_KINDS = ("lora", "lyco")
 UNSUPPORTED = ("hypernet",)
 """Kinds that A1111 knows and this program does not load."""
 
-INACTIVE = ("start", "end", "stop", "step", "lbw", "lbwe", "x")
+INACTIVE = ("lbwe", "x")
 """Options of A1111's extensions that are read and do not act."""
+
+_LIMITS = {"start": "start", "stop": "stop", "end": "stop"}
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A place among the steps: the number of a step (1 is the first), or a share of all."""
+
+    value: float
+    is_share: bool
+
+    def share(self, steps: int) -> float:
+        """The share of `steps` that lies before it, 0 to 1."""
+        return max(0.0, min(1.0, self.value if self.is_share else (self.value - 1) / steps))
 
 
 @dataclass(frozen=True)
@@ -56,8 +74,8 @@ class LoraTag:
         name: the adapter's name as typed, blanks included.
         te, unet: weights of the text encoder's and the UNet's part, within ±1e4.
         dyn: the rank to cut to, or None.
-        start, end: first and last step (or part of all steps) as typed, or None; they do not act yet.
-        lbw: block weights as typed, or None; they do not act yet.
+        start, stop: where it begins to act on the picture and where it ends, or None.
+        lbw: block weights as typed, or None.
         place: of the whole tag in what was typed; None in a style.
         text: the whole tag as written.
     """
@@ -66,8 +84,8 @@ class LoraTag:
     te: float
     unet: float
     dyn: int | None = None
-    start: float | None = None
-    end: float | None = None
+    start: Limit | None = None
+    stop: Limit | None = None
     lbw: str | None = None
     place: Place | None = None
     text: str = ""
@@ -144,47 +162,67 @@ def _lora(tag: Tag, warnings: list[PromptWarning]) -> LoraTag | None:
     def warn(code: str, **values: str) -> None:
         warnings.append(warning(code, tag.place, tag=quote(tag.text), **values))
 
-    given = dict(enumerate(tag.positional))
-    te_text = [text for text in (given.get(1), tag.named.get("te")) if text is not None]
-    unet_text = [text for text in (given.get(2), tag.named.get("unet")) if text is not None]
-    dyn_text = [text for text in (given.get(3), tag.named.get("dyn")) if text is not None]
+    at = dict(enumerate(tag.positional))
+    te_text = [text for text in (at.get(1), tag.named.get("te")) if text is not None]
+    unet_text = [text for text in (at.get(2), tag.named.get("unet")) if text is not None]
+    dyn_text = [text for text in (at.get(3), tag.named.get("dyn")) if text is not None]
     parts: list[float] = []
     for text in (*te_text, *unet_text):
-        value = _finite(text)
+        value = finite(text)
         if value is None:
             warn("tag_not_applied", part=quote(text))
             return None
         parts.append(value)
     ranks = [_whole(text) for text in dyn_text]
-    if None in ranks or not given:
-        warn("tag_not_applied", part=quote(dyn_text[ranks.index(None)]) if given else "")
+    if None in ranks or not at:
+        warn("tag_not_applied", part=quote(dyn_text[ranks.index(None)]) if at else "")
         return None
     te = parts[: len(te_text)][-1] if te_text else 1.0
     unet = parts[-1] if unet_text else te
-    limits: dict[str, float | None] = {}
+    limits: dict[str, Limit] = {}
     for option, text in tag.named.items():
-        if option in ("start", "end", "stop"):
-            limits["end" if option == "stop" else option] = _finite(text)
-        if option in ("start", "end", "stop") and _finite(text) is None:
+        given = text.split("-") if option == "step" else [text]
+        kinds = ["start", "stop"] if option == "step" else [_LIMITS[option]] if option in _LIMITS else []
+        found = [limit for one in given if (limit := _limit(one)) is not None]
+        if kinds and len(found) == len(given) == len(kinds):
+            limits |= zip(kinds, found, strict=True)
+        elif kinds:
             warn("tag_option_unreadable", option=quote(f"{option}={text}"))
         elif option in INACTIVE:
             warn("tag_option_inactive", option=quote(f"{option}={text}"))
-        elif option not in ("te", "unet", "dyn"):
+        elif option not in ("te", "unet", "dyn", "lbw"):
             warn("tag_option_unknown", option=quote(f"{option}={text}"))
     return LoraTag(
-        given[0],
+        at[0],
         clamp(te, tag.place, warnings),
         clamp(unet, tag.place, warnings),
         ranks[-1] if ranks else None,
         limits.get("start"),
-        limits.get("end"),
+        limits.get("stop"),
         tag.named.get("lbw"),
         tag.place,
         tag.text,
     )
 
 
-def _finite(text: str) -> float | None:
+def shares(lora: LoraTag, steps: int) -> tuple[float, float]:
+    """The part of `steps` in which a tag's adapter acts on the picture, as shares of 0 to 1; no step where the tag has
+    its end before its beginning."""
+    start = 0.0 if lora.start is None else lora.start.share(steps)
+    stop = 1.0 if lora.stop is None else lora.stop.share(steps)
+    return start, max(start, stop)
+
+
+def _limit(text: str) -> Limit | None:
+    """A number of a step or, with a decimal point, a share; None where it is neither."""
+    value = finite(text)
+    if value is None or value < 0:
+        return None
+    is_share = "." in text and value <= 1
+    return Limit(value, is_share) if is_share or value.is_integer() else None
+
+
+def finite(text: str) -> float | None:
     """The number, or None where it is none or not finite."""
     try:
         value = float(text)

@@ -15,12 +15,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from lora_studio.errors import NotFound
+from lora_studio.prompt.block_weights import read_block_weights
 from lora_studio.prompt.infotext import safe_name
 from lora_studio.prompt.names import Names
 from lora_studio.prompt.readers import REMARKS, NamedFile, Reading, Remark
-from lora_studio.prompt.readers.reading import MOST
+from lora_studio.prompt.readers.reading import shorten, weight
 from lora_studio.store.naming import names_of
 from lora_studio.types import AdapterEntry, AdapterWeight, BaseInfo
+from lora_studio.types.mix import MOST_WEIGHT
 
 SENTENCES = {
     **REMARKS,
@@ -97,7 +99,9 @@ def recall(
     missing: list[Missing] = []
     held: list[Remark] = []
     known = names_of(library)
-    for wanted in reading.adapters:
+    for named in reading.adapters:
+        wanted, told = _with_blocks(named, base)
+        held += told
         entry = find(wanted, library, tensors_hash, known)
         if entry is None:
             missing.append(Missing(wanted, _by_name(wanted.name, library, known) if wanted.hash else None))
@@ -139,20 +143,36 @@ def _by_name(name: str, library: Sequence[AdapterEntry], known: Names) -> Adapte
     return None if found is None else next(entry for entry in library if entry.sha256 == found.key)
 
 
+def _with_blocks(wanted: NamedFile, base: BaseInfo | None) -> tuple[NamedFile, list[Remark]]:
+    """Its block weights as those of the loaded base, as far as they mean something there."""
+    if not wanted.lbw:
+        return wanted, []
+    found = read_block_weights(wanted.lbw, base.blocks) if base is not None and base.blocks.names else None
+    if found is None:
+        return wanted, [Remark("not_acting", {"names": f"{wanted.name}: lbw={shorten(wanted.lbw)}"})]
+    te = weight((wanted.weight if wanted.text_encoder_weight is None else wanted.text_encoder_weight) * found.words)
+    te_or_same = None if te == wanted.weight else te
+    return dataclasses.replace(wanted, text_encoder_weight=te_or_same, blocks=found.blocks), []
+
+
 def _summed(before: AdapterWeight | None, entry: AdapterEntry, wanted: NamedFile) -> tuple[AdapterWeight, list[Remark]]:
-    """The weight of a file that was named once or, as A1111 allows, several times; one beyond `MOST` is remarked on."""
+    """What a file comes to that is named once or, as A1111 allows, several times: weights are summed, steps and blocks
+    are the last one's. A sum beyond `MOST_WEIGHT` is remarked on."""
     unet = wanted.weight + (before.weight if before else 0.0)
     te = unet
     if wanted.text_encoder_weight is not None or (before and before.text_encoder_weight is not None):
         own = wanted.weight if wanted.text_encoder_weight is None else wanted.text_encoder_weight
         te = own + (0.0 if before is None else _te(before))
-    held = [max(-MOST, min(MOST, value)) for value in (unet, te)]
+    held = [max(-MOST_WEIGHT, min(MOST_WEIGHT, value)) for value in (unet, te)]
     remarks = [
-        Remark("lora_weight", {"name": entry.name, "given": given, "allowed": MOST})
+        Remark("lora_weight", {"name": entry.name, "given": given, "allowed": MOST_WEIGHT})
         for given, kept in dict.fromkeys(zip((unet, te), held, strict=True))
         if given != kept
     ]
-    return AdapterWeight(entry.sha256, entry.name, held[0], None if held[0] == held[1] else held[1]), remarks
+    places = (wanted.start, wanted.stop, wanted.blocks)
+    if before is not None and places != (before.start, before.stop, before.blocks):
+        remarks.append(Remark("lora_places", {"name": entry.name}))
+    return AdapterWeight(entry.sha256, entry.name, held[0], None if held[0] == held[1] else held[1], *places), remarks
 
 
 def _te(adapter: AdapterWeight) -> float:

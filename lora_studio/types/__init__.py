@@ -1,13 +1,13 @@
 """The words of the domain as frozen dataclasses; no torch, no files, no widgets.
 
 `fields` holds the machinery (a field carries its own doc line and check), `generate` what a picture is asked
-for, `train` what a training is asked for, `jobs` what the engine's boundary speaks, `library` what is kept, `limits`
-what one person may take.
+for, `mix` how each adapter acts in it, `train` what a training is asked for, `jobs` what the engine's boundary speaks,
+`library` what is kept, `limits` what one person may take.
 """
 
 from lora_studio.types.explain import ExplainOptions
 from lora_studio.types.fields import FieldSpec, describe, from_json, to_json
-from lora_studio.types.generate import EMPHASES, SAMPLERS, AdapterWeight, EmbeddingUse, GenerateRequest, parse_sampler
+from lora_studio.types.generate import EMPHASES, SAMPLERS, EmbeddingUse, GenerateRequest, parse_sampler
 from lora_studio.types.jobs import (
     NO_BASE,
     BaseChoice,
@@ -37,6 +37,7 @@ from lora_studio.types.library import (
     embedding_name,
 )
 from lora_studio.types.limits import Limits
+from lora_studio.types.mix import AdapterWeight, UNetBlocks
 from lora_studio.types.train import RECIPES, TrainConfig, recipe
 
 __all__ = [
@@ -72,6 +73,7 @@ __all__ = [
     "StyleEntry",
     "Tag",
     "TrainConfig",
+    "UNetBlocks",
     "adapter_name",
     "describe",
     "embedding_name",

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lora_studio.types.fields import check, spec
-from lora_studio.types.generate import AdapterWeight
 from lora_studio.types.library import LOCAL
+from lora_studio.types.mix import AdapterWeight
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from lora_studio.errors import InvalidInput
 from lora_studio.types.fields import check, check_text, spec
+from lora_studio.types.mix import AdapterWeight
 
 SAMPLERS = ("dpmpp_2m", "dpmpp_2m_karras", "euler", "euler_a", "ddim")
 """Names of the samplers; `parse_sampler` reads A1111's names for them too."""
@@ -93,31 +94,6 @@ def parse_sampler(name: str) -> str:
 def a1111_sampler(name: str) -> tuple[str, str | None]:
     """A1111's `Sampler` and `Schedule type` (None where it is Automatic) for one of `SAMPLERS`."""
     return _A1111_NAMES[name]
-
-
-@dataclass(frozen=True)
-class AdapterWeight:
-    """One adapter in a mix: its file's sha256, the name it was chosen by, and the weight `s` of `W + s·ΔW`.
-
-    `text_encoder_weight` is the `s` of the text encoder's layers where it is another one; None: `weight` holds for all.
-    """
-
-    sha256: str
-    name: str
-    weight: float = spec(
-        1.0, doc="How strongly this LoRA acts; 0 is not at all, 1 as trained.", minimum=-10, maximum=10
-    )
-    text_encoder_weight: float | None = spec(
-        None,
-        doc="How strongly it acts on the reading of the words; as the weight if left out.",
-        minimum=-10,
-        maximum=10,
-    )
-
-    def __post_init__(self) -> None:
-        check(self)
-        check_text(self.name, "adapters")
-        check_text(self.sha256, "adapters")
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from lora_studio.errors import InvalidInput
 from lora_studio.types.fields import check, spec
+from lora_studio.types.mix import NO_BLOCKS, UNetBlocks
 
 JobKind = Literal[
     "generate", "train", "load_base", "import_adapter", "import_embedding", "workbench", "download_adapter"
@@ -174,6 +175,8 @@ class BaseInfo:
     defaults: BaseDefaults
     recipes: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Recipe name to the training settings that were measured best on this base."""
+    blocks: UNetBlocks = NO_BLOCKS
+    """What block weights of an adapter are of."""
     text_widths: dict[str, int] = field(default_factory=dict)
     """Width of the vectors of each text encoder, {"clip_l": 768}: what an embedding must have to act here."""
     small: bool = False

@@ -30,6 +30,9 @@ from lora_studio.types import (
     to_json,
 )
 from lora_studio.types.library import BUNDLED, bundled_in, bundled_text
+from tests.support.fake_engine import BASES
+
+BASE = BASES["embedded"]
 
 
 def words(text: str) -> list[Token]:
@@ -164,7 +167,9 @@ SHELVES = Shelves(embeddings=(installed("e1", "Easy", 16), installed("e2", "EASY
 def look(prompt: str, negative: str, tokenize: Any, given: tuple[EmbeddingUse, ...] = ()) -> Found:
     """What two texts name on these shelves."""
     counting = Counting(8)
-    return look_up((parse(prompt, counting), parse(negative, counting, negative=True)), SHELVES, tokenize, ((), given))
+    return look_up(
+        (parse(prompt, counting), parse(negative, counting, negative=True)), SHELVES, tokenize, ((), given), 8
+    )
 
 
 @pytest.mark.parametrize("tokenize", [words, None])
@@ -192,9 +197,11 @@ def test_the_file_that_the_request_names_stays() -> None:
 def test_an_embedding_for_another_base_is_words(workspace: Workspace) -> None:
     entry = EmbeddingEntry("e" * 64, "badhandv4", "ann", 1.0, 9, 6, {"clip_l": 768})
     workspace.embeddings.add(entry)
-    done, warnings = complete(request("a", "BadHandV4"), workspace, "ann", words, {"clip_l": 32})
+    done, warnings = complete(
+        request("a", "BadHandV4"), workspace, "ann", words, dataclasses.replace(BASE, text_widths={"clip_l": 32})
+    )
     assert (done.embeddings, codes(warnings)) == ((), ["embedding_misfit"])
-    done, warnings = complete(request("a", "BadHandV4"), workspace, "ann", words, {"clip_l": 768})
+    done, warnings = complete(request("a", "BadHandV4"), workspace, "ann", words, BASE)
     assert (done.embeddings, warnings) == ((EmbeddingUse("badhandv4", "e" * 64),), ())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import time
@@ -15,12 +16,12 @@ from lora_studio.engine.explain import explain_texts
 from lora_studio.errors import InvalidInput
 from lora_studio.store import Workspace
 from lora_studio.types import AdapterEntry, AdapterWeight, EmbeddingEntry, ExplainOptions, StyleEntry
-from tests.support.fake_engine import reader_of
+from tests.support.fake_engine import BASES, reader_of
 
 ROOT = Path(__file__).resolve().parents[2]
 TOKENIZE = reader_of(ROOT / "assets" / "base" / "tokenizer" / "tokenizer.json")
 CASES = json.loads((ROOT / "tests" / "prompt" / "cases.json").read_text(encoding="utf-8"))["demonstration"]
-WIDTHS = {"clip_l": 128}
+BASE = dataclasses.replace(BASES["embedded"], text_widths={"clip_l": 128})
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def workspace(tmp_path: Path, empty_workspace: Path) -> Iterator[Workspace]:
 
 def told(workspace: Workspace, prompt: str, negative: str = "", **options: Any) -> dict[str, Any]:
     chosen = ExplainOptions(owner="ann", **options)
-    return explain_texts((prompt, negative), chosen, workspace, TOKENIZE, WIDTHS)
+    return explain_texts((prompt, negative), chosen, workspace, TOKENIZE, BASE)
 
 
 def codes(reading: dict[str, Any]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -48,11 +49,18 @@ def pipeline(tiny: tuple[Path, SharedBase], tmp_path_factory: pytest.TempPathFac
 
 
 def ours(
-    base: SharedBase, mix: Mix, sampler: str, guidance: float, noise: torch.Tensor, rescale: float = 0.0
+    base: SharedBase,
+    mix: Mix,
+    sampler: str,
+    guidance: float,
+    noise: torch.Tensor,
+    rescale: float = 0.0,
+    by_step: tuple[tuple[int, Mix], ...] = (),
 ) -> torch.Tensor:
+    """`mix` reads the words, and acts in the UNet where `by_step` (step, mix from there on) says nothing else."""
     conditions = base.family.encode_text([*PROMPTS, ""], [mix] * 3)
     tasks = [
-        PictureTask(7 + i, always(conditions[i]), always(conditions[2]), guidance, mix, noise[i], rescale)
+        PictureTask(7 + i, always(conditions[i]), always(conditions[2]), guidance, mix, noise[i], rescale, by_step)
         for i in range(2)
     ]
     loop = denoise(base, tasks, make_scheduler(sampler, base.scheduler_config), STEPS, SIZE)
@@ -71,6 +79,7 @@ def theirs(
     guidance: float,
     noise: torch.Tensor,
     rescale: float = 0.0,
+    **more: Any,
 ) -> torch.Tensor:
     pipe.scheduler = reference(sampler, base.scheduler_config)
     # Starting noise is handed in on both sides, so the generators serve the ancestral noise alone.
@@ -85,6 +94,7 @@ def theirs(
         output_type="latent",
         height=SIZE[0],
         width=SIZE[1],
+        **more,
     ).images
 
 
@@ -118,6 +128,36 @@ def test_rescaled_guidance_equals_diffusers(
     assert (found - wanted).abs().max() <= 1e-5 * wanted.abs().max()
     assert (found - plain).abs().max() > 1e-3 * plain.abs().max()  # a hundred times what is allowed above
     assert torch.equal(ours(base, mix, "euler", 1.0, noise, rescale), ours(base, mix, "euler", 1.0, noise))
+
+
+@pytest.mark.parametrize("sampler", ["euler_a", "dpmpp_2m"])
+def test_adapters_for_a_part_of_the_steps_equal_diffusers(
+    tiny: tuple[Path, SharedBase], pipeline: StableDiffusionPipeline, sampler: str
+) -> None:
+    """One adapter ends after step 2, the other begins with step 4; diffusers' weights are changed between the steps.
+
+    The words are read once, by both at their whole weights, on either side.
+    """
+    _, base = tiny
+    noise = torch.randn(2, 4, 16, 24, generator=torch.Generator().manual_seed(3))
+    first, second = (random_adapter(base, 1), 0.7), (random_adapter(base, 2), -0.4)
+    found = ours(base, (first, second), sampler, 4.0, noise, by_step=((1, (first,)), (3, ()), (4, (second,))))
+
+    def weigh(
+        pipe: StableDiffusionPipeline, index: int, _: object, kept: dict[str, torch.Tensor]
+    ) -> dict[str, torch.Tensor]:
+        done = index + 1  # steps; these weights are of the next one
+        pipe.unet.set_adapters(["a1", "a2"], [0.7 if done < 2 else 0.0, -0.4 if done >= 3 else 0.0])
+        return kept
+
+    pipeline.set_adapters(["a1", "a2"], [0.7, -0.4])
+    pipeline.unet.set_adapters(["a1", "a2"], [0.7, 0.0])
+    try:
+        wanted = theirs(pipeline, base, sampler, 4.0, noise, callback_on_step_end=weigh)
+    finally:
+        pipeline.set_adapters(["a1", "a2"], [0.7, -0.4])
+    assert (found - wanted).abs().max() <= 1e-5 * wanted.abs().max()
+    assert (found - ours(base, (first, second), sampler, 4.0, noise)).abs().max() > 1e-3 * wanted.abs().max()
 
 
 def test_a_prediction_without_spread_is_not_rescaled() -> None:

@@ -374,3 +374,31 @@ def test_any_text_makes_a_picture(base: SharedBase, prompt: str) -> None:
     request = dataclasses.replace(ask(prompt), num_inference_steps=1)
     (picture,) = drive(base, generate(base, [request], nothing))
     assert picture.png.startswith(b"\x89PNG")
+
+
+def test_steps_and_blocks_decide_what_acts_in_the_unet_alone(base: SharedBase) -> None:
+    """Steps 3 and 4 of 6 with one block at half its weight; the words are read with the whole weight all the same."""
+    adapter, other = random_adapter(base, 1, size=0.3), random_adapter(base, 2)
+    names = base.info.blocks.names
+    factors = tuple(0.5 if name == "M00" else 1.0 for name in names)
+    chosen = (
+        AdapterWeight("0" * 64, "a", 0.8, None, 1 / 3, 2 / 3, factors),
+        AdapterWeight("1" * 64, "b", 0.4, blocks=(1.0,) * len(names)),
+    )
+    calls: list[Any] = []
+    reads = {"0" * 64: adapter, "1" * 64: other}
+    drive(base, generate(base, [ask("cat", adapters=chosen)], reads.__getitem__), calls.append)
+    mixes = [want.mixes[0] for want in calls if hasattr(want, "timesteps")]
+    by_block = (*(0.8 * factor for factor in factors), 0.8)
+    assert mixes == [((other, 0.4),)] * 2 + [((adapter, by_block), (other, 0.4))] * 2 + [((other, 0.4),)] * 2
+    reference = plain(base, "cat", mix=((adapter, 0.8), (other, 0.4)))
+    first = next(want for want in calls if hasattr(want, "timesteps"))
+    assert torch.allclose(first.embeddings[1], reference, atol=1e-5)
+
+
+def test_block_weights_of_another_base_are_refused(base: SharedBase) -> None:
+    with pytest.raises(
+        InvalidInput, match=f"are 25, and the UNet of .* has {len(base.info.blocks.names)} blocks"
+    ) as told:
+        check_fits(base, ask(adapters=(AdapterWeight("0" * 64, "ink", 0.8, blocks=(1.0,) * 25),)))
+    assert told.value.code == "blocks_of_another_base"

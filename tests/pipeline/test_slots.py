@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from lora_studio.adapters.canonical import CanonicalAdapter, Dense
+from lora_studio.adapters.canonical import CanonicalAdapter, Dense, LowRank
+from lora_studio.adapters.formats.ldm import LdmNames
 from lora_studio.pipeline import ModelCall, SharedBase
 from tests.support.tiny import load_tiny, random_adapter, write_tiny_base
 
@@ -65,6 +66,50 @@ def test_each_row_of_a_batch_has_its_own_mix(base: SharedBase) -> None:
 def test_the_same_adapter_twice_counts_twice(base: SharedBase) -> None:
     a = random_adapter(base, 1)
     assert close(base.predict(call(base, 1, (((a, 0.4), (a, 0.3)),))), merged(base, ((a, 0.7),)))
+
+
+def in_blocks(base: SharedBase, adapter: CanonicalAdapter, factors: dict[str, float]) -> CanonicalAdapter:
+    """The adapter with the changes of each block multiplied; a block is told by its layers' names in the original."""
+    names = LdmNames(key.removeprefix("unet.") for key in base.layers if key.startswith("unet."))
+    layers = {}
+    for key, change in adapter.layers.items():
+        original = names.of(key.removeprefix("unet.")) or ""
+        factor = next((factors[start] for start in factors if original.startswith(start)), 1.0)
+        layers[key] = LowRank(change.down, change.up * factor)
+    return CanonicalAdapter(adapter.key + "-weighed", layers)
+
+
+def test_weights_by_block_equal_an_adapter_that_was_made_so(base: SharedBase) -> None:
+    """Three rows of one call: one adapter by blocks beside a plain one, the plain one alone, other blocks."""
+    a, b = random_adapter(base, 1), random_adapter(base, 2)
+    names = base.info.blocks.names
+    by_block = {"input_blocks.1.": 0.0, "input_blocks.3.": -0.5, "middle_block.": 2.0, "output_blocks.2.": 0.3}
+    chosen = {"IN01": 0.0, "IN03": -0.5, "M00": 2.0, "OUT02": 0.3}
+    assert set(chosen) < set(names)
+    weights = (*(0.8 * chosen.get(name, 1.0) for name in names), 0.8)
+    others = (*(0.8 * (name == "M00") for name in names), 0.0)
+    together = base.predict(call(base, 3, (((a, weights), (b, 0.4)), ((b, 0.4),), ((a, others),))))
+    silent = {"input_blocks.": 0.0, "output_blocks.": 0.0, "out.": 0.0, "time_embed.": 0.0}
+    for row, mix in enumerate(
+        (
+            ((in_blocks(base, a, by_block), 0.8), (b, 0.4)),
+            ((b, 0.4),),
+            ((in_blocks(base, a, silent), 0.8),),
+        )
+    ):
+        assert close(together[row : row + 1], merged(base, mix))
+    assert not close(together[:1], merged(base, ((a, 0.8), (b, 0.4)))), "the blocks make a difference"
+
+
+def test_a_block_of_weight_zero_is_left_out(base: SharedBase) -> None:
+    """0 in all blocks is the base bit for bit, and so is the base where nothing but blocks of 0 is left."""
+    a, count = random_adapter(base, 1), len(base.info.blocks.names)
+    plain = base.predict(call(base, 1))
+    assert torch.equal(plain, base.predict(call(base, 1, (((a, (0.0,) * (count + 1)),),))))
+    attended = base.info.blocks.attended
+    only = CanonicalAdapter("attn", {key: change for key, change in a.layers.items() if ".attentions." in key})
+    weights = (*(0.0 if name in attended else 1.0 for name in base.info.blocks.names), 1.0)
+    assert torch.equal(plain, base.predict(call(base, 1, (((only, weights),),))))
 
 
 def test_a_dense_difference_acts_like_its_factors(base: SharedBase) -> None:

@@ -92,6 +92,26 @@ def test_the_whole_last_line_in_a1111_s_order() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("changes", "options"),
+    [
+        ({"start": 0.25}, ":start=6"),
+        ({"stop": 0.5}, ":stop=11"),
+        ({"start": 0.3, "stop": 0.77}, ":start=7:stop=16"),
+        ({"stop": 1e-3}, ":start=21"),
+        ({"blocks": (1.0, 0.0, -0.5)}, ":lbw=1,1,0,-0.5"),
+    ],
+)
+def test_steps_and_blocks_are_written_as_the_extension_reads_them(changes: dict[str, Any], options: str) -> None:
+    """The same steps act again where the text is read back; BASE is 1, the words have their weight already."""
+    used = dataclasses.replace(request().adapters[0], **changes)
+    text = infotext(request(adapters=(used,), num_inference_steps=20), FACTS)
+    assert text.splitlines()[0] == f"1girl, red hair <lora:nekomimi:0.8{options}>"
+    (read,) = read_pasted(text).adapters
+    assert dataclasses.replace(used, start=read.start, stop=read.stop).span(20) == used.span(20)
+    assert read.lbw == options.partition("lbw=")[2]
+
+
 def test_even_steps_of_dpm_are_named() -> None:
     """Left out, the schedule is Automatic, and that is Karras for DPM++ 2M in A1111."""
     assert "Sampler: DPM++ 2M, Schedule type: Uniform, CFG" in infotext(request(sampler="dpmpp_2m"), FACTS)

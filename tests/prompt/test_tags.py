@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from lora_studio.prompt.attention import LIMIT
 from lora_studio.prompt.notices import PromptWarning
 from lora_studio.prompt.source import SourceText
-from lora_studio.prompt.tags import LoraTag, find_tags, networks, read_loras, take_tags
+from lora_studio.prompt.tags import Limit, LoraTag, find_tags, networks, read_loras, shares, take_tags
 
 CASES = json.loads((Path(__file__).parent / "cases.json").read_text(encoding="utf-8"))
 PIECES = ["<", ">", ":", "lora", "<lora:", "a", "=", "te=", "dyn=8", ":0.8", "1", "<lora:x:1>", "\n", "é", "nan", "1e5"]
@@ -48,17 +48,31 @@ def test_a_tag_that_cannot_be_read_is_left_out_alone() -> None:
     assert warnings[0].values["tag"] == "<lora:b:x>"
 
 
-def test_options_that_do_not_act_yet_are_read_and_told() -> None:
-    (tag,), warnings = loras("<lora:a:0.8:start=0.2:stop=12:lbw=1,0,1:foo=1>")
-    assert (tag.te, tag.start, tag.end, tag.lbw) == (0.8, 0.2, 12.0, "1,0,1")
+def test_steps_and_blocks() -> None:
+    (tag,), warnings = loras("<lora:a:0.8:start=0.2:stop=12:lbw=1,0,1>")
+    assert (tag.te, tag.lbw, warnings) == (0.8, "1,0,1", ())
+    assert (tag.start, tag.stop) == (Limit(0.2, is_share=True), Limit(12, is_share=False))
+    assert shares(tag, 22) == (0.2, 0.5)
+    (tag,), _ = loras("<lora:a:step=3-1.0>")
+    assert (tag.start, tag.stop) == (Limit(3, is_share=False), Limit(1, is_share=True))
+    (tag,), _ = loras("<lora:a:start=9:stop=2>")
+    assert shares(tag, 10) == (0.8, 0.8), "turned round: no step lies in it"
+
+
+@pytest.mark.parametrize("option", ["end=soon", "start=-1", "stop=nan", "start=5.5", "step=5", "step=1-2-3", "step=-"])
+def test_a_part_of_the_steps_that_cannot_be_read_is_told(option: str) -> None:
+    (tag,), (warning,) = loras(f"<lora:a:0.7:{option}>")
+    assert (tag.te, tag.start, tag.stop) == (0.7, None, None)
+    assert (warning.code, warning.values["option"]) == ("tag_option_unreadable", option)
+
+
+def test_options_that_do_nothing_are_told() -> None:
+    _, warnings = loras("<lora:a:0.8:lbwe=x:x=2:foo=1>")
     assert [(w.code, w.values["option"]) for w in warnings] == [
-        ("tag_option_inactive", "start=0.2"),
-        ("tag_option_inactive", "stop=12"),
-        ("tag_option_inactive", "lbw=1,0,1"),
+        ("tag_option_inactive", "lbwe=x"),
+        ("tag_option_inactive", "x=2"),
         ("tag_option_unknown", "foo=1"),
     ]
-    (tag,), (warning,) = loras("<lora:a:end=soon>")
-    assert (tag.end, warning.code) == (None, "tag_option_unreadable")
 
 
 def test_other_kinds_are_taken_out_and_named() -> None:

@@ -14,7 +14,7 @@ from lora_studio.prompt.readers import NamedFile, Reading, read_pasted
 from lora_studio.prompt.readers.reading import REMARKS
 from lora_studio.store import Workspace
 from lora_studio.store.recall import SENTENCES, Recalled, recall
-from lora_studio.types import AdapterEntry, AdapterWeight, BaseDefaults, BaseInfo
+from lora_studio.types import AdapterEntry, AdapterWeight, BaseDefaults, BaseInfo, UNetBlocks
 from lora_studio.ui.texts import strings
 
 Make = Callable[..., AdapterEntry]
@@ -61,9 +61,26 @@ def test_a_name_with_another_hash_is_another_file(workspace: Workspace, entry: M
     assert result.adapters == ()
     assert (result.missing[0].wanted.hash, result.missing[0].near) == ("f" * 12, one)
     assert result.as_json()["missing"] == [
-        {"name": "Cat_Ears", "hash": "f" * 12, "weight": 0.7, "text_encoder_weight": None,
-         "near": {"sha256": one.sha256, "name": "cat ears"}}
+        {"name": "Cat_Ears", "hash": "f" * 12, "weight": 0.7, "text_encoder_weight": None, "start": 0.0,
+         "stop": 1.0, "lbw": "", "blocks": (), "near": {"sha256": one.sha256, "name": "cat ears"}}
     ]  # fmt: skip
+
+
+def test_steps_and_blocks_come_with_the_file(workspace: Workspace, entry: Make) -> None:
+    one = keep(workspace, entry, "ink", lora())
+    parts = dataclasses.replace(BASE, blocks=UNetBlocks(("IN00", "M00", "OUT00"), ("M00",)))
+    text = (
+        "cat <lora:ink:0.8:start=6:stop=0.75:lbw=0.5,1>\nSteps: 20, Sampler: Euler, Seed: 2, RNG: CPU, Version: v1.10.1"
+    )
+    made = recall(read_pasted(text), [one], workspace.files.tensors_hash, parts)
+    assert made.adapters == (AdapterWeight(one.sha256, "ink", 0.8, 0.4, 0.25, 0.75, (0.0, 1.0, 0.0)),)
+    assert [remark.code for remark in made.remarks if remark.code != "model"] == []
+    made = recall(read_pasted(text.replace("0.5,1", "0.5,1,1")), [one], workspace.files.tensors_hash, parts)
+    assert made.adapters == (AdapterWeight(one.sha256, "ink", 0.8, None, 0.25, 0.75),)
+    assert ("not_acting", {"names": "ink: lbw=0.5,1,1"}) in [(one.code, one.values) for one in made.remarks]
+    twice = recall(read_pasted(text.replace("cat", "cat <lora:ink:0.1>")), [one], workspace.files.tensors_hash, parts)
+    assert [(a.weight, a.start) for a in twice.adapters] == [(pytest.approx(0.9), 0.25)]
+    assert "lora_places" in [remark.code for remark in twice.remarks]
 
 
 @pytest.mark.parametrize("name", ["cat ears", "CAT EARS", "cat_ears", "neko_v3", "Neko title"])

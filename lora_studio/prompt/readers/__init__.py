@@ -22,7 +22,7 @@ from lora_studio.prompt.readers.invokeai import read_invokeai, read_old_invokeai
 from lora_studio.prompt.readers.parameters import read_parameters
 from lora_studio.prompt.readers.reading import MAX_TEXT, REMARKS, NamedFile, Reading, Remark, parse_json
 from lora_studio.prompt.request_chunk import CHUNK, PARAMETERS, read_request_chunk
-from lora_studio.types import GenerateRequest, describe
+from lora_studio.types import AdapterWeight, GenerateRequest, describe
 
 __all__ = ["REMARKS", "NamedFile", "Reading", "Remark", "of_request", "read_pasted", "read_texts"]
 
@@ -80,11 +80,17 @@ def of_request(request: GenerateRequest, index: int) -> Reading:
         prompt=own.prompt,
         negative=own.negative_prompt,
         settings=settings,
-        adapters=tuple(NamedFile(a.name, a.sha256, a.weight, a.text_encoder_weight) for a in own.adapters),
+        adapters=tuple(map(_named, own.adapters)),
         embeddings=tuple(NamedFile(e.name, e.sha256) for e in own.embeddings),
         model=NamedFile("", own.base) if own.base else None,
         remarks=(Remark("first_picture"),) if own.init_image else (),
     )
+
+
+def _named(used: AdapterWeight) -> NamedFile:
+    """An adapter of our own request."""
+    plain = NamedFile(used.name, used.sha256, used.weight, used.text_encoder_weight)
+    return dataclasses.replace(plain, start=used.start, stop=used.stop, blocks=used.blocks)
 
 
 def _exact(text: str, remarks: list[Remark]) -> Reading | None:

@@ -14,16 +14,18 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 from lora_studio.prompt.language import parse
 from lora_studio.prompt.readers.a1111 import Infotext, a1111_fields, find_pairs, version_of
-from lora_studio.prompt.readers.reading import MOST, Draft, NamedFile, Reading, clean_hash, names, stem, weight
+from lora_studio.prompt.readers.reading import Draft, NamedFile, Reading, clean_hash, names, stem, weight
 from lora_studio.prompt.readers.samplers import take_sampler
 from lora_studio.prompt.schedules import Counting
 from lora_studio.prompt.source import SourceText
-from lora_studio.prompt.tags import LORA_KINDS, find_tags, read_loras
+from lora_studio.prompt.tags import LORA_KINDS, LoraTag, find_tags, read_loras, shares
 from lora_studio.types import EMPHASES
+from lora_studio.types.mix import MOST_WEIGHT
 
 OURS = "lora-studio"
 """How the value of `Version` begins in our own texts."""
@@ -52,7 +54,7 @@ def read_parameters(text: str) -> Reading:
     if not info.pairs:
         draft = Draft()
         draft.remark("no_settings")
-        words, named = take_loras(info.prompt, draft)
+        words, named = take_loras(info.prompt, draft, None)
         return Reading(
             prompt=words, negative=info.negative or None, adapters=named, fields=a1111_fields(info),
             remarks=tuple(draft.remarks),
@@ -61,15 +63,14 @@ def read_parameters(text: str) -> Reading:
     draft = Draft()
     program = program_of(info)
     _settings(draft, info, fields)
-    prompt, tagged = take_loras(info.prompt, draft)
+    steps = draft.settings.get("num_inference_steps")
+    prompt, tagged = take_loras(info.prompt, draft, int(steps) if steps else None)
     negative = info.negative
     if program == "lora_studio":
         prompt, negative = info.first(RAW[0], prompt), info.first(RAW[1], negative)
     _dialect(draft, info, program, (prompt, negative))
     hashes = _hashes(info)
-    adapters = [
-        NamedFile(one.name, _hash_of(hashes, "lora", one.name), one.weight, one.text_encoder_weight) for one in tagged
-    ]
+    adapters = [replace(one, hash=_hash_of(hashes, "lora", one.name)) for one in tagged]
     adapters += _other_adapters(info, hashes, {one.name for one in adapters})
     embeddings = [NamedFile(name, found) for (kind, name), found in hashes.items() if kind == "embed"]
     embeddings += [NamedFile(name) for part in info.first("Embeddings").split(",") if (name := part.strip())]
@@ -100,10 +101,13 @@ def program_of(info: Infotext) -> str:
     return "forge" if re.match(r"f\d|neo", version) else "a1111"
 
 
-def take_loras(prompt: str, draft: Draft) -> tuple[str, tuple[NamedFile, ...]]:
+def take_loras(prompt: str, draft: Draft, steps: int | None) -> tuple[str, tuple[NamedFile, ...]]:
     """The prompt without its LoRA tags, trimmed where there were some, and what they ask for.
 
-    What a tag asks for beside its weight (`lbw=`, a rank to cut to ...) is lost with it, and remarked on.
+    What a tag asks for and is not done here (`lbwe=`, a rank to cut to ...) is lost with it, and remarked on.
+
+    Args:
+        steps: of the picture; None where they are not known: then the number of a step means nothing.
     """
     source = SourceText.typed(prompt)
     tags = [tag for tag in find_tags(source) if tag.kind in LORA_KINDS]
@@ -112,14 +116,7 @@ def take_loras(prompt: str, draft: Draft) -> tuple[str, tuple[NamedFile, ...]]:
         loras, warnings = read_loras((tag,))
         lost = [str(one.values["option"]) for one in warnings if one.code.startswith("tag_option_")]
         for lora in loras:
-            lost += [] if lora.dyn is None else [f"dyn={lora.dyn}"]
-            if lost:
-                draft.remark("not_acting", names=f"{lora.name}: {names(lost)}")
-            for given in dict.fromkeys((lora.unet, lora.te)):
-                if weight(given) != given:
-                    draft.remark("lora_weight", name=lora.name, given=given, allowed=MOST)
-            te = weight(lora.te)
-            found.append(NamedFile(lora.name, "", weight(lora.unet), None if lora.te == lora.unet else te))
+            found.append(_named(lora, draft, steps, lost))
             if tag.place is not None:
                 edges += [tag.place.start, tag.place.end]
     if not found:
@@ -127,6 +124,23 @@ def take_loras(prompt: str, draft: Draft) -> tuple[str, tuple[NamedFile, ...]]:
     edges.append(len(prompt))
     kept = "".join(prompt[start:end] for start, end in zip(edges[::2], edges[1::2], strict=True))
     return kept.strip(), tuple(found)
+
+
+def _named(lora: LoraTag, draft: Draft, steps: int | None, lost: list[str]) -> NamedFile:
+    """What a tag asks for; `lost` are its options that do nothing here."""
+    lost += [] if lora.dyn is None else [f"dyn={lora.dyn}"]
+    if steps is None:
+        limits = {"start": lora.start, "stop": lora.stop}
+        lost += [f"{key}={one.value:g}" for key, one in limits.items() if one is not None and not one.is_share]
+        start, stop = (one if one is not None and one.is_share else None for one in limits.values())
+        lora = replace(lora, start=start, stop=stop)
+    if lost:
+        draft.remark("not_acting", names=f"{lora.name}: {names(lost)}")
+    for given in dict.fromkeys((lora.unet, lora.te)):
+        if weight(given) != given:
+            draft.remark("lora_weight", name=lora.name, given=given, allowed=MOST_WEIGHT)
+    te = None if lora.te == lora.unet else weight(lora.te)
+    return NamedFile(lora.name, "", weight(lora.unet), te, *shares(lora, steps or 1), lora.lbw or "")
 
 
 def _settings(draft: Draft, info: Infotext, fields: dict[str, Any]) -> None:

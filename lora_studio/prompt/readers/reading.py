@@ -17,6 +17,7 @@ from typing import Any
 from lora_studio.prompt.language import parse
 from lora_studio.prompt.schedules import Counting
 from lora_studio.types import GenerateRequest, describe
+from lora_studio.types.mix import MOST_WEIGHT
 
 MAX_TEXT = 4_000_000
 """Characters of one text; workflows of ComfyUI with hundreds of nodes have some hundred thousand."""
@@ -31,6 +32,7 @@ REMARKS: Mapping[str, str] = {
     "first_picture": "It began from another picture, which is not inside: from noise it will look different.",
     "not_acting": "These settings have no counterpart here: {names}.",
     "lora_weight": "The LoRA {name} has the weight {given} there; at most {allowed}, up or down, acts here.",
+    "lora_places": "The LoRA {name} is named several times with different steps or blocks: those of the last one hold.",
     "schedule_later": "In {program} the first text of [a:b:5] or [a|b] holds one step longer: the picture will differ.",
     "prompt_dialect": "Its prompt weighs words in {program}'s own way; such marks are read as words here.",
     "prompt_acts": "Some signs in its prompt are plain words in {program} and act here: the picture will differ.",
@@ -86,12 +88,19 @@ class NamedFile:
         hash: the beginning of one of the file's hashes, 8 to 64 hex digits; empty where none is written.
         weight: of the UNet's part (of an embedding: 1).
         text_encoder_weight: of the text encoder's part; None is the same weight.
+        start, stop: the part of the steps in which it acts on the picture, as shares of 0 to 1.
+        lbw: block weights as written, "" where there are none (`lora_studio.prompt.block_weights`).
+        blocks: block weights of the base that the text names (`AdapterWeight.blocks`), where they are known already.
     """
 
     name: str
     hash: str = ""
     weight: float = 1.0
     text_encoder_weight: float | None = None
+    start: float = 0.0
+    stop: float = 1.0
+    lbw: str = ""
+    blocks: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -198,14 +207,10 @@ def number(given: Any) -> int | float | None:
     return given if isinstance(given, float) and math.isfinite(given) else None
 
 
-MOST = 10.0
-"""Largest weight of a LoRA in a request, up or down (`AdapterWeight`)."""
-
-
 def weight(given: Any, otherwise: float = 1.0) -> float:
-    """A LoRA's weight within -`MOST` to `MOST`; `otherwise` where it is no number."""
+    """A LoRA's weight within -`MOST_WEIGHT` to `MOST_WEIGHT`; `otherwise` where it is no number."""
     value = number(given)
-    return otherwise if value is None else max(-MOST, min(MOST, float(value)))
+    return otherwise if value is None else max(-MOST_WEIGHT, min(MOST_WEIGHT, float(value)))
 
 
 def clean_hash(given: Any) -> str:

@@ -243,7 +243,8 @@ def test_schedules_of_a1111_are_told_to_act_a_step_later_there(prompt: str) -> N
     ("tag", "remarks"),
     [
         ("<lora:x:0.5>", {}),
-        ("<lora:x:1:lbw=A:start=5>", {"not_acting": {"names": "x: lbw=A, start=5"}}),
+        ("<lora:x:1:lbwe=A:start=soon>", {"not_acting": {"names": "x: lbwe=A, start=soon"}}),
+        ("<lora:x:1:lbw=NONE:start=5:stop=0.5>", {}),
         ("<lora:x:1:1:8>", {"not_acting": {"names": "x: dyn=8"}}),
         ("<lora:x:15>", {"lora_weight": {"name": "x", "given": 15.0, "allowed": 10.0}}),
     ],
@@ -268,6 +269,6 @@ def test_what_is_lost_with_a_tag_is_told(tag: str, remarks: dict[str, dict[str, 
     ],
 )
 def test_tags_leave_the_prompt(prompt: str, rest: str, found: list[tuple[str, float, float | None]]) -> None:
-    kept, loras = take_loras(prompt, Draft())
+    kept, loras = take_loras(prompt, Draft(), 20)
     assert kept == rest
     assert [(one.name, one.weight, one.text_encoder_weight) for one in loras] == found
