@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lora_studio.sentences import sentence
+from lora_studio.types import AdapterWeight, from_json
 
 EXCERPT = 100
 """Characters of a text of a schedule that are shown."""
@@ -33,10 +34,20 @@ def _lines(told: dict[str, Any]) -> Iterator[str]:
             for line in _reading(reading):
                 yield f"  {line}"
     for adapter in told["adapters"]:
-        te = adapter["text_encoder_weight"]
-        yield f"LoRA: {adapter['name']} {adapter['weight']:g}" + ("" if te is None else f" (text encoder {te:g})")
+        yield f"LoRA: {adapter['name']} {adapter['weight']:g}{_where(adapter, told['steps'])}"
     for embedding in told["embeddings"]:
         yield f"embedding: {embedding['name']}"
+
+
+def _where(adapter: dict[str, Any], steps: int) -> str:
+    """Where an adapter acts, if that is not everywhere with one weight."""
+    used = from_json(AdapterWeight, adapter)
+    parts = [] if used.text_encoder_weight is None else [f"text encoder {used.text_encoder_weight:g}"]
+    if not used.always:
+        span = used.span(steps)
+        parts.append(f"steps {span[0]}-{span[1]}" if span else "in no step")
+    parts += [f"blocks {', '.join(f'{factor:g}' for factor in used.blocks)}"] if used.blocks else []
+    return f" ({'; '.join(parts)})" if parts else ""
 
 
 def _reading(reading: dict[str, Any]) -> Iterator[str]:

@@ -29,6 +29,7 @@ from lora_studio.store import Workspace
 from lora_studio.types import (
     AdapterWeight,
     BaseDefaults,
+    BaseInfo,
     ExplainOptions,
     GenerateRequest,
     adapter_name,
@@ -81,7 +82,7 @@ def run(options: GenerateOptions, build: EngineFactory) -> None:
 
 
 def _asked(plan: Plan, workspace: Workspace) -> list[Asked]:
-    """The LoRAs of `--lora`, else those of the picture.
+    """The LoRAs of `--lora`; without any, those of a picture are looked for, so that one that is missing is told early.
 
     Raises:
         InvalidInput: a file that can be none by its ending, or a weight that is no number.
@@ -91,10 +92,16 @@ def _asked(plan: Plan, workspace: Workspace) -> list[Asked]:
     for one in asked:
         if one.file is not None:
             adapter_name(one.file.name)
-    if plan.picture is None or asked:
-        return asked
-    found = adapters_of(plan.picture, workspace)
-    return [Asked(a.weight, None, a.sha256, a.name, a.text_encoder_weight) for a in found]
+    if plan.picture is not None and not asked:
+        adapters_of(plan.picture, workspace, None)
+    return asked
+
+
+def _of_picture(plan: Plan, workspace: Workspace, base: BaseInfo) -> tuple[AdapterWeight, ...]:
+    """The picture's LoRAs on the base that is loaded, where `--lora` names no others."""
+    if plan.picture is None or plan.options.lora:
+        return ()
+    return adapters_of(plan.picture, workspace, base)
 
 
 def plan_of(options: GenerateOptions) -> Plan:
@@ -225,7 +232,7 @@ def payload_of(requests: list[GenerateRequest]) -> dict[str, Any]:
 def _import(engine: Engine, workspace: Workspace, asked: Asked, teller: Teller) -> AdapterWeight:
     """The adapter with its weight; a file is taken into the library first."""
     if asked.file is None:
-        return AdapterWeight(asked.sha256, asked.name, asked.weight, asked.text_encoder_weight)
+        return AdapterWeight(asked.sha256, asked.name, asked.weight)
     payload = {"file": workspace.files.put_file(asked.file), "name": asked.name or adapter_name(asked.file.name)}
     config = peft_config(asked.file)
     if config is not None:
@@ -239,9 +246,7 @@ def _explain(
     plan: Plan, asked: list[Asked], build: EngineFactory, settings: Settings, workspace: Workspace, teller: Teller
 ) -> list[dict[str, Any]]:
     """What the engine understands of each prompt; no file is taken into the library for that, which is told."""
-    adapters = tuple(
-        AdapterWeight(one.sha256, one.name, one.weight, one.text_encoder_weight) for one in asked if one.file is None
-    )
+    adapters = tuple(AdapterWeight(one.sha256, one.name, one.weight) for one in asked if one.file is None)
     for file in (one.file for one in asked if one.file is not None):
         teller.say(f"note: the LoRA file {str(file)!r} is left out here; it acts when pictures are made")
     for path in plan.embeddings:
@@ -259,7 +264,7 @@ def _explain(
                 styles=plan.options.style,
                 emphasis=_emphasis(plan.options),
                 old_scheduling=plan.options.old_scheduling,
-                adapters=adapters,
+                adapters=(*adapters, *_of_picture(plan, workspace, base)),
             )
             return [engine.explain(prompt, plan.negative, options) for prompt in plan.prompts]
     finally:
@@ -279,6 +284,7 @@ def _generate(
             if plan.picture is not None:
                 tell_remarks(plan.picture, plan.given, workspace, base)
             adapters = tuple(_import(engine, workspace, one, teller) for one in asked)
+            adapters += _of_picture(plan, workspace, base)
             requests = requests_of(plan, adapters, base.defaults)
             job = engine.submit(spec("generate", payload_of(requests)))
             result = follow(engine, job, teller)

@@ -28,21 +28,19 @@ MOST_CONFIG = 2**20
 
 @dataclass(frozen=True)
 class Asked:
-    """One LoRA with its weights.
+    """One LoRA with its weight.
 
     Attributes:
         weight: what stands behind the colon, 1 where nothing does.
         file: where it lies; None for an entry of the library.
         sha256: of an entry of the library; "" for a file.
         name: the entry's, or that of peft's folder; "" for any other file.
-        text_encoder_weight: of the text encoder's part; None is the same weight.
     """
 
     weight: float
     file: Path | None = None
     sha256: str = ""
     name: str = ""
-    text_encoder_weight: float | None = None
 
 
 def split_weight(text: str) -> tuple[str, float | None]:

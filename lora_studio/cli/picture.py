@@ -76,13 +76,13 @@ def filled(options: GenerateOptions, reading: Reading) -> GenerateOptions:
     return dataclasses.replace(options, **changes)
 
 
-def adapters_of(reading: Reading, workspace: Workspace) -> tuple[AdapterWeight, ...]:
-    """The picture's LoRAs, found in the library by hash or name.
+def adapters_of(reading: Reading, workspace: Workspace, base: BaseInfo | None) -> tuple[AdapterWeight, ...]:
+    """The picture's LoRAs, found in the library by hash or name; block weights are read on `base`.
 
     Raises:
         NotFound: one is not there.
     """
-    found = recall(reading, workspace.adapters.shelf(), workspace.files.tensors_hash, None)
+    found = recall(reading, workspace.adapters.shelf(), workspace.files.tensors_hash, base)
     if found.missing:
         wanted = found.missing[0].wanted
         known = f" (hash {wanted.hash[:12]})" if wanted.hash else ""
@@ -99,8 +99,10 @@ def adapters_of(reading: Reading, workspace: Workspace) -> tuple[AdapterWeight, 
 def tell_remarks(reading: Reading, options: GenerateOptions, workspace: Workspace, base: BaseInfo) -> None:
     """Say on standard error what was not taken over; what an option decides needs no word."""
     installed = [NamedFile(entry.name, entry.sha256) for entry in workspace.embeddings.list()]
-    remarks = recall(dataclasses.replace(reading, adapters=()), (), str, base, installed).remarks
+    shelf = [] if options.lora else workspace.adapters.shelf()
+    wanted = () if options.lora else reading.adapters
+    found = recall(dataclasses.replace(reading, adapters=wanted), shelf, workspace.files.tensors_hash, base, installed)
     decided = {"sampler_other": options.sampler, "size_step": options.size, "schedule_other": options.sampler}
-    for remark in remarks:
+    for remark in found.remarks:
         if decided.get(remark.code) is None:
             print(remark.sentence(SENTENCES), file=sys.stderr)

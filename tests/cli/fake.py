@@ -37,6 +37,7 @@ from lora_studio.types import (
     JobSpec,
     Tag,
     TrainConfig,
+    UNetBlocks,
     from_json,
 )
 
@@ -50,6 +51,7 @@ BASE = BaseInfo(
     bucket_step=32,
     parameters=1000,
     prediction_type="epsilon",
+    blocks=UNetBlocks(("IN00", "M00", "OUT00"), ("M00",)),
     defaults=BaseDefaults(
         width=128, height=96, num_inference_steps=7, guidance_scale=3.5, sampler="euler", batch_size=4
     ),
@@ -97,7 +99,7 @@ class FakeEngine:
         """Run the job to its end."""
         if spec.kind == "train" and "resume" in spec.payload:
             return self._train(self.workspace.jobs.get(spec.payload["resume"]), begin=3)
-        spec, warnings = completed(spec, self.workspace, words)
+        spec, warnings = completed(spec, self.workspace, words, BASE)
         requests = spec.payload.get("requests", [spec.payload.get("request")])
         if spec.kind == "generate" and requests[0]["width"] % BASE.size_step:
             raise InvalidInput(f"width was given as {requests[0]['width']}; nearest are 96 and 104.", code="size")
@@ -224,7 +226,7 @@ class FakeEngine:
 
     def explain(self, prompt: str, negative: str, options: ExplainOptions) -> dict[str, Any]:
         """Every word is a token."""
-        return explain_texts((prompt, negative), options, self.workspace, words)
+        return explain_texts((prompt, negative), options, self.workspace, words, BASE)
 
     def close(self) -> None:
         """Leave running trainings interrupted, as the protocol says."""

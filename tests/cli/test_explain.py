@@ -107,6 +107,24 @@ def test_the_text_encoder_s_weight_of_a_picture_is_told(studio: Studio, stocked:
     assert "LoRA: Cat ears 0.6 (text encoder 0.3)" in lines
 
 
+def test_where_a_lora_acts_is_told(studio: Studio, stocked: str, tmp_path: Path) -> None:
+    """Of a tag and of a picture; a list for another base is told of, and the steps act all the same."""
+    line = "LoRA: Cat ears 0.6 (text encoder 0.3; steps 4-6; blocks 0, 1, 0)"
+    tag = "<lora:Cat ears:0.6:step=4-7:lbw=0.5,1>"
+    assert line in studio("generate", "--explain", "--steps", "12", "--prompt", f"a {tag}").out.splitlines()
+    for text, wanted in ((tag, line), (tag.replace("0.5,1", "1,1,1"), "LoRA: Cat ears 0.6 (steps 4-6)")):
+        info = PngInfo()
+        info.add_text("parameters", f"a {text}\nSteps: 12, Sampler: Euler a, Seed: 9, RNG: CPU, Version: v1.10.1")
+        Image.new("RGB", (8, 8)).save(tmp_path / "a1111.png", pnginfo=info)
+        asked = ("generate", "--from-picture", str(tmp_path / "a1111.png"))
+        assert wanted in studio(*asked, "--explain").out.splitlines()
+        answer = studio(*asked, "--out", "p", "--json")
+        assert ("no counterpart here: Cat ears: lbw=1,1,1" in answer.err) == (wanted != line)
+        (adapter,) = json.loads(answer.out)["images"][0]["adapters"]
+        assert (adapter["sha256"], adapter["start"], adapter["stop"]) == (stocked, 0.25, 0.5)
+        assert adapter["blocks"] == ([0.0, 1.0, 0.0] if wanted == line else [])
+
+
 def test_files_that_are_left_out_are_named(studio: Studio, stocked: str, tmp_path: Path) -> None:
     """Nothing is taken into the library for an explanation, which therefore is none of what these files would do."""
     (tmp_path / "here" / "new.safetensors").write_bytes(b"adapter new")

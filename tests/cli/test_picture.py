@@ -7,6 +7,7 @@ import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -30,6 +31,9 @@ def picture(folder: Path, text: str) -> Path:
     path = folder / "a1111.png"
     Image.new("RGB", (8, 8)).save(path, pnginfo=info)
     return path
+
+
+EVERYWHERE: dict[str, Any] = {"start": 0.0, "stop": 1.0, "blocks": []}
 
 
 def library(tmp_path: Path) -> tuple[str, str]:
@@ -57,7 +61,7 @@ def test_everything_comes_from_the_picture(studio: Studio, tmp_path: Path) -> No
         "steps": 12,
         "sampler": "euler_a",
         "guidance_scale": 3.5,
-        "adapters": [{"sha256": sha256, "name": "my ears", "weight": 0.6, "text_encoder_weight": 0.3}],
+        "adapters": [{"sha256": sha256, "name": "my ears", "weight": 0.6, "text_encoder_weight": 0.3} | EVERYWHERE],
     }
     assert "another way (GPU)" in answer.err
     with Workspace.open(tmp_path / "ws") as workspace:
@@ -121,7 +125,8 @@ def test_infotext_of_a_picture_and_of_a_text(studio: Studio, tmp_path: Path, mon
         "Original",
         "GPU",
     )
-    assert answer["adapters"] == [{"name": "nekomimi", "hash": "0" * 12, "weight": 0.6, "text_encoder_weight": 0.3}]
+    named = {"name": "nekomimi", "hash": "0" * 12, "weight": 0.6, "text_encoder_weight": 0.3, "lbw": ""}
+    assert answer["adapters"] == [named | EVERYWHERE]
     assert answer["settings"]["seed"] == 99
     assert answer["warnings"] == [{"code": "noise", "values": {"given": "GPU"}}]
     (tmp_path / "a.txt").write_text("\ufeff" + text, encoding="utf-8")

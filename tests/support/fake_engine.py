@@ -44,6 +44,7 @@ from lora_studio.types import (
     JobSpec,
     Tag,
     TrainConfig,
+    UNetBlocks,
     from_json,
     to_json,
 )
@@ -78,6 +79,7 @@ BASES = {
                 "1girl, pink hair, twintails, green eyes, school uniform, sky",
             ),
         ),
+        blocks=UNetBlocks(("IN00", "IN01", "IN02", "M00", "OUT00", "OUT01"), ("IN01", "M00", "OUT00")),
         text_widths={"clip_l": 768},
         small=True,
     )
@@ -146,7 +148,7 @@ class FakeEngine:
             if "resume" in spec.payload:
                 spec = self._resumed(str(spec.payload["resume"]), spec.owner)
             else:
-                spec, warnings = completed(spec, self.workspace, self._tokenize)
+                spec, warnings = completed(spec, self.workspace, self._tokenize, self._base)
                 self._check(spec)
                 self.workspace.jobs.create(spec)
                 self._tell(spec.id, "queued", {"ahead": len(self._waiting) + len(self._running)})
@@ -224,7 +226,7 @@ class FakeEngine:
     def explain(self, prompt: str, negative: str, options: ExplainOptions) -> dict[str, Any]:
         """See `Engine`; the words are counted by the embedded base's tokenizer."""
         tokenize = None if self._loading else self._tokenize
-        told = explain_texts((prompt, negative), options, self.workspace, tokenize)
+        told = explain_texts((prompt, negative), options, self.workspace, tokenize, self._base)
         return dict(json.loads(json.dumps(told)))
 
     def close(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 from lora_studio.errors import InvalidInput, NotFound, StudioError
@@ -113,12 +114,15 @@ def _weight(ask: Ask, item: Any) -> AdapterWeight:
     """One LoRA of a stack with its weight as typed; a bad weight is named by the LoRA."""
     given = item if isinstance(item, dict) else {}
     entry = ask.adapter(str(given.get("sha256", "")))
-    typed = {"weight": given.get("weight", 1.0), "text_encoder_weight": given.get("text_encoder_weight")}
+    typed = {key: given[key] for key in ("weight", "text_encoder_weight", "start", "stop") if key in given}
     weights = read(AdapterWeight, typed)
-    weight = weights["weight"]
+    weight = weights.get("weight", 1.0)
+    blocks = given.get("blocks") or []
     try:
-        return AdapterWeight(sha256=entry.sha256, name=entry.name, **weights)
+        used = AdapterWeight(sha256=entry.sha256, name=entry.name, **weights)
     except InvalidInput as problem:
+        if problem.values.get("field") != "weight":
+            raise
         raise InvalidInput(
             f"The weight of {entry.name!r} was given as {str(weight)!r}; it must be a number from "
             f"{problem.values['allowed']}; change it and try again.",
@@ -128,6 +132,7 @@ def _weight(ask: Ask, item: Any) -> AdapterWeight:
             given=str(weight),
             allowed=problem.values["allowed"],
         ) from problem
+    return replace(used, blocks=tuple(blocks) if isinstance(blocks, list) else blocks)
 
 
 def _completed(ask: Ask, source: Cell, changes: dict[str, Any]) -> list[dict[str, Any]] | None:

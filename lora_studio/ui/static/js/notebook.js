@@ -3,6 +3,7 @@ import { Autosave } from "./autosave.js";
 import { button, h, icon, reconcile, set } from "./dom.js";
 import { emit, on } from "./bus.js";
 import { world } from "./server.js";
+import { said } from "./stack_places.js";
 import { again, book, describe, edit, find, imagesOf, jobOf, note, remove, settled, stop } from "./cells.js";
 import { compare, fileName, frame, save } from "./pictures.js";
 import * as progress from "./progress.js";
@@ -113,9 +114,15 @@ function drawRecipe(recipe, cell) {
     `${t("cell.guidance")} ${request.guidance_scale}`, sampler,
   ];
   marks.replaceChildren(
-    ...(request.adapters || []).map(({ name, weight }) => h("span.mark.lora", {}, h("span", {}, name), h("b", {}, number(Number(weight), 2)))),
+    ...(request.adapters || []).map((used) => loraMark(used, request.num_inference_steps)),
     ...facts.map((fact) => h("span.mark", {}, fact)));
   remarks.replaceChildren(...remarksOf(cell).map(([kind, text]) => h(`p.remark.${kind}`, {}, icon(kind === "bad" ? "warn" : "layers"), h("span", {}, text))));
+}
+
+// "Cat ears 0.80", and where it acts if that is not everywhere.
+function loraMark({ name, weight, text_encoder_weight: te, ...at }, steps) {
+  const where = said({ te: te ?? undefined, at }, Number(steps));
+  return h("span.mark.lora", {}, h("span", {}, name), h("b", {}, number(Number(weight), 2)), where ? h("small", {}, where) : null);
 }
 
 function remarksOf(cell) {

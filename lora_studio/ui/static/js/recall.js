@@ -157,7 +157,7 @@ async function fromText(text, name = "") {
 // Puts LoRAs that were found into the stack with the weights that the picture had.
 function settle(pairs) {
   for (const [one, entry] of pairs) {
-    add(entry, one.weight, one.text_encoder_weight);
+    add(entry, one.weight, one.text_encoder_weight, one);
     draft.recalled.missing = draft.recalled.missing.filter((other) => other !== one);
     tell(t("stack.added", { name: entry.name }));
   }

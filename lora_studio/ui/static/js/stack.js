@@ -1,4 +1,4 @@
-// The LoRA stack: a mixer. Each row has a toggle, a slider, a number, solo and remove.
+// The LoRA stack: a mixer. Each row has a toggle, a slider, a number, solo and remove; under its name opens where it acts.
 import { button, h, icon, reconcile, set } from "./dom.js";
 import { emit, on } from "./bus.js";
 import { draft, keep } from "./draft.js";
@@ -6,6 +6,7 @@ import { find, hindrance, matches, shelf, sorted } from "./library_data.js";
 import { open } from "./dialog.js";
 import { isSide, KINDS, take } from "./lora_files.js";
 import { isPicture, thumbUrl } from "./pictures.js";
+import { placesOf, placesPanel, said } from "./stack_places.js";
 import { world } from "./server.js";
 import { number, sentence, t } from "./text.js";
 
@@ -18,22 +19,42 @@ const MOST_PICKS = 60;
 export function active() {
   const solo = draft.stack.some((row) => row.solo);
   return draft.stack.filter((row) => (solo ? row.solo : row.on))
-    .map(({ sha256, name, weight, te }) => ({ sha256, name, weight: String(weight), ...(te === undefined ? {} : { te, text_encoder_weight: te }) }));
+    .map((row) => ({ sha256: row.sha256, name: row.name, weight: String(row.weight), ...sentWith(row) }));
 }
 
-export function add(entry, weight = entry.recommended_weight, te = null) {
+// What a row says beside its weight. Where a tag in the text speaks of it, the server takes steps and blocks from there.
+function sentWith({ te, tag, at }) {
+  const { start, stop, blocks } = placesOf({ at });
+  const own = tag ? {} : { start, stop, blocks };
+  return { ...own, ...(te === undefined ? {} : { te, text_encoder_weight: te }) };
+}
+
+// Steps and blocks of a recipe, as a row holds them.
+const placed = ({ start = 0, stop = 1, blocks = [] }) => (start > 0 || stop < 1 || blocks.length ? { at: { start, stop, blocks } } : {});
+
+export function add(entry, weight = entry.recommended_weight, te = null, places = {}) {
   const there = draft.stack.find((row) => row.sha256 === entry.sha256);
-  const weights = { weight, ...(te === null ? {} : { te }) };
+  const weights = { weight, ...(te === null ? {} : { te }), ...placed(places) };
   if (there) Object.assign(there, { on: true, te: undefined, ...weights });
   else draft.stack.push({ sha256: entry.sha256, name: entry.name, ...weights, on: true, solo: false });
   changed();
 }
 
 export function replaceStack(rows) {
-  draft.stack = rows.map(({ sha256, name, weight, text_encoder_weight: te }) => ({
-    sha256, name, weight, on: true, solo: false, ...(te === null || te === undefined ? {} : { te }),
+  draft.stack = rows.map(({ sha256, name, weight, text_encoder_weight: te, ...rest }) => ({
+    sha256, name, weight, on: true, solo: false, ...(te === null || te === undefined ? {} : { te }), ...placed(rest),
   }));
   changed("replaced");
+}
+
+// Another part of the steps, other blocks, another weight on the words; a tag in the text is told by `moved`.
+function move(sha256, { te, ...places }) {
+  const row = rowOf(sha256);
+  row.at = { ...row.at, ...places };
+  if (te !== undefined && row.tag) row.at.te = te;
+  else if (te !== undefined) row.te = te ?? undefined;
+  row.moved = Boolean(row.tag);
+  changed();
 }
 
 function changed(how = "hand") {
@@ -60,7 +81,8 @@ export function stack(panel) {
     set(empty, { text: t("stack.empty"), hidden: draft.stack.length > 0 });
     reconcile(rows, draft.stack, { key: (row) => row.sha256, make: (row) => makeRow(row.sha256), update: updateRow });
   };
-  for (const name of ["stack", "library", "language", "info"]) on(name, draw);
+  for (const name of ["stack", "library", "language", "info", "base", "ready"]) on(name, draw);
+  on("draft", (what) => { if (what === "form") draw(); });
   on("wrong", (problem) => {
     for (const row of rows.children) {
       const wrong = problem && problem.values.field === `weight:${row.dataset.key}`;
@@ -90,8 +112,12 @@ function makeRow(sha256) {
   });
   const solo = button("ghost.square.solo", { sign: "solo", label: " ", onclick: () => change({ solo: !rowOf(sha256).solo }) });
   const gone = button("ghost.square", { sign: "close", label: " ", onclick: () => { draft.stack = draft.stack.filter((row) => row.sha256 !== sha256); changed(); } });
-  return h("div.row", { role: "listitem" },
-    toggle, h("span.name", {}), h("span.slide", {}, slider), field, solo, gone, h("p.hint.warn", { hidden: true }), h("p.wrong", { role: "alert", hidden: true }));
+  const name = h("button.name", { type: "button", onclick: () => change({ open: !rowOf(sha256).open }) }, icon("right"), h("span", {}));
+  const places = placesPanel(() => rowOf(sha256), (changes) => move(sha256, changes));
+  const row = h("div.row", { role: "listitem" },
+    toggle, name, h("span.slide", {}, slider), field, solo, gone, h("p.hint.warn", { hidden: true }), h("p.wrong", { role: "alert", hidden: true }), places.element);
+  row.places = places;
+  return row;
 }
 
 function updateRow(element, row) {
@@ -103,7 +129,8 @@ function updateRow(element, row) {
   const acts = anySolo ? row.solo : row.on;
   element.classList.toggle("off", !acts);
   set(toggle, { "aria-pressed": String(row.on), "aria-label": t(row.on ? "stack.off" : "stack.on", { name }), title: t(row.on ? "stack.off" : "stack.on", { name }) });
-  set(label, { text: name, title: name });
+  set(label, { "aria-expanded": String(Boolean(row.open)), "aria-label": t("places.open", { name }), title: t("places.open", { name }) });
+  set(label.lastElementChild, { text: name });
   const value = Number(row.weight);
   const finite = String(row.weight).trim() !== "" && Number.isFinite(value);
   if (finite) {
@@ -119,10 +146,13 @@ function updateRow(element, row) {
   set(field, { "aria-label": t("stack.weight_number", { name }) });
   set(solo, { "aria-pressed": String(row.solo), "aria-label": t("stack.solo", { name }), title: t("stack.solo", { name }) });
   set(gone, { "aria-label": t("stack.remove", { name }), title: t("stack.remove", { name }) });
-  const te = row.te ?? null;
   const reason = entry ? hindrance(entry) : null;
-  const words = shelf.loaded && !entry ? t("stack.gone") : reason ? t(reason.key, reason.values) : entry && !entry.fits ? t("stack.other_base") : Math.abs(value) > STRONG ? t("stack.strong") : te !== null ? t("stack.te", { weight: number(te, 2) }) : "";
-  set(warn, { hidden: !words, text: words });
+  const words = shelf.loaded && !entry ? t("stack.gone") : reason ? t(reason.key, reason.values) : entry && !entry.fits ? t("stack.other_base") : Math.abs(value) > STRONG ? t("stack.strong") : "";
+  const where = said(row);
+  set(warn, { hidden: !(words || where), text: [words, where].filter(Boolean).join(" · ") });
+  warn.classList.toggle("plain", !words);
+  set(element.places.element, { hidden: !row.open });
+  if (row.open) element.places.draw(row, name);
 }
 
 // ------------------------------------------------------------ adding from the library

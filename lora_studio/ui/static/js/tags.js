@@ -5,6 +5,7 @@ import { draft, keep } from "./draft.js";
 import { find } from "./library_data.js";
 import { write } from "./prompt.js";
 import { active, rowOf } from "./stack.js";
+import { optionsOf, placesOf } from "./stack_places.js";
 import { complain, tell } from "./toast.js";
 import { t } from "./text.js";
 
@@ -13,6 +14,7 @@ const KINDS = ["lora", "lyco"]; // A1111 has two words for the same
 const MOST = 10;
 
 const sha256Of = new Map(); // by a tag's name as typed
+let placed = new Map(); // by adapter: where its tags let it act, as the server reads them
 let tagged = new Set(); // adapters of rows that stood in the text at the last look
 let newer = "stack";
 
@@ -52,10 +54,25 @@ export function withWeight({ kind, items }, weight) {
   return `<${kind}:${changed.join(":")}>`;
 }
 
-export const tagOf = ({ name, weight, te }) => {
+export const tagOf = ({ name, weight, te, ...places }) => {
   const plain = name.replace(/[:,<>\r\n"]/g, "").trim();
-  return te === undefined ? `<lora:${plain}:${digits(Number(weight))}>` : `<lora:${plain}:${digits(te)}:${digits(Number(weight))}>`;
+  const weights = te === undefined ? [weight] : [te, weight];
+  return `<lora:${[plain, ...weights.map((one) => digits(Number(one))), ...optionsOf(places)].join(":")}>`;
 };
+
+const PLACES = ["te", "unet", "start", "stop", "end", "step", "lbw"];
+
+// The tag anew from its row: whatever else it asks for stays.
+function withPlaces({ kind, items, name }, row) {
+  const { te, ...places } = placesOf(row);
+  const dyn = items.filter((item) => !isNamed(item)).slice(3);
+  const weight = Number(row.weight);
+  const weights = te === null && !dyn.length ? [weight] : [te ?? weight, weight];
+  const others = items.filter((item) => isNamed(item) && !PLACES.includes(item.split("=")[0]));
+  return `<${kind}:${[name, ...weights.map(digits), ...dyn, ...others, ...optionsOf(places)].join(":")}>`;
+}
+
+const hasPlaces = ({ items }) => items.some((item) => isNamed(item) && PLACES.slice(2).includes(item.split("=")[0]));
 
 // What the tags of the text come to, by adapter: several of one add up.
 function wanted() {
@@ -75,6 +92,8 @@ function takeRow(sha256, { te, unet }) {
   const entry = find(sha256);
   const parts = te === unet ? { te: undefined } : { te: held(te) };
   const row = rowOf(sha256);
+  // What was chosen for a row before its tag was typed goes into the tag.
+  if (row && !row.tag && row.at && !loraTags(draft.prompt).some((tag) => sha256Of.get(tag.name) === sha256 && hasPlaces(tag))) row.moved = true;
   if (row) Object.assign(row, { tag: true, ...(Number(row.weight) === held(unet) ? {} : { weight: held(unet) }), ...parts });
   else if (entry) draft.stack.push({ sha256, name: entry.name, weight: held(unet), on: true, solo: false, tag: true, ...parts });
 }
@@ -84,6 +103,7 @@ function stackFollows() {
   const before = JSON.stringify(draft.stack);
   draft.stack = draft.stack.filter((row) => !row.tag || tags.has(row.sha256));
   for (const [sha256, weights] of tags) takeRow(sha256, weights);
+  if (draft.stack.some((row) => row.moved)) { textFollows(); return; }
   settled(before);
 }
 
@@ -100,6 +120,11 @@ function textFollows() {
     const weight = row ? Number(row.weight) : NaN;
     let said = draft.prompt.slice(tag.start, tag.end);
     if (gone.has(sha256)) said = "";
+    else if (row && row.moved && Number.isFinite(weight)) {
+      said = seen.has(sha256) ? "" : withPlaces(tag, row);
+      row.te = placesOf(row).te ?? undefined;
+      seen.add(sha256);
+    }
     else if (row && Number.isFinite(weight) && held(sums.get(sha256).unet) !== held(weight)) {
       said = seen.has(sha256) ? "" : withWeight(tag, weight);
       seen.add(sha256);
@@ -112,6 +137,9 @@ function textFollows() {
   }
   text += draft.prompt.slice(done);
   if (text !== draft.prompt) write("prompt", text);
+  const rewritten = draft.stack.filter((row) => row.moved);
+  for (const row of rewritten) row.moved = undefined;
+  for (const row of rewritten) placed.set(row.sha256, row.at); // until the server has read the new tag
   const tags = wanted();
   for (const row of draft.stack) row.tag = tags.has(row.sha256);
   for (const [sha256, weights] of tags) if (!rowOf(sha256)) takeRow(sha256, weights);
@@ -119,6 +147,7 @@ function textFollows() {
 }
 
 function settled(before) {
+  for (const row of draft.stack) if (row.tag && placed.has(row.sha256)) row.at = placed.get(row.sha256);
   tagged = new Set(draft.stack.filter((row) => row.tag).map((row) => row.sha256));
   if (JSON.stringify(draft.stack) === before) return;
   keep({}, "stack");
@@ -132,7 +161,8 @@ on("stack", (by) => {
   if (by === "replaced") tagged = new Set(); // another recipe: no row was taken out by hand
   textFollows();
 });
-on("explained", ({ prompt }) => {
+on("explained", ({ prompt, adapters }) => {
+  placed = new Map(adapters.map(({ sha256, start, stop, blocks, text_encoder_weight: te }) => [sha256, { start, stop, blocks, te }]));
   for (const { name, adapter, kind } of prompt.tags) {
     if (!KINDS.includes(kind)) continue;
     if (adapter) sha256Of.set(name, adapter);
