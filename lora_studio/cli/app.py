@@ -54,6 +54,7 @@ GENERATE_HELP = """Make pictures from words and any number of LoRAs with weights
 
 Steps, guidance, sampler and size come from the base unless they are given; without --seed one is drawn and told.
 X:W is split at the last colon. <lora:NAME:W> in the prompt does the same; --explain shows how a prompt is read.
+<lora:NAME:W:start=5:stop=12> acts from step 5 on and before step 12; lbw= weighs the blocks of the model.
 
     python -m lora_studio generate --from-picture cat.png --lora "cat ears:0.4" --out pictures
 

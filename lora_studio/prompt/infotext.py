@@ -26,7 +26,7 @@ from lora_studio.prompt.comments import strip_comments
 from lora_studio.prompt.readers.parameters import OURS, RAW, read_parameters
 from lora_studio.prompt.request_chunk import CHUNK, PARAMETERS, read_request_chunk, request_chunk
 from lora_studio.prompt.source import SourceText
-from lora_studio.prompt.tags import LORA_KINDS, find_tags
+from lora_studio.prompt.tags import without_loras
 from lora_studio.types import AdapterWeight, GenerateRequest
 from lora_studio.types.generate import a1111_sampler
 
@@ -65,7 +65,7 @@ def infotext(request: GenerateRequest, facts: ModelFacts, *, index: int = 0) -> 
     steps = request.num_inference_steps
     tags = [_tag(name, adapter, steps) for name, adapter in zip(names, request.adapters, strict=True)]
     pairs = _pairs(request, facts, names, request.seed + index)
-    words = _without_tags(request.prompt)
+    words = without_loras(request.prompt)
     for tagged in (_behind(words, tags), " ".join([*tags, words])):
         text = _lines(tagged, request.negative_prompt, pairs)
         found = read_parameters(text)
@@ -146,13 +146,6 @@ def _tag(name: str, adapter: AdapterWeight, steps: int) -> str:
     if adapter.blocks:
         parts.append("lbw=" + ",".join(number(factor) for factor in (1.0, *adapter.blocks)))
     return f"<lora:{name}:{':'.join(parts)}>"
-
-
-def _without_tags(prompt: str) -> str:
-    """The prompt without LoRA tags that somebody typed: what acts is the request's list, written once."""
-    places = [tag.place for tag in find_tags(SourceText.typed(prompt)) if tag.kind in LORA_KINDS]
-    edges = [0, *(edge for place in places if place for edge in (place.start, place.end)), len(prompt)]
-    return "".join(prompt[start:end] for start, end in zip(edges[::2], edges[1::2], strict=True))
 
 
 def _behind(words: str, tags: list[str]) -> str:

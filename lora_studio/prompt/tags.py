@@ -205,6 +205,13 @@ def _lora(tag: Tag, warnings: list[PromptWarning]) -> LoraTag | None:
     )
 
 
+def without_loras(prompt: str) -> str:
+    """The prompt without LoRA tags that somebody typed: what acts is a request's list, written once."""
+    places = [tag.place for tag in find_tags(SourceText.typed(prompt)) if tag.kind in LORA_KINDS]
+    edges = [0, *(edge for place in places if place for edge in (place.start, place.end)), len(prompt)]
+    return "".join(prompt[start:end] for start, end in zip(edges[::2], edges[1::2], strict=True))
+
+
 def shares(lora: LoraTag, steps: int) -> tuple[float, float]:
     """The part of `steps` in which a tag's adapter acts on the picture, as shares of 0 to 1; no step where the tag has
     its end before its beginning."""

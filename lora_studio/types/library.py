@@ -167,7 +167,7 @@ class DatasetManifest:
     refused: tuple[RefusedPicture, ...] = ()
 
 
-CellKind = Literal["picture", "compare", "training", "note"]
+CellKind = Literal["picture", "compare", "grid", "training", "note"]
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,8 @@ class Cell:
     position: float
     created: float
     request: dict[str, Any]
-    """A `GenerateRequest` as JSON (for compare: {"with": ..., "without": ...})."""
+    """A `GenerateRequest` as JSON (for compare: {"with": ..., "without": ...}; for a grid: {"with": ..., "x": an `Axis`,
+    "y": another or None})."""
     job: str | None = None
     result: dict[str, Any] | None = None
     note: str = ""

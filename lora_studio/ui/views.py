@@ -107,8 +107,11 @@ def job_view(job: Job) -> dict[str, Any]:
 
 
 def requests_in(cell: Cell) -> dict[str, dict[str, Any]]:
-    """The requests of a cell by name: {"with": ...} for a picture, {"with": ..., "without": ...} for a comparison."""
-    if cell.kind == "compare":
+    """The requests of a cell by name: {"with": ..., "without": ...} for a comparison, else {"with": ...}.
+
+    That of a grid is the one whose values its axes vary.
+    """
+    if cell.kind in ("compare", "grid"):
         return {side: cell.request[side] for side in ("with", "without") if side in cell.request}
     return {"with": cell.request}
 
@@ -131,6 +134,7 @@ def cell_view(cell: Cell, job: Job | None, library: dict[str, AdapterEntry], bas
         "created": cell.created,
         "position": cell.position,
         "request": request,
+        "grid": {side: cell.request.get(side) for side in ("x", "y")} if cell.kind == "grid" else None,
         "job": cell.job,
         "state": state,
         "error": error,

@@ -6,7 +6,8 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Visit, add_lora, expect_done, generate
 from tests.browser.driver import Server
-from tests.browser.test_explain import SLIDE, prompt_is, write
+from tests.browser.test_explain import SLIDE, write
+from tests.browser.test_explain import prompt_is as expect_prompt
 from tests.browser.test_look import PHONE
 
 
@@ -19,7 +20,7 @@ def slide(page: Page, label: str, value: float) -> None:
     page.locator(".stack .places label", has_text=label).locator("input").evaluate(SLIDE, value)
 
 
-def where_is(page: Page, text: str) -> None:
+def expect_where(page: Page, text: str) -> None:
     expect(page.locator(".stack .row .warn")).to_have_text(text)
 
 
@@ -34,9 +35,9 @@ def test_sliders_say_where_it_acts(page: Page) -> None:
     slide(page, "Up", 0.5)
     slide(page, "Words", 0.4)
     where = "Steps 7 to 12 of 18 · Text encoder: 0.4 · Up 0.5"
-    where_is(page, where)
+    expect_where(page, where)
     page.fill("#g-num_inference_steps", "36")
-    where_is(page, where.replace("7 to 12 of 18", "13 to 24 of 36"))
+    expect_where(page, where.replace("7 to 12 of 18", "13 to 24 of 36"))
     page.fill("#g-num_inference_steps", "18")
     generate(page)
     expect_done(page)
@@ -44,9 +45,9 @@ def test_sliders_say_where_it_acts(page: Page) -> None:
     page.get_by_role("button", name="Everywhere").click()
     expect(page.locator(".stack .row .warn")).to_be_hidden()
     page.locator(".cell").first.get_by_role("button", name="Edit").click()
-    where_is(page, where)
+    expect_where(page, where)
     page.reload()
-    where_is(page, where)
+    expect_where(page, where)
 
 
 def test_the_end_does_not_come_before_the_beginning(page: Page) -> None:
@@ -54,26 +55,26 @@ def test_the_end_does_not_come_before_the_beginning(page: Page) -> None:
     opened(page)
     slide(page, "To step", 4)
     slide(page, "From step", 9)
-    where_is(page, "Steps 9 to 9 of 18")
+    expect_where(page, "Steps 9 to 9 of 18")
     slide(page, "To step", 3)
-    where_is(page, "Steps 3 to 3 of 18")
+    expect_where(page, "Steps 3 to 3 of 18")
 
 
 def test_a_tag_and_the_sliders_are_one(page: Page) -> None:
     write(page, "1girl <lora:cat_ears:0.8:start=7:stop=13:lbw=0.5,1,0,0>")
     expect(page.locator(".stack .row")).to_have_count(1)
-    where_is(page, "Steps 7 to 12 of 18 · Text encoder: 0.4 · Down mixed, Middle 0, Up 0")
+    expect_where(page, "Steps 7 to 12 of 18 · Text encoder: 0.4 · Down mixed, Middle 0, Up 0")
     opened(page)
     slide(page, "From step", 1)
     slide(page, "Middle", 1)
-    prompt_is(page, "1girl <lora:cat_ears:0.4:0.8:stop=13:lbw=1,0,1,0,1,0,0>")
-    where_is(page, "Steps 1 to 12 of 18 · Text encoder: 0.4 · Down mixed, Up 0")
+    expect_prompt(page, "1girl <lora:cat_ears:0.4:0.8:stop=13:lbw=1,0,1,0,1,0,0>")
+    expect_where(page, "Steps 1 to 12 of 18 · Text encoder: 0.4 · Down mixed, Up 0")
     generate(page, "1girl <lora:cat_ears:0.4:0.8:stop=13:lbw=1,0,1,0,1,0,0>")
     expect_done(page)
     expect(page.locator(".cell .remark")).to_have_count(0)
     expect(page.locator(".cell .mark.lora small").first).to_contain_text("Steps 1 to 12 of 18")
     page.get_by_role("button", name="Everywhere").click()
-    prompt_is(page, "1girl <lora:cat_ears:0.8>")
+    expect_prompt(page, "1girl <lora:cat_ears:0.8>")
     expect(page.locator(".stack .row .warn")).to_be_hidden()
 
 
@@ -83,8 +84,8 @@ def test_a_tag_typed_for_a_row_takes_what_was_chosen_for_it(page: Page) -> None:
     opened(page)
     slide(page, "To step", 9)
     write(page, "1girl <lora:cat_ears:0.7>")
-    prompt_is(page, "1girl <lora:cat_ears:0.7:stop=10>")
-    where_is(page, "Steps 1 to 9 of 18")
+    expect_prompt(page, "1girl <lora:cat_ears:0.7:stop=10>")
+    expect_where(page, "Steps 1 to 9 of 18")
 
 
 def test_on_a_phone(visit: Visit, server: Server) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -21,6 +22,8 @@ TEXT = (
     "1girl, cat ears <lora:nekomimi:0.6>\nNegative prompt: hat\nSteps: 12, Sampler: Euler a, CFG scale: 3, Seed: 99, "
     'Size: 128x192, RNG: CPU, Lora hashes: "nekomimi: {hash}"'
 )
+
+EVERYWHERE: dict[str, Any] = {"start": 0.0, "stop": 1.0, "blocks": ()}
 
 
 def picture(folder: Path, **texts: str) -> Path:
@@ -47,7 +50,7 @@ def test_a_picture_of_our_own(studio: Studio, tmp_path: Path) -> None:
     assert found["form"]["seed"] == 13
     assert found["form"]["clip_skip"] == 2
     assert found["adapters"] == [
-        {"sha256": entry.sha256, "name": "Cat ears", "weight": 0.5, "text_encoder_weight": 0.25}
+        {"sha256": entry.sha256, "name": "Cat ears", "weight": 0.5, "text_encoder_weight": 0.25, **EVERYWHERE}
     ]
     assert (found["missing"], found["remarks"]) == ([], [])
 
@@ -60,6 +63,7 @@ def test_a_lora_comes_back_after_it_was_renamed(studio: Studio, call: Call) -> N
     found = call("recall_text", text=text)
     assert found["adapters"][0] | {"text_encoder_weight": 0} == {
         "sha256": entry.sha256, "name": "second name", "weight": 0.6, "text_encoder_weight": 0,
+        **EVERYWHERE,
     }  # fmt: skip
     assert found["prompt"] == "1girl, cat ears"
     assert call("recall_text", "bob", text=text)["adapters"] == [], "nobody finds a file of somebody else's"

@@ -7,7 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from lora_studio.errors import InvalidInput, NotFound, StudioError
+from lora_studio.prompt.tags import without_loras
 from lora_studio.types import AdapterWeight, Cell, GenerateRequest, JobSpec, from_json, to_json
+from lora_studio.types.grid import Axis, pictures_of, read_values
 from lora_studio.ui.actions.words import with_named, without_adapters
 from lora_studio.ui.forms import read
 from lora_studio.ui.studio import Ask
@@ -28,10 +30,19 @@ def cells(ask: Ask) -> dict[str, Any]:
 
 
 def make(ask: Ask) -> dict[str, Any]:
-    """Ask for pictures: `form` holds the fields as typed and the LoRAs. `compare` makes them with and without LoRAs."""
+    """Ask for pictures: `form` holds the fields as typed and the LoRAs.
+
+    `compare` makes them with and without LoRAs; `grid` ({"x": {"what", "values" as typed, "adapter"}, "y": the same or
+    None}) makes one for each of its values.
+    """
     request = with_named(ask, request_of(ask))
+    if "grid" in ask.data:
+        x, y = (_axis(ask.table("grid").get(side)) for side in ("x", "y"))
+        if x is None:
+            raise _no_values("")
+        return _hand_over(ask, "grid", {"with": to_json(request), "x": to_json(x), "y": to_json(y)})
     if not ask.flag("compare"):
-        return _hand_over(ask, "picture", {"with": request})
+        return _hand_over(ask, "picture", to_json(request))
     if not any(adapter.weight for adapter in request.adapters):
         raise InvalidInput(
             f"{len(request.adapters)} LoRAs with a weight other than 0 are switched on; at least 1 is needed to show "
@@ -39,15 +50,20 @@ def make(ask: Ask) -> dict[str, Any]:
             code="compare_nothing",
             given=str(len(request.adapters)),
         )
-    return _hand_over(ask, "compare", {"with": request, "without": without_adapters(request)})
+    return _hand_over(ask, "compare", {"with": to_json(request), "without": to_json(without_adapters(request))})
 
 
 def again(ask: Ask) -> dict[str, Any]:
     """Make a cell's pictures once more into a new cell; with `seed` from another seed."""
     source = ask.cell("source")
     seed = {"seed": ask.whole("seed")} if "seed" in ask.data else {}
-    requests = {name: from_json(GenerateRequest, dict(value) | seed) for name, value in requests_in(source).items()}
-    return _hand_over(ask, source.kind, requests, _completed(ask, source, seed))
+    made = {
+        name: to_json(from_json(GenerateRequest, dict(value) | seed)) for name, value in requests_in(source).items()
+    }
+    shown = made["with"] if source.kind == "picture" else dict(source.request) | made
+    # The pictures of a grid may have seeds of their own: with another one they are reckoned anew.
+    completed = None if source.kind == "grid" and seed else _completed(ask, source, seed)
+    return _hand_over(ask, source.kind, shown, completed)
 
 
 def note(ask: Ask) -> dict[str, Any]:
@@ -147,25 +163,57 @@ def _completed(ask: Ask, source: Cell, changes: dict[str, Any]) -> list[dict[str
     return [dict(request) | changes for request in made] if isinstance(made, list) and made else None
 
 
+def _axis(given: Any) -> Axis | None:
+    """An axis of a grid as a page sends it, its values as typed; None where there is none."""
+    if given is None:
+        return None
+    table = given if isinstance(given, dict) else {}
+    text = str(table.get("values", ""))
+    values = read_values(text)
+    if not values:
+        raise _no_values(text)
+    return Axis(str(table.get("what", "")), values, str(table.get("adapter") or ""))
+
+
+def _no_values(text: str) -> InvalidInput:
+    return InvalidInput(
+        f"The values of the grid were given as {text[:80]!r}; write at least one number, like 0, 0.5, 1.",
+        code="grid_empty",
+        given=text[:80],
+    )
+
+
+def _asked(kind: str, shown: dict[str, Any]) -> list[dict[str, Any]]:
+    """The requests of a cell's pictures, from what the cell shows."""
+    if kind == "picture":
+        return [shown]
+    if kind == "compare":
+        return [shown["with"], shown["without"]]
+    x, y = (None if shown[side] is None else from_json(Axis, shown[side]) for side in ("x", "y"))
+    assert x is not None
+    request = from_json(GenerateRequest, shown["with"])
+    # The list of LoRAs says what acts; a tag would say another weight in nearly every picture.
+    plain = replace(request, prompt=without_loras(request.prompt)) if without_loras(request.prompt).strip() else request
+    return [to_json(one) for one in pictures_of(plain, x, y)]
+
+
 def _hand_over(
-    ask: Ask, kind: Any, requests: dict[str, GenerateRequest], completed: list[dict[str, Any]] | None = None
+    ask: Ask, kind: Any, shown: dict[str, Any], completed: list[dict[str, Any]] | None = None
 ) -> dict[str, Any]:
     """Write the cell, then submit the job that fills it. Asking twice with the same ids makes one cell and one job.
 
     Args:
-        requests: what the cell shows, texts as typed.
+        shown: what the cell shows, texts as typed (`Cell.request`).
         completed: what is handed to the engine instead, where that is known.
     """
     notebooks = ask.studio.workspace.notebooks
     notebook = notebooks.default(ask.owner)
-    plain = {name: to_json(request) for name, request in requests.items()}
+    asked = completed or _asked(kind, shown)
     job = ask.new_id("job")
-    made = notebooks.add(
-        notebook.id, kind, plain if kind == "compare" else plain["with"], job=job, cell_id=ask.new_id("cell")
-    )
+    made = notebooks.add(notebook.id, kind, shown, job=job, cell_id=ask.new_id("cell"))
     cell = ask.cell()
     try:
-        payload = {"requests": completed or list(plain.values()), "notebook": notebook.id, "cell": made.id}
+        payload = {"requests": asked, "notebook": notebook.id, "cell": made.id}
         ask.studio.engine.submit(JobSpec(job, "generate", ask.owner, payload))
         ask.owned_job(job)
     except StudioError:

@@ -36,10 +36,10 @@ export async function refresh() {
 }
 
 // A cell stands there from the moment of the click; the server's own takes its place.
-on("asking", ({ cell, job, form, compare }) => {
+on("asking", ({ cell, job, form, compare, grid }) => {
   const request = { ...form, num_images: Number(form.num_images), width: Number(form.width), height: Number(form.height) };
   place({
-    id: cell, job, kind: compare ? "compare" : "picture", state: "queued", request, images: [], note: "", created: Date.now() / 1000,
+    id: cell, job, kind: grid ? "grid" : compare ? "compare" : "picture", grid: null, state: "queued", request, images: [], note: "", created: Date.now() / 1000,
     missing: [], base_changed: false, error: null, sample: false, asked: true,
   });
 });

@@ -24,6 +24,7 @@ const ICONS = {
   right: "M9 5l7 7-7 7",
   picture: "M4 5h16v14H4zM4 16l5-5 4 4 2.5-2.5L20 17M15 9h.01",
   wave: "M3 12h3l3-7 5 14 3-7h4",
+  grid: "M4 4h7v7H4zM13 4h7v7h-7zM4 13h7v7H4zM13 13h7v7h-7z",
   layers: "M12 4l9 5-9 5-9-5zM3 14l9 5 9-5",
   copy: "M9 9h11v11H9zM5 15H4V4h11v1",
   brush: "M14 4l6 6-8 8-6-6zM6 12l-2 8 8-2",

@@ -3,6 +3,7 @@ import { Autosave } from "./autosave.js";
 import { button, h, icon, reconcile, set } from "./dom.js";
 import { emit, on } from "./bus.js";
 import { world } from "./server.js";
+import { axisName } from "./grid_sheet.js";
 import { said } from "./stack_places.js";
 import { again, book, describe, edit, find, imagesOf, jobOf, note, remove, settled, stop } from "./cells.js";
 import { compare, fileName, frame, save } from "./pictures.js";
@@ -11,6 +12,7 @@ import { complain } from "./toast.js";
 import { many, number, sentence, t } from "./text.js";
 
 const SHOWN = 9; // pictures of a cell; the easel shows all
+const SHOWN_OF_GRID = 3; // they say little without the values at their edges
 
 export function notebook(panel) {
   const title = h("h2", {});
@@ -84,10 +86,11 @@ function drawSight(sight, cell, images) {
   const alt = describe(cell);
   const half = Math.floor(images.length / 2);
   const running = !settled(cell);
+  const shown = cell.kind === "grid" ? SHOWN_OF_GRID : SHOWN;
   const pictures = cell.kind === "compare" && images.length >= 2
     ? images.slice(0, half).map((image, index) => compare(images[half + index], image, alt))
-    : images.slice(0, SHOWN).map((image) => frame(image, alt, cell.request));
-  if (cell.kind !== "compare" && images.length > SHOWN) pictures.push(more(cell, images.length - SHOWN));
+    : images.slice(0, shown).map((image) => frame(image, alt, cell.request));
+  if (cell.kind !== "compare" && images.length > shown) pictures.push(more(cell, images.length - shown));
   if (!pictures.length) pictures.push(h("div.frame.blank", {}, running ? h("img.glimpse", { alt: t("stage.glimpse"), hidden: true }) : icon(cell.state === "failed" ? "warn" : "picture")));
   if (running) pictures.push(progress.bar(t("stage.progress")).element);
   sight.classList.toggle("many", images.length > 1 && cell.kind !== "compare");
@@ -110,6 +113,7 @@ function drawRecipe(recipe, cell) {
   set(negative, { text: request.negative_prompt ? t("cell.without", { words: request.negative_prompt }) : "", hidden: !request.negative_prompt });
   const sampler = ((world.hello || {}).samplers || {})[request.sampler] || request.sampler;
   const facts = [
+    ...(cell.grid ? [gridFact(cell)] : []),
     `${t("field.seed")} ${request.seed}`, `${request.width} × ${request.height}`, t("cell.steps", { n: request.num_inference_steps }),
     `${t("cell.guidance")} ${request.guidance_scale}`, sampler,
   ];
@@ -117,6 +121,12 @@ function drawRecipe(recipe, cell) {
     ...(request.adapters || []).map((used) => loraMark(used, request.num_inference_steps)),
     ...facts.map((fact) => h("span.mark", {}, fact)));
   remarks.replaceChildren(...remarksOf(cell).map(([kind, text]) => h(`p.remark.${kind}`, {}, icon(kind === "bad" ? "warn" : "layers"), h("span", {}, text))));
+}
+
+// "Grid 6 × 3: Weight of Cat ears, Seed".
+function gridFact({ grid: { x, y }, request }) {
+  const size = [x, y].filter(Boolean).map(({ values: { length } }) => number(length)).join(" × ");
+  return t("grid.fact", { size, axes: [x, y].filter(Boolean).map((axis) => axisName(axis, request)).join(", ") });
 }
 
 // "Cat ears 0.80", and where it acts if that is not everywhere.

@@ -24,18 +24,18 @@ export function save(sha256, name) {
 // Width by height, so that a frame can be as large as the window allows.
 const ratio = (image, request) => (image.width || request.width || 1) / (image.height || request.height || 1);
 
-// A picture in a button that shows it large. Small pictures are enlarged smoothly by the style sheet.
-export function frame(image, alt, request) {
+// A picture in a button that shows it large, with `label` among its details. Small pictures are enlarged smoothly by the style sheet.
+export function frame(image, alt, request, label = null) {
   return h("button.frame", {
-    style: `--ratio: ${ratio(image, request)}`, type: "button", "aria-label": t("picture.enlarge", { what: alt }), onclick: () => large(image, alt, request),
+    style: `--ratio: ${ratio(image, request)}`, type: "button", "aria-label": t("picture.enlarge", { what: alt }), onclick: () => large(image, alt, request, label),
   }, h("img", {
     src: pictureUrl(image.sha256), alt, loading: "lazy", decoding: "async", width: image.width || null, height: image.height || null,
   }));
 }
 
-export function large(image, alt, request) {
+export function large(image, alt, request, label = null) {
   const width = image.width || request.width;
-  const details = [width ? `${width} × ${image.height || request.height}` : null, `${t("field.seed")} ${image.seed}`].filter(Boolean);
+  const details = [label, width ? `${width} × ${image.height || request.height}` : null, `${t("field.seed")} ${image.seed}`].filter(Boolean);
   open(t("picture.title"), [
     h("img.large", { src: pictureUrl(image.sha256), alt }),
     h("p.meta", {}, details.join(" · ")),

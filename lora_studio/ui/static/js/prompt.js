@@ -186,16 +186,17 @@ function suggestions(field, list) {
 // ------------------------------------------------------------ verbs
 export function act(verb) {
   if (verb === "stop") emit("stop");
-  else generate(verb === "compare");
+  else generate({ compare: verb === "compare" });
 }
 
-async function generate(compare) {
+// Asks for pictures; what is wrong with a grid is given back to whoever asked for it, all else is told here.
+export async function generate({ compare = false, grid = null }) {
   emit("wrong", null);
   emit("settle");
   // A comparison is of the picture that is there, so its seed stays.
-  if (!draft.seedLocked && !(compare && values().seed.trim())) randomSeed();
+  if (!draft.seedLocked && !((compare || grid) && values().seed.trim())) randomSeed();
   const form = { prompt: draft.prompt, negative_prompt: draft.negative, ...values(), styles: draft.styles, adapters: sent() };
-  const asked = { cell: uid(), job: uid(), form, compare };
+  const asked = { cell: uid(), job: uid(), form, compare, ...(grid ? { grid } : {}) };
   emit("asking", asked);
   try {
     const { cell } = await call("make", asked);
@@ -204,7 +205,10 @@ async function generate(compare) {
   } catch (error) {
     emit("refused", asked);
     if (!error.code) throw error;
+    if (grid) return error;
     if (!(isTextField(error.values.field) || error.code === "prompt_empty") && !fail(error)) complain(error);
     emit("wrong", error);
+    return error;
   }
+  return null;
 }

@@ -2,6 +2,7 @@
 import { button, h, icon, reconcile, set } from "./dom.js";
 import { emit, on } from "./bus.js";
 import { draft, keep } from "./draft.js";
+import { openGrid } from "./grid.js";
 import { find, hindrance, matches, shelf, sorted } from "./library_data.js";
 import { open } from "./dialog.js";
 import { isSide, KINDS, take } from "./lora_files.js";
@@ -70,13 +71,16 @@ export function stack(panel) {
   input.addEventListener("change", () => { take([...input.files]); input.value = ""; });
   const adder = button("quiet.add", { sign: "plus", text: "" });
   adder.addEventListener("click", () => picker(() => input.click()));
-  const box = h("section.stack", {}, h("header", {}, title, adder), rows, empty, input);
+  const gridder = button("quiet.gridopen", { sign: "grid", text: "", onclick: openGrid });
+  const box = h("section.stack", {}, h("header", {}, title, h("span.verbs", {}, gridder, adder)), rows, empty, input);
   panel.append(box);
   acceptDrops(box);
 
   const draw = () => {
     set(title, { text: t("stack.title") });
     set(adder.lastElementChild, { text: t("stack.add") });
+    set(gridder, { title: t("grid.open_hint") });
+    set(gridder.lastElementChild, { text: t("grid.open") });
     set(input, { "aria-label": t("stack.file") });
     set(empty, { text: t("stack.empty"), hidden: draft.stack.length > 0 });
     reconcile(rows, draft.stack, { key: (row) => row.sha256, make: (row) => makeRow(row.sha256), update: updateRow });

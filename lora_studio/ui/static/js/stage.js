@@ -3,10 +3,11 @@ import { button, h, icon, set } from "./dom.js";
 import { on } from "./bus.js";
 import { world } from "./server.js";
 import { book, describe, find, imagesOf, jobOf, settled } from "./cells.js";
+import { saveButton, sheet } from "./grid_sheet.js";
 import { compare, fileName, frame, save } from "./pictures.js";
 import * as progress from "./progress.js";
 import { act, write } from "./prompt.js";
-import { sentence, t } from "./text.js";
+import { many, sentence, t } from "./text.js";
 
 let looked = null;
 
@@ -41,7 +42,8 @@ function easel(cell, images) {
   const alt = describe(cell);
   const running = !settled(cell);
   const parts = [];
-  if (cell.kind === "compare" && images.length >= 2) parts.push(...comparison(cell, images, alt));
+  if (cell.grid && (images.length || running)) parts.push(sheet(cell, images));
+  else if (cell.kind === "compare" && images.length >= 2) parts.push(...comparison(cell, images, alt));
   else if (images.length) {
     parts.push(h(`div.canvas${images.length > 1 ? ".many" : ""}`, {}, images.map((image) => frame(image, alt, cell.request))));
   } else if (running) parts.push(h("div.canvas", {}, h("div.frame.blank", {}, h("img.glimpse", { alt: t("stage.glimpse"), hidden: true }))));
@@ -63,7 +65,8 @@ function caption(cell, images) {
   const [first] = images;
   const seconds = cell.seconds ? ` · ${t("stage.took", { s: new Intl.NumberFormat(document.documentElement.lang, { maximumFractionDigits: 1 }).format(cell.seconds) })}` : "";
   return h("div.caption", {},
-    h("p.hint", {}, `${t("field.seed")} ${first.seed}${seconds}`),
+    h("p.hint", {}, `${images.every(({ seed }) => seed === first.seed) ? `${t("field.seed")} ${first.seed}` : many("stage.pictures", images.length)}${seconds}`),
+    cell.grid ? saveButton(cell, images) : null,
     button("quiet.small", { sign: "download", text: t("download"), onclick: () => images.forEach((image) => save(image.sha256, fileName(cell.request.prompt, image.seed))) }));
 }
 
