@@ -22,7 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import effect, library, long_prompts, machine, peer, samplers, shared
+from benchmarks import effect, grid, library, long_prompts, machine, peer, samplers, shared
 from benchmarks.studio import Studio, examples
 from benchmarks.trial import Trial
 from lora_studio.types import recipe
@@ -112,6 +112,7 @@ PARTS: dict[str, Callable[[], Any]] = {
     "first_page": first_page,
     "picture": picture,
     "peer": lambda: peer.measure(11),
+    "grid": lambda: grid.measure(5),
     "training": training,
     "shared": lambda: shared.measure(3, 5),
     "memory": memory,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,22 @@ class Studio:
 
     def draw(self, prompts: Sequence[str], mix: Mix = (), seed: int = 1000, **changes: Any) -> NDArray[np.uint8]:
         """Pictures (N, H, W, 3), one of each prompt, at the base's defaults; picture i uses seed + i."""
+        adapters = tuple(AdapterWeight(adapter.key, "adapter", weight) for adapter, weight in mix)
+        known = {adapter.key: adapter for adapter, _ in mix}
+        requests = [self._request(text, seed + i, adapters=adapters, **changes) for i, text in enumerate(prompts)]
+        return self._made(requests, known)
+
+    def draw_weights(
+        self, prompt: str, adapter: CanonicalAdapter, weights: Sequence[float], seed: int, **changes: Any
+    ) -> NDArray[np.uint8]:
+        """Pictures (N, H, W, 3) of one prompt and seed in one job, one for each weight of an adapter."""
+        requests = [
+            self._request(prompt, seed, adapters=(AdapterWeight(adapter.key, "adapter", weight),), **changes)
+            for weight in weights
+        ]
+        return self._made(requests, {adapter.key: adapter})
+
+    def _request(self, prompt: str, seed: int, **changes: Any) -> GenerateRequest:
         defaults = self.base.info.defaults
         settings: dict[str, Any] = {
             "width": defaults.width,
@@ -90,10 +106,10 @@ class Studio:
             "guidance_scale": defaults.guidance_scale,
             "guidance_rescale": defaults.guidance_rescale,
             "sampler": defaults.sampler,
-            "adapters": tuple(AdapterWeight(adapter.key, "adapter", weight) for adapter, weight in mix),
-        } | changes
-        known = {adapter.key: adapter for adapter, _ in mix}
-        requests = [GenerateRequest(prompt=text, seed=seed + i, **settings) for i, text in enumerate(prompts)]
+        }
+        return GenerateRequest(prompt=prompt, seed=seed, **(settings | changes))
+
+    def _made(self, requests: Sequence[GenerateRequest], known: Mapping[str, CanonicalAdapter]) -> NDArray[np.uint8]:
         pictures = drive(self.base, generate(self.base, requests, known.__getitem__, glimpses=False))
         return np.stack([np.asarray(Image.open(io.BytesIO(p.png)).convert("RGB")) for p in pictures])
 

@@ -180,8 +180,8 @@ class Cell:
     position: float
     created: float
     request: dict[str, Any]
-    """A `GenerateRequest` as JSON (for compare: {"with": ..., "without": ...}; for a grid: {"with": ..., "x": an `Axis`,
-    "y": another or None})."""
+    """A `GenerateRequest` as JSON; for compare {"with": ..., "without": ...}, for a grid {"with": ..., "x": an `Axis`,
+    "y": another or None}."""
     job: str | None = None
     result: dict[str, Any] | None = None
     note: str = ""

@@ -47,8 +47,9 @@ def _named() -> dict[str, str]:
         "report.json, samplers": report["samplers"]["base"],
         "the card": re.findall(r"weights `([0-9a-f]{10})`", _card())[0],
     }
-    if "peer" in report:
-        found["report.json, peer"] = report["peer"]["base"]
+    for part in ("peer", "grid"):
+        if part in report:
+            found[f"report.json, {part}"] = report[part]["base"]
     for file in sorted((ROOT / "assets" / "examples" / "adapters").glob("*.json")):
         found[file.name] = _json(file)["base_sha256"]
     cells = (ROOT / "assets" / "examples" / "cells" / "cells.json").read_text(encoding="utf-8")
