@@ -10,9 +10,10 @@ Different on purpose: a LoRA tag that cannot be read is left out alone, with a w
 off all LoRAs); numbers that are not finite are refused and weights are held within 1e4.
 
 `start=`, `stop=` (or `end=`), `step=a-b` and `lbw=` are those of hako-mikan/sd-webui-lora-block-weight
-(scripts/lora_block_weight.py, `loradealer`, `denoiser_callback`): from step a on, and before step b. There they are
-whole numbers; here one with a decimal point is a share of all steps, as in a schedule, so that `stop=0.5` is the first
-half. What `lbw=` says is read by `lora_studio.prompt.block_weights`. `lbwe=` and `x=` are read and do not act.
+(scripts/lora_block_weight.py, `loradealer`, `denoiser_callback`): from step a on, and before step b. A number with a
+decimal point, up to 1, is a share of all steps, as in a schedule: `stop=0.5` is the first half. (The extension's newer
+versions make the number of a step of it: of 20 steps nine instead of ten.) What `lbw=` says is read by
+`lora_studio.prompt.block_weights`. `lbwe=` and `x=` are read and do not act.
 
 It does not know which adapters exist. The search is linear: a `<` looks for its `>` only while there is one.
 """

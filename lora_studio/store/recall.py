@@ -19,7 +19,7 @@ from lora_studio.prompt.block_weights import read_block_weights
 from lora_studio.prompt.infotext import safe_name
 from lora_studio.prompt.names import Names
 from lora_studio.prompt.readers import REMARKS, NamedFile, Reading, Remark
-from lora_studio.prompt.readers.reading import shorten, weight
+from lora_studio.prompt.readers.reading import shorten
 from lora_studio.store.naming import names_of
 from lora_studio.types import AdapterEntry, AdapterWeight, BaseInfo
 from lora_studio.types.mix import MOST_WEIGHT
@@ -150,7 +150,7 @@ def _with_blocks(wanted: NamedFile, base: BaseInfo | None) -> tuple[NamedFile, l
     found = read_block_weights(wanted.lbw, base.blocks) if base is not None and base.blocks.names else None
     if found is None:
         return wanted, [Remark("not_acting", {"names": f"{wanted.name}: lbw={shorten(wanted.lbw)}"})]
-    te = weight((wanted.weight if wanted.text_encoder_weight is None else wanted.text_encoder_weight) * found.words)
+    te = (wanted.weight if wanted.text_encoder_weight is None else wanted.text_encoder_weight) * found.words
     te_or_same = None if te == wanted.weight else te
     return dataclasses.replace(wanted, text_encoder_weight=te_or_same, blocks=found.blocks), []
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from lora_studio.errors import InvalidInput
@@ -20,12 +21,17 @@ OF_REQUEST = ("seed", "guidance_scale", "guidance_rescale", "num_inference_steps
 """Fields of a request that an axis may vary."""
 
 OF_ADAPTER = ("weight", "from", "to")
-"""What of one adapter it may vary: its weight (of the words too), the first and the last step in which it acts."""
+"""What of one adapter it may vary: its weight (a weight of its own on the words stays), the first and the last step in
+which it acts; one step beyond the others is no step at all."""
 
 MOST_VALUES, MOST_PICTURES = 16, 64
 
-_NUMBER = r"\s*([+-]?(?:\d+(?:\.\d*)?|\.\d+))\s*"
-_RANGE = re.compile(rf"{_NUMBER}-{_NUMBER}(?:\(\s*([+-]?(?:\d+(?:\.\d*)?|\.\d+))\s*\)|\[\s*(\d+)\s*\])?\s*")
+MOST_TEXT = 1000
+"""Characters in which the values of an axis are written."""
+
+# No sign can be read in two ways, so that a text takes no longer than its length.
+_NUMBER = r"([+-]?(?:\d{1,16}(?:\.\d{0,16})?|\.\d{1,16}))"
+_RANGE = re.compile(rf"{_NUMBER}\s*+-\s*+{_NUMBER}(?:\s*+(?:\(\s*+{_NUMBER}\s*+\)|\[\s*+(\d{{1,4}})\s*+\]))?")
 _SINGLE = re.compile(_NUMBER)
 _DIGITS = 6
 
@@ -87,19 +93,21 @@ class Axis:
 
     def _used(self, used: AdapterWeight, value: float, steps: int) -> AdapterWeight:
         if self.what == "weight":
-            return replace(used, weight=value, text_encoder_weight=None)
-        if not float(value).is_integer() or not 0 <= value <= steps + 1:
+            return replace(used, weight=value)
+        least, most = (1, steps + 1) if self.what == "from" else (0, steps)
+        if not float(value).is_integer() or not least <= value <= most:
             raise InvalidInput(
-                f"A step of the grid was given as {value:g}; it must be a whole number from 0 to {steps + 1}; change "
+                f"A step of the grid was given as {value:g}; it must be a whole number from {least} to {most}; change "
                 "it.",
                 code="grid_step",
                 given=f"{value:g}",
-                allowed=str(steps + 1),
+                least=str(least),
+                allowed=str(most),
             )
         if self.what == "from":
-            start = max(0.0, min(1.0, (value - 1) / steps))
+            start = (value - 1) / steps
             return replace(used, start=start, stop=max(start, used.stop))
-        stop = min(1.0, value / steps)
+        stop = value / steps
         return replace(used, start=min(used.start, stop), stop=stop)
 
 
@@ -109,10 +117,12 @@ def read_values(text: str) -> tuple[float, ...]:
     Raises:
         InvalidInput: a part of it is neither a number nor a range of numbers.
     """
+    if len(text) > MOST_TEXT:
+        raise _unreadable(text)
     found: dict[float, None] = {}
     for part in re.split(r"[,，、;；\n]", text):
         if part.strip():
-            found |= dict.fromkeys(_part(part))
+            found |= dict.fromkeys(_part(part.strip()))
     return tuple(found)
 
 
@@ -125,22 +135,26 @@ def _part(part: str) -> list[float]:
         first, last = float(span[1]), float(span[2])
         if span[4] is not None:
             count = int(span[4])
-            gaps = max(1, count - 1)
             few = range(count if count <= MOST_VALUES else 0)
-            numbers = [first + (last - first) * at / gaps for at in few]
+            numbers = [first + (last - first) * at / max(1, count - 1) for at in few]
         else:
             step = float(span[3] or 1)
-            count = math.floor((last - first) / step + 1e-9) + 1 if step else 0
+            gaps = (last - first) / step if step else math.inf
+            count = math.floor(gaps + 1e-9) + 1 if math.isfinite(gaps) else 0
             numbers = [first + step * at for at in range(count)] if 0 < count <= MOST_VALUES else []
     if not numbers:
-        raise InvalidInput(
-            f"The values of the grid were given as {part.strip()[:80]!r}; write numbers, like 0, 0.5, 1, or a range of "
-            f"at most {MOST_VALUES}, like 0-1 (+0.25).",
-            code="grid_unreadable",
-            given=part.strip()[:80],
-            allowed=str(MOST_VALUES),
-        )
+        raise _unreadable(part)
     return [round(number, _DIGITS) for number in numbers]
+
+
+def _unreadable(text: str) -> InvalidInput:
+    return InvalidInput(
+        f"The values of the grid were given as {text[:80]!r}; write numbers, like 0, 0.5, 1, or a range of at most "
+        f"{MOST_VALUES}, like 0-1 (+0.25).",
+        code="grid_unreadable",
+        given=text[:80],
+        allowed=str(MOST_VALUES),
+    )
 
 
 def pictures_of(request: GenerateRequest, x: Axis, y: Axis | None) -> tuple[GenerateRequest, ...]:
@@ -155,8 +169,7 @@ def pictures_of(request: GenerateRequest, x: Axis, y: Axis | None) -> tuple[Gene
             code="grid_same_axis",
             given=x.what,
         )
-    rows = [request] if y is None else [y.put(request, value) for value in y.values]
-    count = len(rows) * len(x.values)
+    count = len(x.values) * (1 if y is None else len(y.values))
     if count > MOST_PICTURES:
         raise InvalidInput(
             f"The grid has {count} pictures; at most {MOST_PICTURES} are made at once; take some values out.",
@@ -164,4 +177,12 @@ def pictures_of(request: GenerateRequest, x: Axis, y: Axis | None) -> tuple[Gene
             given=str(count),
             allowed=str(MOST_PICTURES),
         )
-    return tuple(replace(x.put(row, value), num_images=1) for row in rows for value in x.values)
+    cells = [((x, across), *([(y, down)] if y else [])) for down in (y.values if y else (0.0,)) for across in x.values]
+    return tuple(replace(_put_all(request, cell), num_images=1) for cell in cells)
+
+
+def _put_all(request: GenerateRequest, cell: Sequence[tuple[Axis, float]]) -> GenerateRequest:
+    """The request with the values of one cell; steps of an adapter are of the number of steps that the cell has."""
+    for axis, value in sorted(cell, key=lambda one: one[0].what != "num_inference_steps"):
+        request = axis.put(request, value)
+    return request

@@ -6,7 +6,6 @@ people do who weigh them one by one (hako-mikan/sd-webui-lora-block-weight).
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,5 +109,4 @@ class AdapterWeight:
 
 
 def _is_weight(given: Any) -> bool:
-    number = isinstance(given, int | float) and not isinstance(given, bool)
-    return number and math.isfinite(given) and abs(given) <= MOST_WEIGHT
+    return isinstance(given, int | float) and not isinstance(given, bool) and abs(given) <= MOST_WEIGHT  # no NaN is

@@ -112,7 +112,7 @@ def test_a_tag_and_its_row_are_one(page: Page) -> None:
     add_lora(page, "aper")
     expect(rows).to_have_count(2)
     prompt_is(page, "1girl, smile <lora:cat_ears:0.25:1>")
-    rows.first.locator("button").last.click()
+    rows.first.get_by_role("button", name=re.compile("Take .* out")).click()
     prompt_is(page, "1girl, smile")
     expect(rows).to_have_count(1)
     write(page, "1girl, smile <lora:Papercut style:0.5>")

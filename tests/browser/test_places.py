@@ -88,6 +88,58 @@ def test_a_tag_typed_for_a_row_takes_what_was_chosen_for_it(page: Page) -> None:
     expect_where(page, "Steps 1 to 9 of 18")
 
 
+def test_a_recipe_with_a_tag_acts_the_same_when_it_is_edited(page: Page) -> None:
+    """BASE of `lbw=` is in the cell's weights already; the words got it once more at each turn."""
+    text = "1girl <lora:cat_ears:0.8:lbw=0.5,1,1,1>"
+    where = "Text encoder: 0.4"
+    for number in (1, 2, 3):
+        if number == 1:
+            write(page, text)
+        else:
+            page.locator(".cell").first.get_by_role("button", name="Edit").click()
+        expect(page.locator(".stack .row .warn")).to_contain_text(where)
+        page.wait_for_timeout(500)
+        page.click("#go")
+        expect_done(page, number)
+        expect_prompt(page, text)
+        expect(page.locator(".cell .mark.lora small").first).to_contain_text(where)
+        expect(page.locator(".cell .remark")).to_have_count(0)
+
+
+def test_what_was_not_moved_stays_as_it_is_written(page: Page) -> None:
+    """Shares became numbers of steps, and a list for another base went away, when another slider was moved."""
+    write(page, "1girl <lora:cat_ears:0.8:lbw=MYPRESET:stop=0.5:x=1>")
+    expect_where(page, "Steps 1 to 9 of 18")
+    opened(page)
+    slide(page, "From step", 3)
+    expect_prompt(page, "1girl <lora:cat_ears:0.8:lbw=MYPRESET:x=1:start=3:stop=10>")
+    write(page, "1girl <lora:cat_ears:0.8:lbw=MIDD:stop=0.5>")
+    expect_where(page, "Steps 1 to 9 of 18 · Down 0, Up 0")
+    slide(page, "Words", 0.4)
+    expect_prompt(page, "1girl <lora:cat_ears:0.4:0.8:stop=0.5:lbw=1,0,0,0,1,0,0>")
+    expect_where(page, "Steps 1 to 9 of 18 · Text encoder: 0.4 · Down 0, Up 0")
+
+
+def test_opening_the_panel_changes_nothing(page: Page) -> None:
+    """It counted as a change of the stack, and a tag that was being typed went back to what it had been."""
+    write(page, "1girl <lora:cat_ears:0.8>")
+    expect(page.locator(".stack input.weight")).to_have_value("0.80")
+    write(page, "1girl <lora:cat_ears:0.5>")
+    page.locator(".stack .row .name").click()
+    expect(page.locator(".stack input.weight")).to_have_value("0.50")
+    expect_prompt(page, "1girl <lora:cat_ears:0.5>")
+
+
+def test_the_words_slider_goes_into_a_tag_that_is_typed(page: Page) -> None:
+    add_lora(page, "Cat ears")
+    opened(page)
+    slide(page, "Words", 0.4)
+    write(page, "1girl <lora:cat_ears:0.7>")
+    expect_prompt(page, "1girl <lora:cat_ears:0.4:0.7>")
+    page.locator(".stack .places label", has_text="Words").locator("input").press("Delete")
+    expect_prompt(page, "1girl <lora:cat_ears:0.7>")
+
+
 def test_on_a_phone(visit: Visit, server: Server) -> None:
     page = visit(server, **PHONE)
     add_lora(page, "Cat ears")

@@ -50,14 +50,14 @@ def test_what_is_no_value(text: str) -> None:
 
 
 def test_weights_across_and_seeds_down() -> None:
-    """Row by row, one picture each, everything else as it is; the words get the same weight."""
+    """Row by row, one picture each, all else as it is: a weight of its own on the words stays, as by the slider."""
     made = pictures_of(request(), Axis("weight", (0.0, 1.5), INK.sha256), Axis("seed", (3.0, 4.0, 5.0)))
     assert [(one.adapters[0].weight, one.seed) for one in made] == [
         (0.0, 3), (1.5, 3), (0.0, 4), (1.5, 4), (0.0, 5), (1.5, 5),
     ]  # fmt: skip
     for one in made:
         assert one.num_images == 1
-        assert one.adapters[0].text_encoder_weight is None
+        assert one.adapters[0].text_encoder_weight == 0.3
         assert one.adapters[1] == FOG
         assert from_json(GenerateRequest, to_json(one)) == one
     assert made[0].prompt == "a cat"
@@ -80,6 +80,32 @@ def test_steps_of_an_adapter(what: str, value: float, span: tuple[int, int] | No
     assert one.adapters[1].span(20) == (1, 20)
 
 
+def test_steps_of_an_adapter_are_of_the_steps_of_the_cell() -> None:
+    """Whichever axis is which: "first step 6" of ten steps is the sixth of ten."""
+    axes = Axis("from", (6.0,), INK.sha256), Axis("num_inference_steps", (10.0, 20.0))
+    for x, y in (axes, axes[::-1]):
+        made = pictures_of(request(), x, y)
+        assert [(one.num_inference_steps, one.adapters[0].span(one.num_inference_steps)) for one in made] == [
+            (10, (6, 10)), (20, (6, 20)),
+        ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1-1" + " " * 50_000 + "x",
+        "0-" + "9" * 400,
+        "1-2 (+0." + "0" * 320 + "1)",
+        "0-1[" + "9" * 5000 + "]",
+        "9" * 5000,
+    ],
+)
+def test_odd_texts_are_refused_at_once(text: str) -> None:
+    """Blanks made the search quadratic, and numbers of hundreds of digits were no floats."""
+    with pytest.raises(InvalidInput, match="write numbers"):
+        read_values(text)
+
+
 def test_both_ends_of_one_adapter_make_windows() -> None:
     made = pictures_of(request(), Axis("to", (5.0, 20.0), INK.sha256), Axis("from", (1.0, 6.0), INK.sha256))
     assert [one.adapters[0].span(20) for one in made] == [(1, 5), (1, 20), None, (6, 20)]
@@ -98,7 +124,8 @@ def test_fields_of_the_request(what: str) -> None:
         (("guidance_scale", (0.0,), ""), None, "field_number"),
         (("weight", (11.0,), INK.sha256), None, "field_number"),
         (("from", (2.5,), INK.sha256), None, "grid_step"),
-        (("to", (99.0,), INK.sha256), None, "grid_step"),
+        (("to", (21.0,), INK.sha256), None, "grid_step"),
+        (("from", (0.0,), INK.sha256), None, "grid_step"),
         (("weight", (1.0,), "3" * 64), None, "grid_adapter"),
         (("seed", (1.0,), ""), ("seed", (2.0,), ""), "grid_same_axis"),
         (("seed", tuple(map(float, range(9))), ""), ("weight", tuple(map(float, range(8))), INK.sha256), "grid_large"),

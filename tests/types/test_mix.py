@@ -61,6 +61,8 @@ def test_old_requests_act_in_all_steps_and_blocks() -> None:
         ({"stop": -0.1}, "field_number"),
         ({"blocks": (1.0, float("nan"))}, "blocks_range"),
         ({"blocks": (11.0,)}, "blocks_range"),
+        ({"blocks": (10**400,)}, "blocks_range"),
+        ({"blocks": (float("-inf"),)}, "blocks_range"),
         ({"blocks": ("1",)}, "blocks_range"),
         ({"blocks": (1.0,) * 129}, "blocks_range"),
         ({"blocks": "111"}, "blocks_range"),

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from lora_studio.errors import InvalidInput
+from lora_studio.types import StyleEntry
 from lora_studio.ui.studio import Studio
 from tests.ui.conftest import Call, ended, uid
 
@@ -59,8 +60,22 @@ def test_a_lora_that_a_tag_names_is_varied_without_a_word_too_many(studio: Studi
     assert [one["adapters"][0]["weight"] for one in cell["made"]] == [0.0, 1.0]
     assert [one["adapters"][0]["stop"] for one in cell["made"]] == [0.5, 0.5]
     assert cell["request"]["prompt"] == text
-    events = studio.workspace.jobs.events(cell["job"])
+    events = studio.engine.events(cell["job"])
     assert [event.data for event in events if event.type == "warning"] == []
+
+
+def test_tags_of_styles_and_prompts_of_tags_alone(studio: Studio, call: Call) -> None:
+    """A tag of a style came back after those of the prompt were taken out, and filled in what a cell left open."""
+    ears = sha_of(studio, "Cat ears")
+    studio.workspace.styles.save([StyleEntry("late", "ann", "{prompt}, soft <lora:cat_ears:0.5:start=10>")])
+    cell = made(studio, call, axis("from", "1, 10", ears), styles=["late", "lost"])
+    assert [one["adapters"][0]["start"] for one in cell["made"]] == [0.0, 0.5]
+    assert [one["prompt"].strip() for one in cell["made"]] == ["1girl, brown hair, soft"] * 2
+    assert cell["request"]["styles"] == ["late", "lost"], "whoever edits the cell finds them chosen"
+    told = [event.data["code"] for event in studio.engine.events(cell["job"]) if event.type == "warning"]
+    assert told == ["style_unknown"]
+    cell = made(studio, call, axis("weight", "0, 1", ears), prompt="<lora:cat_ears:0.5:start=10>")
+    assert [(one["adapters"][0]["weight"], one["adapters"][0]["start"]) for one in cell["made"]] == [(0, 0.5), (1, 0.5)]
 
 
 def test_again_with_and_without_another_seed(studio: Studio, call: Call) -> None:

@@ -10,10 +10,13 @@ from lora_studio.errors import InvalidInput, NotFound, StudioError
 from lora_studio.prompt.tags import without_loras
 from lora_studio.types import AdapterWeight, Cell, GenerateRequest, JobSpec, from_json, to_json
 from lora_studio.types.grid import Axis, pictures_of, read_values
-from lora_studio.ui.actions.words import with_named, without_adapters
+from lora_studio.ui.actions.words import styled, with_named, without_adapters
 from lora_studio.ui.forms import read
 from lora_studio.ui.studio import Ask
 from lora_studio.ui.views import cell_view, jobs_of, requests_in
+
+NO_WORDS = "#"
+"""A prompt without words, which no request may have: a comment alone."""
 
 UNDO_SECONDS = 3600.0
 """Deleted cells are removed for good when they have been deleted for so long; pages offer to undo for 10 s."""
@@ -40,7 +43,8 @@ def make(ask: Ask) -> dict[str, Any]:
         x, y = (_axis(ask.table("grid").get(side)) for side in ("x", "y"))
         if x is None:
             raise _no_values("")
-        return _hand_over(ask, "grid", {"with": to_json(request), "x": to_json(x), "y": to_json(y)})
+        shown = {"with": to_json(request), "x": to_json(x), "y": None if y is None else to_json(y)}
+        return _hand_over(ask, "grid", shown)
     if not ask.flag("compare"):
         return _hand_over(ask, "picture", to_json(request))
     if not any(adapter.weight for adapter in request.adapters):
@@ -183,7 +187,7 @@ def _no_values(text: str) -> InvalidInput:
     )
 
 
-def _asked(kind: str, shown: dict[str, Any]) -> list[dict[str, Any]]:
+def _asked(ask: Ask, kind: str, shown: dict[str, Any]) -> list[dict[str, Any]]:
     """The requests of a cell's pictures, from what the cell shows."""
     if kind == "picture":
         return [shown]
@@ -191,9 +195,10 @@ def _asked(kind: str, shown: dict[str, Any]) -> list[dict[str, Any]]:
         return [shown["with"], shown["without"]]
     x, y = (None if shown[side] is None else from_json(Axis, shown[side]) for side in ("x", "y"))
     assert x is not None
-    request = from_json(GenerateRequest, shown["with"])
-    # The list of LoRAs says what acts; a tag would say another weight in nearly every picture.
-    plain = replace(request, prompt=without_loras(request.prompt)) if without_loras(request.prompt).strip() else request
+    # The list of LoRAs says what acts; a tag, of a style too, would say something else in nearly every picture.
+    request = styled(ask, from_json(GenerateRequest, shown["with"]))
+    words = without_loras(request.prompt)
+    plain = replace(request, prompt=words if words.strip() else NO_WORDS)
     return [to_json(one) for one in pictures_of(plain, x, y)]
 
 
@@ -208,7 +213,7 @@ def _hand_over(
     """
     notebooks = ask.studio.workspace.notebooks
     notebook = notebooks.default(ask.owner)
-    asked = completed or _asked(kind, shown)
+    asked = completed or _asked(ask, kind, shown)
     job = ask.new_id("job")
     made = notebooks.add(notebook.id, kind, shown, job=job, cell_id=ask.new_id("cell"))
     cell = ask.cell()

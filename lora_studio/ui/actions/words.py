@@ -9,7 +9,8 @@ import dataclasses
 from typing import Any
 
 from lora_studio.prompt.explain import warning_json
-from lora_studio.prompt.styles import Style, read_styles, write_styles
+from lora_studio.prompt.source import SourceText
+from lora_studio.prompt.styles import Style, apply_styles, choose_styles, read_styles, write_styles
 from lora_studio.types import ExplainOptions, GenerateRequest, StyleEntry, from_json, to_json
 from lora_studio.ui.studio import Ask
 
@@ -46,6 +47,17 @@ def with_named(ask: Ask, request: GenerateRequest) -> GenerateRequest:
     told = ask.studio.engine.explain(request.prompt, request.negative_prompt, options)
     named = {key: told[key] for key in ("adapters", "embeddings")}
     return from_json(GenerateRequest, to_json(request) | named)
+
+
+def styled(ask: Ask, request: GenerateRequest) -> GenerateRequest:
+    """The request with its styles put around its texts; names that mean no style stay, and are told when it is made."""
+    known = [Style(one.name, one.prompt, one.negative_prompt) for one in ask.studio.workspace.styles.list(ask.owner)]
+    chosen, _ = choose_styles(known, request.styles)
+    prompt, _ = apply_styles(SourceText.typed(request.prompt), chosen)
+    negative, _ = apply_styles(SourceText.typed(request.negative_prompt), chosen, negative=True)
+    there = {style.name for style in known}
+    left = tuple(name for name in request.styles if name not in there)
+    return dataclasses.replace(request, prompt=prompt.text, negative_prompt=negative.text, styles=left)
 
 
 def without_adapters(request: GenerateRequest) -> GenerateRequest:

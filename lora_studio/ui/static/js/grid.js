@@ -41,8 +41,8 @@ export function openGrid() {
     if (go.disabled) return;
     go.disabled = true;
     set(wrong, { hidden: true });
-    const problem = await generate({ grid: { x: across.read(), y: down.read() } });
-    go.disabled = false;
+    let problem = null;
+    try { problem = await generate({ grid: { x: across.read(), y: down.read() } }); } finally { go.disabled = false; }
     if (!problem) { dialog.close(); return; }
     set(wrong, { hidden: false, text: sentence(problem) });
   });

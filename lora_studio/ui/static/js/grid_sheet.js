@@ -14,7 +14,7 @@ export function axisName({ what, adapter }, request) {
   return adapter ? t(`grid.of.${what}`, { name: used ? used.name : adapter.slice(0, 10) }) : t(`field.${what}`);
 }
 
-const value = (axis, index) => (axis.what === "seed" ? String(axis.values[index]) : number(axis.values[index], 4));
+const value = (axis, index) => (axis.what === "seed" ? String(axis.values[index]) : number(axis.values[index], 6));
 const named = (axis, index, request) => `${axisName(axis, request)} ${value(axis, index)}`;
 
 export function sheet(cell, images) {
@@ -26,7 +26,7 @@ export function sheet(cell, images) {
     x.values.map((__, column) => {
       const image = images[row * x.values.length + column];
       const alt = [named(x, column, cell.request), y ? named(y, row, cell.request) : null].filter(Boolean).join(", ");
-      return h("td", {}, image ? frame(image, alt, cell.request, alt) : h("div.frame.blank", { "aria-label": alt }));
+      return h("td", {}, image ? frame(image, alt, cell.request, alt) : h("div.frame.blank", { role: "img", "aria-label": alt }));
     })));
   const names = [h("span", {}, `→ ${axisName(x, cell.request)}`), y ? h("span", {}, `↓ ${axisName(y, cell.request)}`) : null];
   return h("section.gridsheet", {}, h("p.hint.axes", {}, names),

@@ -6,7 +6,7 @@ import { world } from "./server.js";
 import { axisName } from "./grid_sheet.js";
 import { said } from "./stack_places.js";
 import { again, book, describe, edit, find, imagesOf, jobOf, note, remove, settled, stop } from "./cells.js";
-import { compare, fileName, frame, save } from "./pictures.js";
+import { compare, frame, saveEach } from "./pictures.js";
 import * as progress from "./progress.js";
 import { complain } from "./toast.js";
 import { many, number, sentence, t } from "./text.js";
@@ -63,7 +63,7 @@ function makeCell() {
 
 function updateCell(element, cell) {
   const images = imagesOf(cell);
-  const key = JSON.stringify([cell.state, images.map((image) => image.sha256), cell.missing, cell.base_changed, cell.error, cell.request.prompt, cell.kind]);
+  const key = JSON.stringify([cell.state, images.map((image) => image.sha256), cell.missing, cell.base_changed, cell.error, cell.request.prompt, cell.kind, Boolean(cell.grid)]);
   const [, sight, recipe, verbs] = element.children;
   if (element.drawn !== key) {
     element.drawn = key;
@@ -153,10 +153,12 @@ function drawVerbs(verbs, cell, images) {
     verbs.replaceChildren(button("quiet.small", { sign: "stop", text: t("generate.stop"), onclick: () => stop(cell) }));
     return;
   }
-  const saveAll = () => images.forEach((image) => save(image.sha256, fileName(cell.request.prompt, image.seed)));
+  const saveAll = () => saveEach(cell, images);
+  // Seeds that a grid names are its own: another one would change nothing.
+  const ownSeeds = cell.grid && [cell.grid.x, cell.grid.y].some((axis) => axis && axis.what === "seed");
   verbs.replaceChildren(
     button("quiet.small", { sign: "again", text: t("cell.again"), onclick: () => again(cell, false) }),
-    button("quiet.small", { sign: "shuffle", text: t("cell.new_seed"), onclick: () => again(cell, true) }),
+    ownSeeds ? "" : button("quiet.small", { sign: "shuffle", text: t("cell.new_seed"), onclick: () => again(cell, true) }),
     button("quiet.small", { sign: "edit", text: t("cell.edit"), onclick: () => edit(cell) }),
     button("quiet.small", { sign: "note", text: t("cell.note"), onclick: (event) => openNote(event.currentTarget.closest(".cell"), cell) }),
     images.length ? button("quiet.small", { sign: "download", text: t("download"), onclick: saveAll }) : "",

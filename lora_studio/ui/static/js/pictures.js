@@ -21,6 +21,12 @@ export function save(sha256, name) {
   link.remove();
 }
 
+// All pictures of a cell; those of one seed are told apart by their place.
+export function saveEach({ request }, images) {
+  const seeds = new Set(images.map(({ seed }) => seed));
+  images.forEach((image, index) => save(image.sha256, fileName(request.prompt, image.seed) + (seeds.size < images.length ? `-${index + 1}` : "")));
+}
+
 // Width by height, so that a frame can be as large as the window allows.
 const ratio = (image, request) => (image.width || request.width || 1) / (image.height || request.height || 1);
 

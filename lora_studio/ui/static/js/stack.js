@@ -36,7 +36,7 @@ const placed = ({ start = 0, stop = 1, blocks = [] }) => (start > 0 || stop < 1 
 export function add(entry, weight = entry.recommended_weight, te = null, places = {}) {
   const there = draft.stack.find((row) => row.sha256 === entry.sha256);
   const weights = { weight, ...(te === null ? {} : { te }), ...placed(places) };
-  if (there) Object.assign(there, { on: true, te: undefined, ...weights });
+  if (there) Object.assign(there, { on: true, te: undefined, at: undefined, ...weights, ...(there.tag && weights.at ? { moved: { steps: true, blocks: true } } : {}) });
   else draft.stack.push({ sha256: entry.sha256, name: entry.name, ...weights, on: true, solo: false });
   changed();
 }
@@ -48,13 +48,22 @@ export function replaceStack(rows) {
   changed("replaced");
 }
 
-// Another part of the steps, other blocks, another weight on the words; a tag in the text is told by `moved`.
+// Opens or closes a row's panel: nothing that acts is changed by that.
+function unfold(sha256) {
+  const row = rowOf(sha256);
+  row.open = !row.open;
+  keep({}, "stack");
+  emit("stack", "open");
+}
+
+// Another part of the steps, other blocks, another weight on the words; `moved` is what a tag in the text has to follow.
 function move(sha256, { te, ...places }) {
   const row = rowOf(sha256);
   row.at = { ...row.at, ...places };
   if (te !== undefined && row.tag) row.at.te = te;
   else if (te !== undefined) row.te = te ?? undefined;
-  row.moved = Boolean(row.tag);
+  const { start, stop, blocks } = places;
+  if (row.tag) row.moved = { ...row.moved, steps: start !== undefined || stop !== undefined || Boolean((row.moved || {}).steps), blocks: blocks !== undefined || te !== undefined || Boolean((row.moved || {}).blocks) };
   changed();
 }
 
@@ -116,7 +125,7 @@ function makeRow(sha256) {
   });
   const solo = button("ghost.square.solo", { sign: "solo", label: " ", onclick: () => change({ solo: !rowOf(sha256).solo }) });
   const gone = button("ghost.square", { sign: "close", label: " ", onclick: () => { draft.stack = draft.stack.filter((row) => row.sha256 !== sha256); changed(); } });
-  const name = h("button.name", { type: "button", onclick: () => change({ open: !rowOf(sha256).open }) }, icon("right"), h("span", {}));
+  const name = h("button.name", { type: "button", onclick: () => unfold(sha256) }, icon("right"), h("span", {}));
   const places = placesPanel(() => rowOf(sha256), (changes) => move(sha256, changes));
   const row = h("div.row", { role: "listitem" },
     toggle, name, h("span.slide", {}, slider), field, solo, gone, h("p.hint.warn", { hidden: true }), h("p.wrong", { role: "alert", hidden: true }), places.element);

@@ -42,7 +42,7 @@ export function said(row, steps = countOfSteps()) {
   const parts = [];
   if (!isWhole(places)) parts.push(first > last ? t("places.no_step") : t("places.steps", { first, last, steps }));
   if (places.te !== null) parts.push(t("stack.te", { weight: number(places.te, 2) }));
-  const foreign = places.blocks.length > 0 && places.blocks.length !== blockNames().length;
+  const foreign = blockNames().length > 0 && places.blocks.length > 0 && places.blocks.length !== blockNames().length;
   if (foreign) parts.push(t("places.foreign"));
   else if (places.blocks.some((factor) => factor !== 1)) {
     const told = Object.entries(sides(places.blocks)).filter(([, factor]) => factor !== 1)
@@ -112,12 +112,19 @@ function mean(blocks, side) {
 function line(step, moved, reset = null) {
   const label = h("span", {});
   const slider = h("input", { type: "range", step });
-  const output = h("output", {});
+  const output = h("output", { "aria-hidden": "true" }); // the slider says it itself
   slider.addEventListener("input", () => moved(Number(slider.value)));
-  if (reset) slider.addEventListener("dblclick", reset);
+  if (reset) {
+    slider.addEventListener("dblclick", reset);
+    slider.addEventListener("keydown", (event) => { if (["Delete", "Backspace"].includes(event.key)) { event.preventDefault(); reset(); } });
+  }
   const box = h("label", {}, label, slider, output);
-  return { box, draw: (text, value, shown, [least, most] = [Math.min(0, value), Math.max(MAX, value)]) => {
+  let [low, high] = [0, MAX]; // they widen for what is beyond, and stay so
+  return { box, draw: (text, value, shown, range = null) => {
+    if (!range && Number.isFinite(value)) [low, high] = [Math.min(low, value), Math.max(high, value)];
+    const [least, most] = range || [low, high];
     set(label, { text });
+    if (reset) set(slider, { title: t("places.back") });
     set(slider, { min: least, max: most, "aria-valuetext": shown });
     if (Number(slider.value) !== value && Number.isFinite(value)) slider.value = value;
     slider.style.setProperty("--fill", `${most > least ? 100 * (value - least) / (most - least) : 100}%`);

@@ -4,7 +4,7 @@ import { on } from "./bus.js";
 import { world } from "./server.js";
 import { book, describe, find, imagesOf, jobOf, settled } from "./cells.js";
 import { saveButton, sheet } from "./grid_sheet.js";
-import { compare, fileName, frame, save } from "./pictures.js";
+import { compare, frame, saveEach } from "./pictures.js";
 import * as progress from "./progress.js";
 import { act, write } from "./prompt.js";
 import { many, sentence, t } from "./text.js";
@@ -25,7 +25,7 @@ export function stage(panel) {
     set(board, { "aria-label": t("stage.label") });
     const cell = current();
     const images = cell ? imagesOf(cell) : [];
-    const key = JSON.stringify([cell && [cell.id, cell.state, cell.error, images.map((image) => image.sha256)], !cell && book.loaded, document.documentElement.lang]);
+    const key = JSON.stringify([cell && [cell.id, cell.state, cell.error, Boolean(cell.grid), images.map((image) => image.sha256)], !cell && book.loaded, document.documentElement.lang]);
     if (key !== drawn) {
       drawn = key;
       board.replaceChildren(...(cell ? easel(cell, images) : welcome()));
@@ -67,7 +67,7 @@ function caption(cell, images) {
   return h("div.caption", {},
     h("p.hint", {}, `${images.every(({ seed }) => seed === first.seed) ? `${t("field.seed")} ${first.seed}` : many("stage.pictures", images.length)}${seconds}`),
     cell.grid ? saveButton(cell, images) : null,
-    button("quiet.small", { sign: "download", text: t("download"), onclick: () => images.forEach((image) => save(image.sha256, fileName(cell.request.prompt, image.seed))) }));
+    button("quiet.small", { sign: "download", text: t("download"), onclick: () => saveEach(cell, images) }));
 }
 
 // What changes many times a second: the glimpse and the bar.

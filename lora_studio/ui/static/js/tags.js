@@ -15,8 +15,10 @@ const MOST = 10;
 
 const sha256Of = new Map(); // by a tag's name as typed
 let placed = new Map(); // by adapter: where its tags let it act, as the server reads them
+let placedIn = null; // the prompt of which that is said
 let tagged = new Set(); // adapters of rows that stood in the text at the last look
 let newer = "stack";
+let read = false; // the server has said what the tags name; before that nothing can be kept equal
 
 // The <lora:...> and <lyco:...> tags of a text outside of its comments: where, their items, their name and weights.
 export function loraTags(text) {
@@ -60,19 +62,26 @@ export const tagOf = ({ name, weight, te, ...places }) => {
   return `<lora:${[plain, ...weights.map((one) => digits(Number(one))), ...optionsOf(places)].join(":")}>`;
 };
 
-const PLACES = ["te", "unet", "start", "stop", "end", "step", "lbw"];
+const STEPS = ["start", "stop", "end", "step"];
+const BLOCKS = ["te", "unet", "lbw"]; // BASE of `lbw` is of the words
 
-// The tag anew from its row: whatever else it asks for stays.
-function withPlaces({ kind, items, name }, row) {
+// The tag as its row has it now: what was not moved, and whatever else it asks for, stays as it is written.
+function withPlaces(tag, row) {
   const { te, ...places } = placesOf(row);
-  const dyn = items.filter((item) => !isNamed(item)).slice(3);
   const weight = Number(row.weight);
-  const weights = te === null && !dyn.length ? [weight] : [te ?? weight, weight];
-  const others = items.filter((item) => isNamed(item) && !PLACES.includes(item.split("=")[0]));
-  return `<${kind}:${[name, ...weights.map(digits), ...dyn, ...others, ...optionsOf(places)].join(":")}>`;
+  const written = row.moved.blocks ? tag : readTag(withWeight(tag, weight));
+  const key = (item) => (isNamed(item) ? item.split("=")[0] : "");
+  const kept = written.items.filter((item) => !(row.moved.steps && STEPS.includes(key(item))) && !(row.moved.blocks && BLOCKS.includes(key(item))));
+  const plain = kept.filter((item) => !isNamed(item));
+  const weights = te === null && plain.length < 4 ? [weight] : [te ?? weight, weight];
+  const head = row.moved.blocks ? [plain[0], ...weights.map(digits), ...plain.slice(3)] : plain;
+  const [start, stop] = [places.start, places.stop];
+  const options = [...(row.moved.steps ? optionsOf({ start, stop }) : []), ...(row.moved.blocks ? optionsOf({ blocks: places.blocks }) : [])];
+  return `<${tag.kind}:${[...head, ...kept.filter(isNamed), ...options].join(":")}>`;
 }
 
-const hasPlaces = ({ items }) => items.some((item) => isNamed(item) && PLACES.slice(2).includes(item.split("=")[0]));
+const readTag = (text) => loraTags(text)[0];
+const hasPlaces = ({ items, te, unet }) => te !== unet || items.some((item) => isNamed(item) && [...STEPS, "lbw"].includes(item.split("=")[0]));
 
 // What the tags of the text come to, by adapter: several of one add up.
 function wanted() {
@@ -92,8 +101,12 @@ function takeRow(sha256, { te, unet }) {
   const entry = find(sha256);
   const parts = te === unet ? { te: undefined } : { te: held(te) };
   const row = rowOf(sha256);
-  // What was chosen for a row before its tag was typed goes into the tag.
-  if (row && !row.tag && row.at && !loraTags(draft.prompt).some((tag) => sha256Of.get(tag.name) === sha256 && hasPlaces(tag))) row.moved = true;
+  // What was chosen for a row before its tag was typed goes into the tag, if that says nothing of it.
+  const chosen = row && !row.tag && (row.at || row.te !== undefined);
+  if (chosen && !loraTags(draft.prompt).some((tag) => sha256Of.get(tag.name) === sha256 && hasPlaces(tag))) {
+    row.at = { ...row.at, te: row.te ?? null };
+    row.moved = { steps: true, blocks: true };
+  }
   if (row) Object.assign(row, { tag: true, ...(Number(row.weight) === held(unet) ? {} : { weight: held(unet) }), ...parts });
   else if (entry) draft.stack.push({ sha256, name: entry.name, weight: held(unet), on: true, solo: false, tag: true, ...parts });
 }
@@ -122,7 +135,6 @@ function textFollows() {
     if (gone.has(sha256)) said = "";
     else if (row && row.moved && Number.isFinite(weight)) {
       said = seen.has(sha256) ? "" : withPlaces(tag, row);
-      row.te = placesOf(row).te ?? undefined;
       seen.add(sha256);
     }
     else if (row && Number.isFinite(weight) && held(sums.get(sha256).unet) !== held(weight)) {
@@ -137,11 +149,13 @@ function textFollows() {
   }
   text += draft.prompt.slice(done);
   if (text !== draft.prompt) write("prompt", text);
-  const rewritten = draft.stack.filter((row) => row.moved);
-  for (const row of rewritten) row.moved = undefined;
-  for (const row of rewritten) placed.set(row.sha256, row.at); // until the server has read the new tag
   const tags = wanted();
-  for (const row of draft.stack) row.tag = tags.has(row.sha256);
+  for (const row of draft.stack) {
+    row.tag = tags.has(row.sha256);
+    if (row.moved && seen.has(row.sha256)) placed.set(row.sha256, row.at); // until the server has read the new tag
+    if (seen.has(row.sha256) || !row.tag) row.moved = undefined;
+    if (row.tag) { const { te, unet } = tags.get(row.sha256); row.te = te === unet ? undefined : held(te); }
+  }
   for (const [sha256, weights] of tags) if (!rowOf(sha256)) takeRow(sha256, weights);
   settled(before);
 }
@@ -156,12 +170,15 @@ function settled(before) {
 
 on("typed", (name) => { if (name === "prompt") newer = "text"; });
 on("stack", (by) => {
-  if (by === "text") return;
+  if (by === "text" || by === "open") return;
   newer = "stack";
   if (by === "replaced") tagged = new Set(); // another recipe: no row was taken out by hand
-  textFollows();
+  if (by === "replaced" && draft.prompt !== placedIn) placed = new Map();
+  if (read) textFollows();
 });
 on("explained", ({ prompt, adapters }) => {
+  read = true;
+  placedIn = draft.prompt;
   placed = new Map(adapters.map(({ sha256, start, stop, blocks, text_encoder_weight: te }) => [sha256, { start, stop, blocks, te }]));
   for (const { name, adapter, kind } of prompt.tags) {
     if (!KINDS.includes(kind)) continue;
