@@ -98,6 +98,20 @@ def test_a_row_that_is_switched_off_stays_off(studio: Studio, call: Call) -> Non
     assert [a["weight"] for a in cell["made"][0]["adapters"]] == [0.0]
 
 
+def test_of_alternatives_the_one_that_is_drawn_acts(studio: Studio, call: Call) -> None:
+    """Both LoRAs of `{<lora:a:1>|<lora:b:1>}` acted, whichever was drawn."""
+    text = "1girl {cat ears <lora:cat_ears:0.5>|paper <lora:papercut_style:0.7>}"
+    seen = set()
+    for seed in range(8):
+        cell = made(studio, call, prompt=text, dynamic=True, seed=str(seed))
+        (request,) = cell["made"]
+        (used,) = request["adapters"]
+        assert ("cat ears" in request["prompt"], used["name"]) in ((True, "Cat ears"), (False, "Papercut style"))
+        assert cell["request"]["prompt"] == text
+        seen.add(used["name"])
+    assert len(seen) == 2
+
+
 def test_a_comparison_is_without_the_tags_too(studio: Studio, call: Call) -> None:
     """The tag stands in both texts: where its LoRA was merely left out, it came back when the job was submitted."""
     cell = made(studio, call, compare=True, prompt="1girl <lora:cat_ears:0.5>")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from lora_studio.prompt.dynamic import expand
 from lora_studio.prompt.explain import warning_json
 from lora_studio.prompt.source import SourceText
 from lora_studio.prompt.styles import Style, apply_styles, choose_styles, read_styles, write_styles
@@ -36,17 +37,29 @@ def explain(ask: Ask) -> dict[str, Any]:
 
 
 def with_named(ask: Ask, request: GenerateRequest) -> GenerateRequest:
-    """The request with the LoRAs and embeddings that its texts name; the texts stay as they were typed."""
+    """The request with the LoRAs and embeddings that its texts name; the texts stay as they were typed.
+
+    Where alternatives are drawn, those that are drawn count.
+    """
+    read = _drawn(ask, request) if request.dynamic else request
     options = ExplainOptions(
         owner=ask.owner,
         steps=request.num_inference_steps,
-        styles=request.styles,
+        styles=read.styles,
         old_scheduling=request.old_scheduling,
         adapters=request.adapters,
     )
-    told = ask.studio.engine.explain(request.prompt, request.negative_prompt, options)
+    told = ask.studio.engine.explain(read.prompt, read.negative_prompt, options)
     named = {key: told[key] for key in ("adapters", "embeddings")}
     return from_json(GenerateRequest, to_json(request) | named)
+
+
+def _drawn(ask: Ask, request: GenerateRequest) -> GenerateRequest:
+    """The request with its styles and with one of each of its alternatives, as the engine will draw them."""
+    read = styled(ask, request)
+    lines = ask.studio.workspace.wildcards.lines
+    prompt, negative = (expand(text, lines, read.seed)[0] for text in (read.prompt, read.negative_prompt))
+    return dataclasses.replace(read, prompt=prompt.strip() or read.prompt, negative_prompt=negative)
 
 
 def styled(ask: Ask, request: GenerateRequest) -> GenerateRequest:
