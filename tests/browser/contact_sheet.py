@@ -18,6 +18,7 @@ from playwright.sync_api import Browser, Page
 
 from tests.browser.conftest import add_lora, expect_done, goto, open_set, ready, start_training
 from tests.browser.driver import ROOT, Server, chromium
+from tests.browser.test_explain import SLIDE
 from tests.browser.test_recall import PASTE, TEXT
 from tests.browser.test_workbench import card, filled
 
@@ -74,9 +75,10 @@ def _generate(page: Page, server: Server, shot: Shot) -> None:
     page.wait_for_selector(".stage .compare")
     expect_done(page, 2)
     shot("what the LoRAs do")
+    _places_and_grid(page, shot)
     page.fill("#g-num_images", "4")
     page.click("#go")
-    expect_done(page, 3)
+    expect_done(page, 4)
     page.locator(".cell").first.locator(".verbs button").nth(3).click()
     page.keyboard.type("0.5 is enough paper")
     shot("notebook")
@@ -114,6 +116,21 @@ def _generate(page: Page, server: Server, shot: Shot) -> None:
     shot("no connection")
     page.context.set_offline(False)
     page.wait_for_selector(".strip:not([data-kind=bad])")
+
+
+def _places_and_grid(page: Page, shot: Shot) -> None:
+    page.locator(".stack .row .name").first.click()
+    page.locator(".stack .places input").nth(1).evaluate(SLIDE, 9)
+    shot("where a LoRA acts")
+    page.locator(".stack .places:visible footer button").click()
+    page.locator(".stack .row .name").first.click()
+    page.click(".stack .gridopen")
+    page.locator("dialog .axis select").nth(1).select_option(index=7)
+    shot("asking for a grid")
+    page.click("dialog .primary")
+    page.wait_for_selector(".stage .gridsheet")
+    expect_done(page, 3)
+    shot("a grid")
 
 
 def _train(page: Page, server: Server, shot: Shot) -> None:
