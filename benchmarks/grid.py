@@ -19,13 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from benchmarks import machine
-from benchmarks.peer import PROMPT, load_peer
+from benchmarks.peer import PROMPT, by_diffusers, load_peer
 from benchmarks.studio import ASSETS, Studio, embedded_base
-from lora_studio.generate import make_scheduler
 from lora_studio.pipeline import SharedBase
 
 ADAPTER = ASSETS / "examples" / "adapters" / "cat-ears.safetensors"
@@ -33,25 +31,12 @@ WEIGHTS = tuple(round(1.4 * number / 7, 2) for number in range(8))
 SEED = 7
 
 
-def by_diffusers(pipe: Any, base: SharedBase, steps: int) -> NDArray[np.uint8]:
-    """The pictures (8, H, W, 3) one after the other, each with its own weight."""
-    d = base.info.defaults
+def one_by_one(pipe: Any, base: SharedBase, steps: int) -> NDArray[np.uint8]:
+    """diffusers' pictures (8, H, W, 3) one after the other, each with its own weight."""
     pictures = []
     for weight in WEIGHTS:
         pipe.set_adapters(["adapter"], [weight])
-        pipe.scheduler = make_scheduler(d.sampler, base.scheduler_config)
-        with base.precision.inference():
-            image = pipe(
-                PROMPT,
-                negative_prompt="",
-                num_inference_steps=steps,
-                guidance_scale=d.guidance_scale,
-                guidance_rescale=d.guidance_rescale,
-                width=d.width,
-                height=d.height,
-                generator=torch.Generator().manual_seed(SEED),
-            ).images[0]
-        pictures.append(np.asarray(image.convert("RGB")))
+        pictures.append(by_diffusers(pipe, base, SEED, steps))
     return np.stack(pictures)
 
 
@@ -67,7 +52,7 @@ def compare(base: SharedBase, rounds: int, steps: int) -> dict[str, Any]:
     sides: dict[str, Callable[[], NDArray[np.uint8]]] = {
         "grid": lambda: drawn(WEIGHTS),
         "one by one": lambda: np.concatenate([drawn([weight]) for weight in WEIGHTS]),
-        "diffusers": lambda: by_diffusers(pipe, base, steps),
+        "diffusers": lambda: one_by_one(pipe, base, steps),
     }
     seconds: dict[str, list[float]] = {side: [] for side in sides}
     largest = dict.fromkeys(list(sides)[1:], 0)

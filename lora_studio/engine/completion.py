@@ -22,14 +22,13 @@ from typing import Any
 from lora_studio.engine.tagged import Ground, acting
 from lora_studio.errors import InvalidInput
 from lora_studio.prompt.chunks import Embedding, Tokenize, cut_chunks, vocabulary
-from lora_studio.prompt.dynamic import Wildcards, expand
+from lora_studio.prompt.dynamic import Wildcards, draw_alternatives
 from lora_studio.prompt.explain import embeddings_in_text, name_warnings
 from lora_studio.prompt.language import ParsedPrompt, parse
 from lora_studio.prompt.names import Names
 from lora_studio.prompt.notices import PromptWarning, gather
 from lora_studio.prompt.schedules import Counting
-from lora_studio.prompt.source import SourceText
-from lora_studio.prompt.styles import Style, apply_styles, choose_styles
+from lora_studio.prompt.styles import Style, put_styles
 from lora_studio.sentences import sentence
 from lora_studio.store import Workspace
 from lora_studio.store.naming import names_of
@@ -187,26 +186,6 @@ def _complete(
         embeddings=found.embeddings,
     )
     return completed, gather([*warnings, *found.warnings])
-
-
-def put_styles(
-    texts: tuple[str, str], names: Sequence[str], known: Sequence[Style]
-) -> tuple[tuple[str, str], list[PromptWarning]]:
-    """Prompt and negative prompt with the styles of these names around them."""
-    if not names:
-        return texts, []
-    styles, found = choose_styles(known, names)
-    prompt, more = apply_styles(SourceText.typed(texts[0]), styles)
-    negative, most = apply_styles(SourceText.typed(texts[1]), styles, negative=True)
-    return (prompt.text, negative.text), [*found, *more, *most]
-
-
-def draw_alternatives(
-    texts: tuple[str, str], wildcards: Wildcards, seed: int
-) -> tuple[tuple[str, str], list[PromptWarning]]:
-    """Prompt and negative prompt with one of each of their alternatives, the same for the same seed."""
-    (prompt, first), (negative, second) = (expand(text, wildcards, seed) for text in texts)
-    return (prompt, negative), [*first, *second]
 
 
 def look_up(

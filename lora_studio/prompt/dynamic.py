@@ -95,6 +95,14 @@ def expand(text: str, wildcards: Wildcards, seed: int) -> tuple[str, tuple[Promp
     return _drawn(_read(text, drawing), drawing, ()), gather(drawing.warnings)
 
 
+def draw_alternatives(
+    texts: tuple[str, str], wildcards: Wildcards, seed: int
+) -> tuple[tuple[str, str], list[PromptWarning]]:
+    """Prompt and negative prompt with one of each of their alternatives, the same for the same seed."""
+    (prompt, first), (negative, second) = (expand(text, wildcards, seed) for text in texts)
+    return (prompt, negative), [*first, *second]
+
+
 def has_alternatives(text: str) -> bool:
     """Whether there is anything to draw in a text."""
     return any(not isinstance(piece, str) for piece in _read(text, _Drawing(lambda name: (), random.Random(0))))

@@ -93,6 +93,18 @@ def apply_styles(
     return text, tuple(warnings)
 
 
+def put_styles(
+    texts: tuple[str, str], names: Sequence[str], known: Sequence[Style]
+) -> tuple[tuple[str, str], list[PromptWarning]]:
+    """Prompt and negative prompt with the styles of these names around them."""
+    if not names:
+        return texts, []
+    styles, found = choose_styles(known, names)
+    prompt, more = apply_styles(SourceText.typed(texts[0]), styles)
+    negative, most = apply_styles(SourceText.typed(texts[1]), styles, negative=True)
+    return (prompt.text, negative.text), [*found, *more, *most]
+
+
 def _merge(style: str, text: SourceText) -> SourceText:
     """One style and the prompt so far."""
     if PLACEHOLDER in style:

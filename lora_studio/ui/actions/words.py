@@ -8,10 +8,9 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from lora_studio.prompt.dynamic import expand
+from lora_studio.prompt.dynamic import draw_alternatives
 from lora_studio.prompt.explain import warning_json
-from lora_studio.prompt.source import SourceText
-from lora_studio.prompt.styles import Style, apply_styles, choose_styles, read_styles, write_styles
+from lora_studio.prompt.styles import Style, put_styles, read_styles, write_styles
 from lora_studio.types import ExplainOptions, GenerateRequest, StyleEntry, from_json, to_json
 from lora_studio.ui.studio import Ask
 
@@ -58,19 +57,17 @@ def _drawn(ask: Ask, request: GenerateRequest) -> GenerateRequest:
     """The request with its styles and with one of each of its alternatives, as the engine will draw them."""
     read = styled(ask, request)
     lines = ask.studio.workspace.wildcards.lines
-    prompt, negative = (expand(text, lines, read.seed)[0] for text in (read.prompt, read.negative_prompt))
+    (prompt, negative), _ = draw_alternatives((read.prompt, read.negative_prompt), lines, read.seed)
     return dataclasses.replace(read, prompt=prompt.strip() or read.prompt, negative_prompt=negative)
 
 
 def styled(ask: Ask, request: GenerateRequest) -> GenerateRequest:
     """The request with its styles put around its texts; names that mean no style stay, and are told when it is made."""
     known = [Style(one.name, one.prompt, one.negative_prompt) for one in ask.studio.workspace.styles.list(ask.owner)]
-    chosen, _ = choose_styles(known, request.styles)
-    prompt, _ = apply_styles(SourceText.typed(request.prompt), chosen)
-    negative, _ = apply_styles(SourceText.typed(request.negative_prompt), chosen, negative=True)
+    (prompt, negative), _ = put_styles((request.prompt, request.negative_prompt), request.styles, known)
     there = {style.name for style in known}
     left = tuple(name for name in request.styles if name not in there)
-    return dataclasses.replace(request, prompt=prompt.text, negative_prompt=negative.text, styles=left)
+    return dataclasses.replace(request, prompt=prompt, negative_prompt=negative, styles=left)
 
 
 def without_adapters(request: GenerateRequest) -> GenerateRequest:
