@@ -19,7 +19,7 @@ from lora_studio.prompt.names import Names
 from lora_studio.prompt.notices import PromptWarning, quote, warning
 from lora_studio.prompt.tags import LoraTag, shares
 from lora_studio.types import AdapterWeight, UNetBlocks
-from lora_studio.types.mix import MOST_WEIGHT, NO_BLOCKS
+from lora_studio.types.mix import MOST_WEIGHT, NO_BLOCKS, held
 
 _SAME = 1e-4
 """Weights of a page's rows are rounded to four digits."""
@@ -107,18 +107,17 @@ class _Tagged:
 
     def _with_words(self, adapter: AdapterWeight, te: float) -> AdapterWeight:
         """The adapter with another weight of the text encoder, held within what a mix may have."""
-        held = self._held(te)
-        return replace(adapter, text_encoder_weight=None if held == adapter.weight else held)
+        kept = self._held(te)
+        return replace(adapter, text_encoder_weight=None if kept == adapter.weight else kept)
 
     def _weights(self) -> tuple[float, float]:
         """The weights of the text encoder and the UNet together, within what a mix may have."""
         return self._held(sum(tag.te for tag in self._tags)), self._held(sum(tag.unet for tag in self._tags))
 
     def _held(self, weight: float) -> float:
-        held = max(-MOST_WEIGHT, min(MOST_WEIGHT, weight))
-        if held != weight:
+        if held(weight) != weight:
             self._warn("tag_weight_limit", allowed=MOST_WEIGHT)
-        return held
+        return held(weight)
 
     def _read_blocks(self) -> BlockWeights | None:
         """The last tag's block weights; None where it has none, or none that can be read here."""

@@ -22,7 +22,7 @@ from lora_studio.prompt.readers import REMARKS, NamedFile, Reading, Remark
 from lora_studio.prompt.readers.reading import shorten
 from lora_studio.store.naming import names_of
 from lora_studio.types import AdapterEntry, AdapterWeight, BaseInfo
-from lora_studio.types.mix import MOST_WEIGHT
+from lora_studio.types.mix import MOST_WEIGHT, held
 
 SENTENCES = {
     **REMARKS,
@@ -97,18 +97,18 @@ def recall(
     """
     found: dict[str, AdapterWeight] = {}
     missing: list[Missing] = []
-    held: list[Remark] = []
+    found_out: list[Remark] = []
     known = names_of(library)
     for named in reading.adapters:
         wanted, told = _with_blocks(named, base)
-        held += told
+        found_out += told
         entry = find(wanted, library, tensors_hash, known)
         if entry is None:
             missing.append(Missing(wanted, _by_name(wanted.name, library, known) if wanted.hash else None))
         else:
             found[entry.sha256], told = _summed(found.get(entry.sha256), entry, wanted)
-            held += told
-    remarks = [*reading.remarks, *held, *_about_embeddings(reading, embeddings)]
+            found_out += told
+    remarks = [*reading.remarks, *found_out, *_about_embeddings(reading, embeddings)]
     if base is not None and reading.program:
         remarks += _about_base(reading, base)
     return Recalled(reading, tuple(found.values()), tuple(missing), tuple(remarks))
@@ -163,16 +163,16 @@ def _summed(before: AdapterWeight | None, entry: AdapterEntry, wanted: NamedFile
     if wanted.text_encoder_weight is not None or (before and before.text_encoder_weight is not None):
         own = wanted.weight if wanted.text_encoder_weight is None else wanted.text_encoder_weight
         te = own + (0.0 if before is None else _te(before))
-    held = [max(-MOST_WEIGHT, min(MOST_WEIGHT, value)) for value in (unet, te)]
+    kept = held(unet), held(te)
     remarks = [
         Remark("lora_weight", {"name": entry.name, "given": given, "allowed": MOST_WEIGHT})
-        for given, kept in dict.fromkeys(zip((unet, te), held, strict=True))
-        if given != kept
+        for given in dict.fromkeys((unet, te))
+        if given != held(given)
     ]
     places = (wanted.start, wanted.stop, wanted.blocks)
     if before is not None and places != (before.start, before.stop, before.blocks):
         remarks.append(Remark("lora_places", {"name": entry.name}))
-    return AdapterWeight(entry.sha256, entry.name, held[0], None if held[0] == held[1] else held[1], *places), remarks
+    return AdapterWeight(entry.sha256, entry.name, kept[0], None if kept[0] == kept[1] else kept[1], *places), remarks
 
 
 def _te(adapter: AdapterWeight) -> float:

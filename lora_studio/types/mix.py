@@ -22,6 +22,11 @@ _NEARLY = 1e-3
 """Steps: a share of the steps is often a quotient, rounded to six digits."""
 
 
+def held(weight: float) -> float:
+    """The weight, or the nearest one that a mix may have."""
+    return max(-MOST_WEIGHT, min(MOST_WEIGHT, weight))
+
+
 @dataclass(frozen=True)
 class UNetBlocks:
     """The blocks of a base's UNet, in the order in which they act; empty where they are not known.

@@ -17,7 +17,7 @@ from typing import Any
 from lora_studio.prompt.language import parse
 from lora_studio.prompt.schedules import Counting
 from lora_studio.types import GenerateRequest, describe
-from lora_studio.types.mix import MOST_WEIGHT
+from lora_studio.types.mix import held
 
 MAX_TEXT = 4_000_000
 """Characters of one text; workflows of ComfyUI with hundreds of nodes have some hundred thousand."""
@@ -208,9 +208,9 @@ def number(given: Any) -> int | float | None:
 
 
 def weight(given: Any, otherwise: float = 1.0) -> float:
-    """A LoRA's weight within -`MOST_WEIGHT` to `MOST_WEIGHT`; `otherwise` where it is no number."""
+    """A LoRA's weight within what a mix may have; `otherwise` where it is no number."""
     value = number(given)
-    return otherwise if value is None else max(-MOST_WEIGHT, min(MOST_WEIGHT, float(value)))
+    return otherwise if value is None else held(float(value))
 
 
 def clean_hash(given: Any) -> str:
